@@ -1,0 +1,100 @@
+"""Checks of what comes in, and the two sums that every score is made of."""
+
+import numpy as np
+
+
+def check_labels(y) -> np.ndarray:
+    """Return `y` as a float64 array (n,) of zeros and ones; booleans count as 0 and 1."""
+    y = np.asarray(y)
+    if y.ndim != 1 or y.size == 0:
+        raise ValueError(f"y has shape {y.shape}; it has to be (n,) with n ≥ 1")
+    if y.dtype.kind not in "biuf":
+        raise ValueError(f"y has dtype {y.dtype}; it has to hold the numbers 0 and 1")
+    if not np.isin(y, (0, 1)).all():
+        raise ValueError(f"y holds {np.unique(y)[:5]}; it has to hold only 0 and 1")
+    return y.astype(np.float64)
+
+
+def check_values(values, n: int, name: str) -> np.ndarray:
+    """Return `values` as a float64 array (..., n) without NaN."""
+    values = np.asarray(values)
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"{name} has dtype {values.dtype}; it has to hold numbers")
+    if values.ndim == 0 or values.shape[-1] != n:
+        raise ValueError(
+            f"{name} has shape {values.shape}; its last axis has to match y, which has {n} rows"
+        )
+    values = values.astype(np.float64)
+    if np.isnan(values).any():
+        raise ValueError(f"{name} holds NaN; it has to hold a number in every row")
+    return values
+
+
+def check_proba(proba, n: int) -> np.ndarray:
+    """Return `proba` as a float64 array (..., n) of probabilities."""
+    proba = check_values(proba, n, "proba")
+    if proba.min(initial=0) < 0 or proba.max(initial=1) > 1:
+        raise ValueError(
+            f"proba ranges from {proba.min():.3g} to {proba.max():.3g}; "
+            "it has to lie between 0 and 1"
+        )
+    return proba
+
+
+def check_weights(weights, n: int) -> np.ndarray:
+    """Return `weights` as a float64 array (..., n) of finite numbers ≥ 0; None means ones."""
+    if weights is None:
+        return np.ones(n)
+    weights = check_values(weights, n, "weights")
+    if not np.isfinite(weights).all() or weights.min(initial=0) < 0:
+        raise ValueError("weights holds a negative or infinite number; each has to be ≥ 0")
+    return weights
+
+
+def weighted_mean(values, weights):
+    """Mean of `values` (..., n) over the last axis; a row of weight 0 counts for nothing.
+
+    Where all weights are 0 the mean is NaN.
+    """
+    if not np.isfinite(values).all():
+        values = np.where(weights > 0, values, 0)
+    total = weights.sum(axis=-1)
+    with np.errstate(invalid="ignore"):
+        return np.einsum("...n,...n->...", values, weights) / total
+
+
+def mid_mass(values, mass):
+    """For each row the `mass` of rows with a smaller value plus half that of rows tied with it.
+
+    Parameters
+    ----------
+    values : (..., n) array
+    mass : (..., n) array of numbers ≥ 0, broadcast against `values`.
+
+    Returns
+    -------
+    (..., n) array in the order of the rows. With unit mass it is the mid-rank less one half.
+    """
+    shape = np.broadcast_shapes(values.shape, mass.shape)
+    if values.ndim > 1:
+        values = np.broadcast_to(values, shape)
+    order = np.argsort(values, axis=-1, kind="stable")
+    ranked = np.take_along_axis(values, order, axis=-1)
+    mass = np.broadcast_to(mass, shape)
+    mass = mass[..., order] if order.ndim == 1 else np.take_along_axis(mass, order, axis=-1)
+
+    differs = ranked[..., 1:] != ranked[..., :-1]
+    edge = np.ones((*ranked.shape[:-1], 1), dtype=bool)
+    first = np.concatenate([edge, differs], axis=-1)
+    last = np.concatenate([differs, edge], axis=-1)
+    upto = np.cumsum(mass, axis=-1)
+    below = np.maximum.accumulate(np.where(first, upto - mass, 0), axis=-1)
+    upto = np.where(last, upto, np.inf)[..., ::-1]
+    upto = np.minimum.accumulate(upto, axis=-1)[..., ::-1]
+
+    middle = np.empty(shape)
+    if order.ndim == 1:
+        middle[..., order] = (below + upto) / 2
+    else:
+        np.put_along_axis(middle, order, (below + upto) / 2, axis=-1)
+    return middle

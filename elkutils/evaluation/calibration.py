@@ -1,0 +1,143 @@
+"""Does it rain on 70% of the days that were given 70%? Calibration error and its picture."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import norm
+
+from elkutils.evaluation._arrays import check_labels, check_proba, check_weights, mid_mass
+
+
+def ece(y, proba, bins=10, weights=None):
+    """Expected calibration error over bins of equal mass.
+
+    Parameters
+    ----------
+    y : (n,) array of 0 and 1.
+    proba : (..., n) array of P(y = 1), between 0 and 1.
+    bins : number of bins, at least 1.
+    weights : (..., n) array of numbers ≥ 0, optional; they move the bins' edges too.
+
+    Returns
+    -------
+    (...,) array, or a float for one forecast: Σ_bins |Σ_i w_i (y_i − p_i)| / Σ_i w_i.
+
+    Notes
+    -----
+    Rows with the same probability share a bin, so the order of the rows never matters; a
+    tied block goes where its middle falls, and bins may then be unequal or empty. The
+    estimate is biased upwards: a perfectly calibrated forecaster scores `ece_bias`, not 0.
+    Guo et al. 2017, eq. 3, with equal-mass bins.
+    """
+    y = check_labels(y)
+    proba = check_proba(proba, len(y))
+    weights = check_weights(weights, len(y))
+    bin_of = _bins(proba, weights, bins)
+    with np.errstate(invalid="ignore"):
+        gap = np.abs(_bin_sums(bin_of, weights * (y - proba), bins)).sum(axis=-1)
+        return gap / weights.sum(axis=-1)
+
+
+def ece_bias(proba, bins=10, repeats=2000, seed=0):
+    """Return the mean ECE of a forecaster that is perfectly calibrated.
+
+    Labels are drawn from the forecast itself, yᵢ ~ Bernoulli(pᵢ), independently, `repeats`
+    times; the Monte Carlo error is the sd of the ECE over √`repeats`. Labels that come in
+    groups (the two statements about one city) are not independent, and there the true bias
+    can be larger or smaller.
+
+    Parameters
+    ----------
+    proba : (..., n) array of probabilities.
+
+    Returns
+    -------
+    (...,) array, or a float for one forecast.
+    """
+    proba = np.asarray(proba)
+    if proba.ndim == 0 or proba.shape[-1] == 0:
+        raise ValueError(f"proba has shape {proba.shape}; it has to be (..., n) with n ≥ 1")
+    proba = check_proba(proba, proba.shape[-1])
+    bin_of = _bins(proba, np.ones(proba.shape[-1]), bins)
+    rng = np.random.default_rng(seed)
+    total = np.zeros(proba.shape[:-1])
+    for _ in range(repeats):
+        surprise = (rng.random(proba.shape) < proba) - proba
+        total += np.abs(_bin_sums(bin_of, surprise, bins)).sum(axis=-1)
+    return total / (repeats * proba.shape[-1])
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """What happened, by what was forecast: one entry for each bin that holds rows.
+
+    Attributes
+    ----------
+    forecast, frequency : (bins,) mean probability, and share of rows with y = 1.
+    lower, upper : (bins,) interval of the frequency.
+    count : (bins,) number of rows.
+    level : the interval's level.
+    """
+
+    forecast: np.ndarray
+    frequency: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    count: np.ndarray
+    level: float
+
+
+def reliability(y, proba, bins=10, groups=None, level=0.95) -> Reliability:
+    """Return forecast against frequency in bins of equal mass, with an interval for each bin.
+
+    Parameters
+    ----------
+    y, proba : (n,) arrays: outcomes in {0, 1} and probabilities of 1.
+    groups : (n,) ids, optional. Rows of one group may share their fate, so each group then
+        counts as one observation of its bin (conservative: as if its rows were copies).
+    level : level of the Wilson score intervals (Wilson 1927), one for each bin.
+    """
+    y = check_labels(y)
+    proba = check_proba(proba, len(y))
+    if proba.ndim != 1:
+        raise ValueError(f"proba has shape {proba.shape}; reliability takes one forecast (n,)")
+    bin_of = _bins(proba, np.ones(len(y)), bins)
+    groups = np.arange(len(y)) if groups is None else np.asarray(groups)
+    if groups.shape != y.shape:
+        raise ValueError(f"groups has shape {groups.shape}; it has to match y, {y.shape}")
+    count = np.bincount(bin_of, minlength=bins)
+    kept = np.flatnonzero(count)
+    forecast, frequency = (
+        np.bincount(bin_of, weights=v, minlength=bins)[kept] / count[kept] for v in (proba, y)
+    )
+    independent = np.array([len(np.unique(groups[bin_of == b])) for b in kept])
+    lower, upper = _wilson(frequency, independent, level)
+    return Reliability(forecast, frequency, lower, upper, count[kept], level)
+
+
+def _bins(proba, weights, bins):
+    """Bin (0 … bins − 1) of each row: the tenth, say, of the mass its mid-rank falls into."""
+    if int(bins) != bins or bins < 1:
+        raise ValueError(f"bins is {bins}; it has to be a whole number of at least 1")
+    total = weights.sum(axis=-1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.nan_to_num(mid_mass(proba, weights) / total)
+    return np.clip((share * bins).astype(np.int64), 0, bins - 1)
+
+
+def _bin_sums(bin_of, values, bins):
+    """Sums (..., bins) of `values` (..., n) over the rows of each bin."""
+    shape = np.broadcast_shapes(bin_of.shape, values.shape)
+    offset = np.arange(np.prod(shape[:-1], dtype=int)).reshape(*shape[:-1], 1) * bins
+    flat = (np.broadcast_to(bin_of, shape) + offset).ravel()
+    values = np.broadcast_to(values, shape).ravel()
+    sums = np.bincount(flat, weights=values, minlength=offset.size * bins)
+    return sums.reshape(*shape[:-1], bins)
+
+
+def _wilson(frequency, count, level):
+    z2 = norm.ppf((1 + level) / 2) ** 2
+    centre = (frequency + z2 / (2 * count)) / (1 + z2 / count)
+    half = np.sqrt(z2 * (frequency * (1 - frequency) / count + z2 / (4 * count**2)))
+    half = half / (1 + z2 / count)
+    return np.maximum(centre - half, 0), np.minimum(centre + half, 1)
