@@ -1,0 +1,29 @@
+"""Frozen networks and what is read off them.
+
+`load_model` gives a TransformerLens model, `activations` the residual stream at chosen
+hook points and tokens, and `answers` what the model itself says of a statement. This is
+the only part of the package that imports torch.
+"""
+
+try:
+    import torch as _torch  # noqa: F401
+    import transformer_lens as _transformer_lens  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        f"elkutils.models needs {error.name}: install it with pip install 'elkutils[models]'. "
+        "The reporters work without it, on arrays of your own."
+    ) from error
+
+from elkutils.models.activations import activations, resid_post
+from elkutils.models.answers import answer_log_odds, completion_log_prob, pmi
+from elkutils.models.language import load_model, model_digest
+
+__all__ = [
+    "activations",
+    "answer_log_odds",
+    "completion_log_prob",
+    "load_model",
+    "model_digest",
+    "pmi",
+    "resid_post",
+]

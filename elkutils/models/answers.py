@@ -1,0 +1,158 @@
+"""What the model itself says of a statement: its answer when asked, and its log-probabilities.
+
+None of these needs a label, so they are the rivals every trained reporter has to be held
+against.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+QUESTION = "{statement} True or false? Answer:"
+
+
+def answer_log_odds(
+    model,
+    texts: Sequence[str],
+    template: str = QUESTION,
+    answers: tuple[str, str] = (" True", " False"),
+    batch_size: int = 32,
+    progress: bool = True,
+) -> np.ndarray:
+    """Return log P(true) − log P(false) of the model's next token after a question.
+
+    Parameters
+    ----------
+    model
+        What `elkutils.models.load_model` returns.
+    texts
+        n statements.
+    template
+        The prompt, with ``{statement}`` where the statement goes.
+    answers
+        The words that mean true and false; the first token of each is read.
+    batch_size, progress
+        As in `elkutils.models.activations`.
+
+    Returns
+    -------
+    ndarray
+        (n,), in nats.
+
+    Raises
+    ------
+    ValueError
+        If the template has no ``{statement}`` or both answers begin with the same token.
+    """
+    if "{statement}" not in template:
+        raise ValueError(f"template is {template!r}; it has to contain '{{statement}}'")
+    first = [_ids(model, word)[0] for word in answers]
+    if first[0] == first[1]:
+        raise ValueError(f"answers is {answers}; both begin with the same token")
+    prompts = [_ids(model, template.format(statement=text)) for text in texts]
+    reads = [[(len(prompt) - 1, token) for token in first] for prompt in prompts]
+    rows = _log_probs(model, prompts, reads, batch_size, progress)
+    return np.array([true - false for true, false in rows])
+
+
+def completion_log_prob(
+    model,
+    stems: Sequence[str],
+    completions: Sequence[str],
+    batch_size: int = 32,
+    progress: bool = True,
+) -> np.ndarray:
+    """Return log P(completion | stem), summed over the completion's tokens.
+
+    Parameters
+    ----------
+    model
+        What `elkutils.models.load_model` returns.
+    stems, completions
+        n texts each; a completion begins with its own space.
+    batch_size, progress
+        As in `elkutils.models.activations`.
+
+    Returns
+    -------
+    ndarray
+        (n,), in nats.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many completions as stems, or one adds no token.
+    """
+    if len(stems) != len(completions):
+        raise ValueError(f"there are {len(stems)} stems but {len(completions)} completions")
+    pairs = list(dict.fromkeys(zip(stems, completions, strict=True)))
+    sequences, reads = [], []
+    for stem, completion in pairs:
+        start, ids = len(_ids(model, stem)), _ids(model, stem + completion)
+        if len(ids) <= start:
+            raise ValueError(f"completions has {completion!r}, which adds no token to {stem!r}")
+        sequences.append(ids)
+        reads.append([(place - 1, ids[place]) for place in range(start, len(ids))])
+    rows = _log_probs(model, sequences, reads, batch_size, progress)
+    found = {pair: row.sum() for pair, row in zip(pairs, rows, strict=True)}
+    return np.array([found[pair] for pair in zip(stems, completions, strict=True)])
+
+
+def pmi(model, split, batch_size: int = 32, progress: bool = True) -> np.ndarray:
+    """Return the pointwise mutual information of each statement's subject and completion.
+
+    It is log P(completion | stem) − log P(completion | neutral stem): how much more likely
+    the subject makes the completion. It needs no labels.
+
+    Parameters
+    ----------
+    model
+        What `elkutils.models.load_model` returns.
+    split
+        An `elkutils.tasks.Split` with ``stems``, ``completions`` and ``neutral``.
+    batch_size, progress
+        As in `elkutils.models.activations`.
+
+    Returns
+    -------
+    ndarray
+        (n,), in nats.
+
+    Raises
+    ------
+    ValueError
+        If the split has no stems.
+    """
+    if split.stems is None or split.neutral is None:
+        raise ValueError(f"the split {split.name!r} has no stems and neutral stems to compare")
+    options = {"batch_size": batch_size, "progress": progress}
+    given = completion_log_prob(model, split.stems, split.completions, **options)
+    return given - completion_log_prob(model, split.neutral, split.completions, **options)
+
+
+def _ids(model, text: str) -> list[int]:
+    return model.tokenizer(text)["input_ids"]
+
+
+def _log_probs(model, sequences, reads, batch_size, progress) -> list[np.ndarray]:
+    """Return for each sequence log P(token next) at each (place, token) to read."""
+    device = next(model.original_model.parameters()).device
+    order = np.argsort([len(ids) for ids in sequences], kind="stable")
+    rows: list = [None] * len(sequences)
+    bar = tqdm(total=len(sequences), unit="text", desc="answers", disable=not progress)
+    with bar, torch.inference_mode():
+        for start in range(0, len(order), batch_size):
+            batch = order[start : start + batch_size]
+            width = max(len(sequences[i]) for i in batch)
+            ids = torch.zeros(len(batch), width, dtype=torch.long)
+            for row, i in enumerate(batch):
+                ids[row, : len(sequences[i])] = torch.tensor(sequences[i])
+            logits = model(ids.to(device), return_type="logits")
+            for row, i in enumerate(batch):
+                places, tokens = zip(*reads[i], strict=True)
+                log_probs = logits[row, list(places)].double().log_softmax(-1)
+                rows[i] = log_probs[torch.arange(len(places)), list(tokens)].cpu().numpy()
+            bar.update(len(batch))
+    return rows
