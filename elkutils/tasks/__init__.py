@@ -1,0 +1,10 @@
+"""What is asked: tasks made of true and false statements, in named splits with groups.
+
+`cities`, `comparisons` and `elements` make statements whose truth is known; `load_csv` reads
+your own. Nothing here needs a language model.
+"""
+
+from elkutils.tasks.statements import cities, comparisons, elements
+from elkutils.tasks.task import Split, Task, load_csv
+
+__all__ = ["Split", "Task", "cities", "comparisons", "elements", "load_csv"]
