@@ -47,7 +47,7 @@ class Criterion:
     reason: str
 
     def judge(self, value: Interval) -> str:
-        """Return whether the whole of the interval is on the right side, the wrong one, or neither.
+        """Return the outcome: is the whole interval on the right side, or the whole on the wrong?
 
         An end exactly on the margin counts as on the right side.
         """
@@ -89,7 +89,7 @@ class Claim:
     criteria: Mapping[str, Criterion]
 
     def criterion(self, condition: str) -> Criterion:
-        """Return the criterion that `condition` is judged by: the one named before its colon."""
+        """Return what `condition` is judged by: the criterion named before its colon."""
         if len(self.criteria) == 1:
             return next(iter(self.criteria.values()))
         name = condition.split(":")[0].strip()
@@ -124,15 +124,15 @@ class Verdict:
         return f"{self.id}: {self.verdict}{_tail(self._named())}{_tail(self.note)}"
 
     def _named(self) -> str:
-        """The outcomes in words, where they are not all the same."""
+        """The conditions under which the claim does not hold, where it holds under others."""
         if self.verdict != CONDITION:
             return ""
         parts = []
-        for outcome in (HOLDS, FAILS, UNDECIDED):
+        for outcome in (FAILS, UNDECIDED):
             names = [name for name, o in self.conditions.items() if o == outcome]
             if names:
-                parts.append(f"{outcome}: {', '.join(names)}")
-        return "; ".join(parts)
+                parts.append(f"{outcome} on {_listed(names)}")
+        return f"not for everything measured: {'; '.join(parts)}"
 
     def __repr__(self):
         lines = [str(self)]
@@ -231,8 +231,8 @@ class Chapter:
         value, tolerance = float(value), float(tolerance)
         if not (math.isfinite(value) and math.isfinite(tolerance) and tolerance >= 0):
             raise ValueError(
-                f"number {name!r} is {value} with tolerance {tolerance}; both have to be finite, "
-                "and the tolerance at least 0"
+                f"number {name!r} is {value} with tolerance {tolerance}; both have to be "
+                "finite, and the tolerance at least 0"
             )
         self._numbers[name] = {"value": value, "tolerance": tolerance}
         return value
@@ -414,6 +414,18 @@ def _results(folder):
     if not paths:
         raise ValueError(f"the folder {str(folder)!r} holds no results (*.json)")
     return paths
+
+
+def _listed(names) -> str:
+    """The conditions' names, those of one criterion together: "AUROC (cities, elements)"."""
+    places = {}
+    for name in names:
+        criterion, _, place = name.partition(":")
+        places.setdefault(criterion, []).append(place.strip())
+    return ", ".join(
+        f"{criterion} ({', '.join(where)})" if all(where) else criterion
+        for criterion, where in places.items()
+    )
 
 
 def _tail(text):

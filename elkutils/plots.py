@@ -1,0 +1,221 @@
+"""One function a figure, one style for all.
+
+Each function draws on ``ax`` where it is given, else on a new figure, and returns the Axes
+(end the line with ``;`` in a notebook). Nothing is told by colour alone, the background is
+opaque and light so that a dark page shows it too, and a figure fits a phone.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from elkutils.evaluation import Interval, Reliability
+
+WIDTH = 6.4  # inches
+
+# Okabe & Ito's colours, ordered so that neighbours differ in lightness too, each with its own
+# line and marker.
+_COLOURS = ("#0072B2", "#D55E00", "#000000", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+_LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (7, 3)))
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+def style() -> None:
+    """Set Matplotlib's defaults to the book's style."""
+    cycle = plt.cycler(color=_COLOURS, linestyle=_LINES, marker=_MARKERS)
+    plt.rcParams.update(
+        {
+            "figure.figsize": (WIDTH, 3.8),
+            "figure.facecolor": "white",
+            "savefig.facecolor": "white",
+            "figure.dpi": 110,
+            "figure.constrained_layout.use": True,
+            "axes.prop_cycle": cycle,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.color": "#dddddd",
+            "grid.linewidth": 0.6,
+            "axes.axisbelow": True,
+            "font.size": 10.5,
+            "axes.titlesize": 11,
+            "axes.labelsize": 10.5,
+            "xtick.labelsize": 9.5,
+            "ytick.labelsize": 9.5,
+            "legend.fontsize": 9.5,
+            "legend.frameon": False,
+            "lines.markersize": 5,
+            "lines.linewidth": 1.6,
+        }
+    )
+
+
+def layer_sweep(
+    layers: Sequence[int],
+    curves: Mapping[str, Sequence[Interval]],
+    *,
+    ylabel="AUROC",
+    chance: float | None = 0.5,
+    ax=None,
+):
+    """Draw a score with its interval against the layer, one curve a label.
+
+    `chance` draws a reference line at that score; None draws none.
+    """
+    ax = _axes(ax)
+    for label, intervals in curves.items():
+        if len(intervals) != len(layers):
+            raise ValueError(
+                f"curves[{label!r}] holds {len(intervals)} intervals; "
+                f"there are {len(layers)} layers"
+            )
+        (line,) = ax.plot(layers, [i.estimate for i in intervals], label=label)
+        lower, upper = [i.lower for i in intervals], [i.upper for i in intervals]
+        ax.fill_between(layers, lower, upper, color=line.get_color(), alpha=0.15, lw=0)
+    if chance is not None:
+        ax.axhline(chance, color="0.4", lw=0.8, ls=":", marker="", zorder=0)
+        ax.annotate(
+            "chance",
+            (layers[0], chance),
+            xytext=(0, 3),
+            textcoords="offset points",
+            color="0.3",
+        )
+    ax.set(xlabel="layer", ylabel=ylabel)
+    ax.legend()
+    return ax
+
+
+def reliability(curves: Reliability | Mapping[str, Reliability], *, ax=None):
+    """Draw how often it happened against the probability given, with an interval a bin."""
+    ax = _axes(ax, (4.6, 4.4))
+    if isinstance(curves, Reliability):
+        curves = {"": curves}
+    ax.plot((0, 1), (0, 1), color="0.4", lw=0.8, ls=":", marker="")
+    for label, r in curves.items():
+        ends = np.abs(np.stack([r.lower, r.upper]) - r.frequency)
+        (line,) = ax.plot(r.forecast, r.frequency, label=label)
+        ax.errorbar(
+            r.forecast, r.frequency, ends, fmt="none", ecolor=line.get_color(), capsize=2, lw=1
+        )
+    ax.set(
+        xlabel="probability given (mean of the bin)",
+        ylabel="how often it happened",
+        xlim=(-0.02, 1.02),
+        ylim=(-0.02, 1.02),
+        aspect="equal",
+    )
+    if any(curves):
+        ax.legend(loc="upper left")
+    return ax
+
+
+def direction_angle(
+    scales,
+    curves: Mapping[str, np.ndarray],
+    *,
+    xlabel="prior scale τ",
+    predicted: Mapping[str, np.ndarray] | None = None,
+    ax=None,
+):
+    """Draw angles in degrees against a scale, both axes logarithmic.
+
+    Parameters
+    ----------
+    scales : (k,) positive numbers.
+    curves : for each label an array (k,), or (repeats, k) drawn as thin lines, in degrees.
+    predicted : for each label a (k,) array drawn as a plain thin black line.
+    """
+    ax = _axes(ax)
+    for label, angles in curves.items():
+        angles = np.atleast_2d(angles)
+        (line,) = ax.plot(scales, np.median(angles, axis=0), label=label)
+        if len(angles) > 1:
+            ax.plot(
+                scales, angles.T, color=line.get_color(), lw=0.5, ls="-", marker="", alpha=0.5
+            )
+    for label, angles in (predicted or {}).items():
+        ax.plot(scales, angles, color="black", lw=0.9, ls="-", marker="", label=label)
+    ax.set(xlabel=xlabel, ylabel="angle (degrees)", xscale="log", yscale="log")
+    ax.legend()
+    return ax
+
+
+def posterior(
+    draws: Mapping[str, np.ndarray],
+    *,
+    points: Mapping[str, float] | None = None,
+    xlabel="coefficient",
+    ax=None,
+):
+    """Draw the histograms of draws (draws,) of one quantity, one outline a label.
+
+    `points` marks single values, such as the MAP, with labelled vertical lines.
+    """
+    ax = _axes(ax)
+    pooled = np.concatenate([np.ravel(values) for values in draws.values()])
+    edges = np.histogram_bin_edges(pooled, bins=40)
+    for (label, values), colour, line in zip(draws.items(), _COLOURS, _LINES, strict=False):
+        ax.hist(
+            np.ravel(values), edges, density=True, histtype="step", lw=1.6, color=colour, ls=line,
+            label=label,
+        )  # fmt: skip
+    for (label, value), line in zip((points or {}).items(), _LINES, strict=False):
+        ax.axvline(value, color="0.3", lw=1.2, ls=line, marker="", label=label)
+    ax.set(xlabel=xlabel, ylabel="density")
+    ax.legend()
+    return ax
+
+
+def predictive(proba, y=None, *, level=0.9, ax=None):
+    """Draw each input's mean probability with the interval of its draws, inputs in order.
+
+    Parameters
+    ----------
+    proba : (draws, n) array of probabilities.
+    y : (n,) array of 0 and 1, optional; filled markers are then the true statements.
+    level : share of the draws inside each bar.
+    """
+    ax = _axes(ax)
+    proba = np.asarray(proba)
+    if proba.ndim != 2:
+        raise ValueError(f"proba has shape {proba.shape}; it has to be (draws, n)")
+    mean = proba.mean(axis=0)
+    order = np.argsort(mean)
+    lower, upper = np.quantile(proba, ((1 - level) / 2, (1 + level) / 2), axis=0)[:, order]
+    place = np.arange(len(order))
+    ax.vlines(place, lower, upper, color="0.65", lw=1, label=f"{level:.0%} of draws")
+    kinds = {"mean of draws": np.ones(len(order), dtype=bool)}
+    if y is not None:
+        y = np.asarray(y)
+        kinds = {"mean, true": y == 1, "mean, false": y == 0}
+    for (label, rows), colour, face in zip(
+        kinds.items(), _COLOURS, (_COLOURS[0], "white"), strict=False
+    ):
+        shown = rows[order]
+        ax.plot(
+            place[shown], mean[order][shown], "o", color=colour, mfc=face, ms=4, label=label
+        )
+    ax.set(xlabel="input, by mean probability", ylabel="P(true)", ylim=(-0.02, 1.02))
+    ax.legend(loc="upper left")
+    return ax
+
+
+def trace_rank(idata, var_names=None, coords=None, **options):
+    """Draw trace and rank plots of the draws in `idata` through ArviZ; returns its axes."""
+    import arviz
+
+    rows = max(1, len(options.get("var_names", var_names or ["one"])))
+    options.setdefault("figsize", (WIDTH, 1.9 * rows + 0.6))
+    with plt.rc_context({"axes.prop_cycle": plt.cycler(color=_COLOURS)}):
+        return arviz.plot_trace(
+            idata, var_names=var_names, coords=coords, kind="rank_bars", **options
+        )
+
+
+def _axes(ax, size=None):
+    if ax is not None:
+        return ax
+    style()
+    return plt.subplots(figsize=size)[1]
