@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 from tqdm import tqdm
 
 from elkutils.files import atomic_path, cache_dir
-from elkutils.models.language import model_digest
+from elkutils.models.language import encode, model_digest
 
 POSITIONS = ("full stop", "last")
 
@@ -139,7 +139,7 @@ def _extract(model, texts, hook_points, position, batch_size, progress):
 
 def _tokenise(model, text, span, rule) -> tuple[list[int], np.ndarray]:
     """Return the token ids of a text and the indices of the tokens to read."""
-    encoded = model.tokenizer(text, return_offsets_mapping=rule != "last")
+    encoded = encode(model, text, return_offsets_mapping=rule != "last")
     ids = encoded["input_ids"]
     if rule == "last":
         return ids, np.array([len(ids) - 1])

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from elkutils.models.language import bare_ids, encode
+
 QUESTION = "{statement} True or false? Answer:"
 
 
@@ -48,7 +50,7 @@ def answer_log_odds(
     """
     if "{statement}" not in template:
         raise ValueError(f"template is {template!r}; it has to contain '{{statement}}'")
-    first = [_ids(model, word)[0] for word in answers]
+    first = [bare_ids(model.tokenizer, word)[0] for word in answers]
     if first[0] == first[1]:
         raise ValueError(f"answers is {answers}; both begin with the same token")
     prompts = [_ids(model, template.format(statement=text)) for text in texts]
@@ -133,7 +135,7 @@ def pmi(model, split, batch_size: int = 32, progress: bool = True) -> np.ndarray
 
 
 def _ids(model, text: str) -> list[int]:
-    return model.tokenizer(text)["input_ids"]
+    return encode(model, text)["input_ids"]
 
 
 def _log_probs(model, sequences, reads, batch_size, progress) -> list[np.ndarray]:

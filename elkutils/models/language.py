@@ -71,6 +71,7 @@ def load_model(
         else:
             source = architecture = str(name)
         network, tokenizer = _from_pretrained(source, _DTYPES[dtype])
+        own_start = tokenizer("a")["input_ids"] != bare_ids(tokenizer, "a")
         bridge = TransformerBridge.boot_transformers(
             architecture,
             hf_model=network.to(device),
@@ -78,9 +79,24 @@ def load_model(
             device=device,
             dtype=_DTYPES[dtype],
         )
+    # TransformerLens begins every text with a start token; SmolLM2's own tokenizer does not.
+    bridge.cfg.default_prepend_bos = own_start
     bridge.eval()
     bridge.requires_grad_(False)
     return bridge
+
+
+def encode(model: TransformerBridge, text: str, **options):
+    """Tokenise a text the way the model's own tokenizer does, start token or none.
+
+    `options` go to the tokenizer; returned is its encoding, with ``input_ids``.
+    """
+    return model.tokenizer(text, add_special_tokens=model.cfg.default_prepend_bos, **options)
+
+
+def bare_ids(tokenizer, text: str) -> list[int]:
+    """Return a text's token ids without any start token."""
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
 def embedded_folder() -> Path:
