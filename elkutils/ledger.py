@@ -47,7 +47,7 @@ class Criterion:
     reason: str
 
     def judge(self, value: Interval) -> str:
-        """Return the outcome: is the whole interval on the right side, or the whole on the wrong?
+        """Return "holds", "fails" or, where the interval straddles the margin, "undecided here".
 
         An end exactly on the margin counts as on the right side.
         """

@@ -157,10 +157,8 @@ def posterior(
     pooled = np.concatenate([np.ravel(values) for values in draws.values()])
     edges = np.histogram_bin_edges(pooled, bins=40)
     for (label, values), colour, line in zip(draws.items(), _COLOURS, _LINES, strict=False):
-        ax.hist(
-            np.ravel(values), edges, density=True, histtype="step", lw=1.6, color=colour, ls=line,
-            label=label,
-        )  # fmt: skip
+        look = {"lw": 1.6, "color": colour, "ls": line, "label": label}
+        ax.hist(np.ravel(values), edges, density=True, histtype="step", **look)
     for (label, value), line in zip((points or {}).items(), _LINES, strict=False):
         ax.axvline(value, color="0.3", lw=1.2, ls=line, marker="", label=label)
     ax.set(xlabel=xlabel, ylabel="density")
@@ -206,12 +204,12 @@ def trace_rank(idata, var_names=None, coords=None, **options):
     """Draw trace and rank plots of the draws in `idata` through ArviZ; returns its axes."""
     import arviz
 
-    rows = max(1, len(options.get("var_names", var_names or ["one"])))
-    options.setdefault("figsize", (WIDTH, 1.9 * rows + 0.6))
-    with plt.rc_context({"axes.prop_cycle": plt.cycler(color=_COLOURS)}):
-        return arviz.plot_trace(
-            idata, var_names=var_names, coords=coords, kind="rank_bars", **options
-        )
+    rows = len(idata.posterior.data_vars if var_names is None else var_names)
+    options.setdefault("figsize", (WIDTH, 2.2 * rows + 0.4))
+    style()
+    return arviz.plot_trace(
+        idata, var_names=var_names, coords=coords, kind="rank_vlines", **options
+    )
 
 
 def _axes(ax, size=None):
