@@ -71,7 +71,8 @@ def elements(seed=0):
     Easy elements are those of the first five periods (atomic numbers 1 to 54), hard ones the
     rest (55 to 118). The wrong symbols are a derangement of the right ones of the same split.
     A row's group is its element. There are few statements, 108 easy and 128 hard, and the
-    surface gives much away: most symbols begin with the first letter of the name.
+    surface gives much away: most right symbols begin with the first letter of the name, and
+    few wrong ones do.
 
     Parameters
     ----------
@@ -111,8 +112,10 @@ def comparisons(seed=0):
     orders, two of them true. In easy pairs the numbers are at least 30 apart, in hard ones at
     most 9. A row's group is its unordered pair; a single number may stand in several pairs.
 
-    The surface solves part of this task: a sentence that opens with "ninety" and says
-    "larger" is likely true, whatever follows. Compare with a baseline that sees only words.
+    The surface solves the easy splits almost whole. Single words and pairs of neighbours say
+    nothing, because each is as common in true rows as in false ones, but runs of three words
+    do: "ninety is larger" is true of most numbers that may follow. A probe that succeeds here
+    has to be held against a baseline that sees such runs.
 
     Parameters
     ----------
@@ -214,8 +217,9 @@ def _derangement(answers, rng):
     values, counts = np.unique(answers, return_counts=True)
     if 2 * counts.max() > len(answers):
         raise ValueError(
-            f"{str(values[counts.argmax()])!r} is the answer in {counts.max()} of {len(answers)} "
-            "rows; no wrong answers with the same counts exist when one has more than half"
+            f"{str(values[counts.argmax()])!r} is the answer in {counts.max()} of "
+            f"{len(answers)} rows; no wrong answers with the same counts exist when one has "
+            "more than half"
         )
     wrong = rng.permutation(answers)
     while (conflicts := np.flatnonzero(wrong == answers)).size:

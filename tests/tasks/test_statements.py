@@ -143,19 +143,38 @@ def test_comparisons_are_true_of_the_numbers(name, low, high):
             assert label == ((difference > 0) == (word == "larger"))
 
 
-def test_each_word_of_a_comparison_is_as_common_in_true_as_in_false_rows():
-    for name in SETS:
-        split = comparisons()[name]
-        true, false = (
-            Counter(
-                word
-                for text, label in zip(split.texts, split.labels, strict=True)
-                for word in text.lower().rstrip(".").split()
-                if label == wanted
-            )
-            for wanted in (1, 0)
-        )
-        assert true == false
+@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("length", [1, 2])
+def test_short_runs_of_words_are_as_common_in_true_as_in_false_comparisons(name, length):
+    true, false = word_runs(comparisons()[name], length)
+    assert true == false
+
+
+def test_runs_of_three_words_tell_true_from_false_comparisons():
+    true, false = word_runs(comparisons()["easy"], 3)
+    assert sum((true - false).values()) > 0.5 * sum(true.values())
+
+
+def word_runs(split, length):
+    """Return how often each run of words stands in true and in false statements."""
+    counts = {1: Counter(), 0: Counter()}
+    for text, label in zip(split.texts, split.labels, strict=True):
+        words = text.lower().rstrip(".").split()
+        runs = zip(*(words[start:] for start in range(length)), strict=False)
+        counts[int(label)].update(runs)
+    return counts[1], counts[0]
+
+
+def test_most_right_symbols_and_few_wrong_ones_begin_like_the_name():
+    for seed in SEEDS:
+        for name in SETS:
+            pairs = affirmative_rows(elements(seed)[name])
+            alike = [
+                [symbol[1].lower() == e[0] for symbol in both] for e, both in pairs.items()
+            ]
+            right, wrong = np.mean(alike, axis=0)
+            assert right > 0.8
+            assert wrong < 0.2
 
 
 @pytest.mark.parametrize(
