@@ -47,7 +47,7 @@ class Criterion:
     reason: str
 
     def judge(self, value: Interval) -> str:
-        """Return "holds", "fails" or, where the interval straddles the margin, "undecided here".
+        """Return "holds", "fails" or, if the interval straddles the margin, "undecided here".
 
         An end exactly on the margin counts as on the right side.
         """

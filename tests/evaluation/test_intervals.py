@@ -1,0 +1,135 @@
+import numpy as np
+import pytest
+
+from elkutils.evaluation import auroc, bootstrap, difference, log_score
+
+
+def mean(y, weights):
+    return (weights * y).sum(axis=-1) / weights.sum(axis=-1)
+
+
+def clustered(rng, groups=80, rows=6):
+    """Rows that share their group's mean, N(0, 1), plus their own N(0, 1) noise: truth 0."""
+    group = np.repeat(np.arange(groups), rows)
+    return rng.normal(size=groups)[group] + rng.normal(size=groups * rows), group
+
+
+def coverage(draw, truth, repeats=400):
+    """Share of 95% intervals that hold the truth, and its Monte Carlo standard error."""
+    covered = []
+    for repeat in range(repeats):
+        interval = draw(np.random.default_rng(repeat))
+        covered.append(interval.lower <= truth <= interval.upper)
+    return np.mean(covered), np.sqrt(0.95 * 0.05 / repeats)
+
+
+def test_intervals_cover_when_groups_are_drawn_and_not_when_rows_are():
+    def grouped(rng):
+        y, group = clustered(rng)
+        return bootstrap(mean, y, groups=group, resamples=400)
+
+    def ungrouped(rng):
+        y, _ = clustered(rng)
+        return bootstrap(mean, y, groups=np.arange(len(y)), resamples=400)
+
+    share, error = coverage(grouped, 0)
+    assert abs(share - 0.95) < 3 * error + 0.01  # at 80 groups it is 1% short
+    share, error = coverage(ungrouped, 0)
+    assert share < 0.95 - 10 * error
+
+
+def test_intervals_cover_over_groups_and_seeds():
+    def crossed(rng, groups=40, seeds=20):
+        group, seed = np.divmod(np.arange(groups * seeds), seeds)
+        y = rng.normal(size=groups)[group] + rng.normal(size=seeds)[seed]
+        y = y + rng.normal(size=groups * seeds)
+        return bootstrap(mean, y, groups=group, seeds=seed, resamples=400)
+
+    share, error = coverage(crossed, 0)
+    assert share > 0.95 - 3 * error - 0.025  # 20 seeds: about √(19/20) of the width
+    assert share < 1
+
+
+def test_drawing_groups_alone_undercovers_where_seeds_differ():
+    def groups_only(rng, groups=40, seeds=20):
+        group, seed = np.divmod(np.arange(groups * seeds), seeds)
+        y = rng.normal(size=seeds)[seed] + rng.normal(size=groups * seeds)
+        return bootstrap(mean, y, groups=group, resamples=400)
+
+    share, error = coverage(groups_only, 0, repeats=200)
+    assert share < 0.95 - 10 * error
+
+
+def test_the_estimate_is_the_mean_over_seeds_on_each_seeds_own_rows():
+    rng = np.random.default_rng(0)
+    seeds = np.repeat(["a", "b", "c"], (40, 60, 80))
+    y, score = rng.integers(0, 2, 180), rng.random(180)
+    interval = bootstrap(auroc, y, score, groups=np.arange(180) % 30, seeds=seeds, resamples=50)
+    per_seed = [auroc(y[seeds == s], score[seeds == s]) for s in "abc"]
+    assert interval.estimate == pytest.approx(np.mean(per_seed), rel=1e-12)
+    assert interval.lower < interval.estimate < interval.upper
+
+
+def test_a_paired_difference_is_narrower_than_an_unpaired_one():
+    rng = np.random.default_rng(1)
+    y = rng.integers(0, 2, 200)
+    first = y + rng.normal(size=200)
+    second = first + 0.1 * rng.normal(size=200)
+    groups = np.arange(200) // 2
+    paired = bootstrap(difference(auroc), y, first, second, groups=groups)
+    alone = bootstrap(auroc, y, first, groups=groups)
+    assert paired.upper - paired.lower < (alone.upper - alone.lower) / 3
+    same = bootstrap(difference(auroc), y, first, first, groups=groups)
+    assert (same.lower, same.upper) == (0, 0)
+
+
+def test_the_same_seed_gives_the_same_interval_and_blocks_do_not_matter(monkeypatch):
+    y, group = clustered(np.random.default_rng(0))
+    one = bootstrap(mean, y, groups=group, resamples=301)
+    assert one == bootstrap(mean, y, groups=group, resamples=301)
+    assert one != bootstrap(mean, y, groups=group, resamples=301, seed=1)
+    monkeypatch.setattr("elkutils.evaluation.intervals._BLOCK", 100 * len(y))
+    blocked = bootstrap(mean, y, groups=group, resamples=301)
+    assert blocked.estimate == one.estimate
+    assert blocked.upper == pytest.approx(one.upper, abs=0.1)
+
+
+def test_a_higher_level_is_wider():
+    y, group = clustered(np.random.default_rng(0))
+    narrow = bootstrap(mean, y, groups=group, level=0.5)
+    wide = bootstrap(mean, y, groups=group, level=0.99)
+    assert wide.lower < narrow.lower < narrow.upper < wide.upper
+    assert (narrow.level, wide.level) == (0.5, 0.99)
+
+
+def test_resamples_without_a_class_are_left_out_or_refused():
+    y = np.r_[np.ones(4), np.zeros(60)]
+    score = np.random.default_rng(0).random(64)
+    assert np.isfinite(bootstrap(auroc, y, score, groups=np.arange(64)).upper)
+    with pytest.raises(ValueError, match="too few groups"):
+        bootstrap(auroc, y, score, groups=np.r_[0, 0, 0, 0, 1:61])
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"groups": np.zeros(4)}, "at least 2"),
+        ({"groups": np.arange(3)}, "groups has shape"),
+        ({"seeds": np.arange(3)}, "seeds has shape"),
+        ({"level": 1.0}, "level"),
+        ({"resamples": 0}, "resamples"),
+    ],
+)
+def test_bad_arguments_are_named(change, match):
+    options = {"groups": np.arange(4), **change}
+    with pytest.raises(ValueError, match=match):
+        bootstrap(log_score, [0, 1, 0, 1], [0.2, 0.4, 0.6, 0.8], **options)
+
+
+def test_arrays_have_to_match():
+    with pytest.raises(ValueError, match="an array has shape"):
+        bootstrap(log_score, [0, 1], [0.5], groups=[0, 1])
+    with pytest.raises(ValueError, match="groups has shape"):
+        bootstrap(mean, [], groups=[])
+    with pytest.raises(ValueError, match="NaN on the data"):
+        bootstrap(lambda y, weights: np.full(len(weights), np.nan), [0, 1], groups=[0, 1])

@@ -1,0 +1,96 @@
+import subprocess
+import sys
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+from elkutils import plots
+from elkutils.evaluation import Interval, reliability
+
+RNG = np.random.default_rng(0)
+CURVE = [Interval(m, m - 0.05, m + 0.05) for m in (0.5, 0.7, 0.9)]
+PROBA = RNG.random(200)
+HAPPENED = RNG.random(200) < PROBA
+RELIABILITY = reliability(HAPPENED, PROBA)
+
+FIGURES = {
+    "layer_sweep": lambda: plots.layer_sweep([0, 10, 20], {"probe": CURVE, "rival": CURVE}),
+    "reliability": lambda: plots.reliability({"MAP": RELIABILITY, "NUTS": RELIABILITY}),
+    "direction_angle": lambda: plots.direction_angle(
+        [0.01, 0.1], {"MAP": [[1, 2], [2, 3]]}, predicted={"predicted": [1, 2]}
+    ),
+    "posterior": lambda: plots.posterior(
+        {"NUTS": PROBA, "Laplace": PROBA}, points={"MAP": 0.5}
+    ),
+    "predictive": lambda: plots.predictive(RNG.random((30, 8)), np.arange(8) % 2),
+}
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    with matplotlib.rc_context():
+        yield
+        plt.close("all")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_is_labelled_and_fits_a_phone(name):
+    ax = FIGURES[name]()
+    assert ax.get_xlabel()
+    assert ax.get_ylabel()
+    assert ax.figure.get_size_inches()[0] <= 6.4
+    texts = [
+        ax.xaxis.label,
+        ax.yaxis.label,
+        *ax.get_xticklabels(),
+        *ax.get_legend().get_texts(),
+    ]
+    assert min(text.get_fontsize() for text in texts) >= 9
+    assert matplotlib.colors.to_rgba(ax.figure.get_facecolor())[3] == 1
+
+
+@pytest.mark.parametrize("name", ["layer_sweep", "reliability"])
+def test_curves_differ_in_more_than_colour(name):
+    legend = FIGURES[name]().get_legend()
+    looks = {(line.get_linestyle(), line.get_marker()) for line in legend.get_lines()}
+    assert len(looks) == 2
+
+
+def test_neighbouring_colours_differ_in_grey():
+    weights = np.array([0.299, 0.587, 0.114])
+    greys = np.array([to_rgb(colour) for colour in plots._COLOURS[:3]]) @ weights
+    assert np.abs(greys[:, None] - greys)[~np.eye(3, dtype=bool)].min() > 0.08
+
+
+def test_predictive_shows_true_and_false_differently():
+    labels = [text.get_text() for text in FIGURES["predictive"]().get_legend().get_texts()]
+    assert labels == ["90% of draws", "mean, true", "mean, false"]
+
+
+def test_given_axes_are_drawn_on():
+    _, ax = plt.subplots()
+    assert plots.layer_sweep([0, 1, 2], {"probe": CURVE}, ax=ax) is ax
+
+
+def test_wrong_shapes_are_named():
+    with pytest.raises(ValueError, match=r"curves\['probe'\] holds 3 intervals"):
+        plots.layer_sweep([0, 1], {"probe": CURVE})
+    with pytest.raises(ValueError, match="proba has shape"):
+        plots.predictive(PROBA)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_trace_rank_has_a_row_for_each_variable():
+    arviz = pytest.importorskip("arviz")
+    draws = {"bias": RNG.normal(size=(4, 100)), "weight": RNG.normal(size=(4, 100))}
+    assert plots.trace_rank(arviz.from_dict(draws)).shape == (2, 2)
+
+
+def test_the_package_does_not_import_matplotlib():
+    code = "import sys, elkutils, elkutils.evaluation; assert 'matplotlib' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
