@@ -20,9 +20,7 @@ def lock_text(root):
 @pytest.fixture(scope="module")
 def lock(lock_text):
     """Version by distribution name."""
-    lines = [
-        line for line in lock_text.splitlines() if line and not line.lstrip().startswith("#")
-    ]
+    lines = [line for line in lock_text.splitlines() if line.strip()[:1] not in ("", "#")]
     pins = dict(line.split("==") for line in lines)
     assert len(pins) == len(lines)
     return {canonicalize_name(name): Version(pin) for name, pin in pins.items()}
@@ -37,11 +35,9 @@ def project(root):
 def conda(root):
     """The conda specs by name, and the lines for pip."""
     listed = yaml.safe_load((root / "environment.yml").read_text())["dependencies"]
-    specs = [
-        re.split(r"[=<>! ]+", line, maxsplit=1) for line in listed if isinstance(line, str)
-    ]
-    pip = next(entry["pip"] for entry in listed if isinstance(entry, dict))
-    return {name: rest[0] if rest else None for name, *rest in specs}, pip
+    (pip,) = [entry["pip"] for entry in listed if isinstance(entry, dict)]
+    specs = [entry.partition("=") for entry in listed if isinstance(entry, str)]
+    return {name: pin for name, _, pin in specs}, pip
 
 
 def test_every_declared_dependency_is_locked_within_its_range(project, lock):

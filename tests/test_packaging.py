@@ -7,16 +7,18 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from functools import cache
 from importlib.metadata import packages_distributions
+from pathlib import Path
 
+import jupytext
 import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 CORE = "core"
-CODE_CELL = re.compile(r"^```\{code-cell\}[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
-OPTION_OR_MAGIC = re.compile(r"^(:\w|---|%).*$", re.MULTILINE)
+MAGIC = re.compile(r"^[%!].*$", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -60,16 +62,18 @@ def imported(source: str) -> set[str]:
     return names
 
 
+providers = cache(packages_distributions)
+
+
 def distributions(modules: set[str]) -> set[str]:
     """Return the distributions that provide `modules`, the standard library's left out."""
-    providers = packages_distributions()
     outside = modules - sys.stdlib_module_names - {"elkutils"}
-    return {canonicalize_name(providers.get(name, [name])[0]) for name in outside}
+    return {canonicalize_name(providers().get(name, [name])[0]) for name in outside}
 
 
-def chapter_code(text: str) -> str:
-    cells = CODE_CELL.findall(text)
-    return "\n".join(OPTION_OR_MAGIC.sub("", cell) for cell in cells)
+def chapter_code(path) -> str:
+    cells = [cell.source for cell in jupytext.read(path).cells if cell.cell_type == "code"]
+    return MAGIC.sub("", "\n".join(cells))
 
 
 def test_wheel_holds_types_data_claims_and_results(root, members):
@@ -124,12 +128,9 @@ def test_every_import_of_the_package_is_declared(root, declared):
 
 def test_every_import_of_tests_and_tools_is_declared(root, declared):
     everything = set().union(*declared.values())
-    local = {
-        path.stem
-        for folder in ("tests", "tools", "book")
-        for path in root.glob(f"{folder}/**/*.py")
-    }
-    for name in tracked(root, "tests/*.py", "tools/*.py", "book/*.py"):
+    sources = tracked(root, "tests/*.py", "tools/*.py", "book/*.py")
+    local = {Path(name).stem for name in sources}
+    for name in sources:
         undeclared = distributions(imported((root / name).read_text()) - local) - everything
         assert not undeclared, f"{name} imports {undeclared}"
 
@@ -138,7 +139,7 @@ def test_every_import_of_a_chapter_comes_with_the_models_extra(root, declared):
     """A twin runs where only the wheel and its extra for models are installed."""
     allowed = declared[CORE] | declared["models"]
     for name in tracked(root, "book/*.md"):
-        undeclared = distributions(imported(chapter_code((root / name).read_text()))) - allowed
+        undeclared = distributions(imported(chapter_code(root / name))) - allowed
         assert not undeclared, f"{name} imports {undeclared}"
 
 
