@@ -2,6 +2,6 @@
 
 `logistic` finds the mode and the Gaussian around it in float64 NumPy, `nuts` samples the exact
 posterior in that Gaussian's coordinates with NumPyro, `diagnostics` says whether the chains can
-be believed, and `sbc` whether a sampler draws from the posterior it claims. Everything here takes
-arrays and knows nothing of tasks or models. JAX is imported by `nuts` and `sbc` alone.
+be believed, and `sbc` whether a sampler draws from the posterior it claims. Everything here
+takes arrays and knows nothing of tasks or models. Only `nuts` and `sbc` import JAX.
 """

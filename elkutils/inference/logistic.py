@@ -1,9 +1,10 @@
-"""The posterior of Bayesian logistic regression: its mode, its Laplace approximation, its evidence.
+"""The posterior of logistic regression: its mode, its Laplace approximation, its evidence.
 
 The model is P(y = 1 | x) = σ(w·x + b) with w ~ N(0, τ²I) and b flat, or b ~ N(0, bias_scale²).
 `fit_map` finds the mode by damped Newton, `laplace` the Gaussian around it, and `logistic_path`
 follows both over the prior scale τ. With more features than rows all of them work in the row
-space of X, where the likelihood lives; `Subspace.lift` puts the rest, which keeps the prior, back.
+space of X, where the likelihood lives; `Subspace.lift_draws` puts back the rest, which keeps
+the prior.
 """
 
 from dataclasses import dataclass
@@ -15,9 +16,7 @@ from scipy.linalg.lapack import dpotrf
 from scipy.special import expit, logit
 
 MAX_ITERATIONS = 500
-SETTLED = (
-    1e-5  # largest change of a log odds in the last Newton step: the error left is its square
-)
+SETTLED = 1e-5  # the last Newton step moves no log odds by more, so what is left is smaller
 LOG_2PI = np.log(2 * np.pi)
 
 
@@ -67,7 +66,7 @@ class MapFit:
     coef : (d,) array
     intercept : float
     log_joint : float
-        log p(y | w, b) − |w|²/2τ² − b²/2·bias_scale², without the prior's normalising constants.
+        log p(y | w, b) − |w|²/2τ² − b²/2·bias_scale²: without the prior's constants.
     iterations : int
         Newton steps taken.
     """
@@ -235,9 +234,7 @@ def logistic_path(
     """
     scales = np.atleast_1d(np.asarray(prior_scales, dtype=np.float64))
     if scales.ndim != 1 or scales.size == 0:
-        raise ValueError(
-            f"prior_scales has shape {scales.shape}; it has to be one row of numbers"
-        )
+        raise ValueError(f"prior_scales has shape {scales.shape}; it has to be (k,), k ≥ 1")
     problem = _Problem.of(X, y, scales.max(), bias_scale)
     for scale in scales:
         check_scale("prior_scales", scale)
@@ -270,12 +267,10 @@ def check_scale(name: str, value: float) -> float:
 
 
 def check_data(X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Return X (n, d) and y (n,) in float64, or raise ValueError saying what is wrong with them."""
+    """Return X (n, d) and y (n,) in float64, or raise ValueError saying what is wrong."""
     X, y = np.asarray(X, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if X.ndim != 2 or y.shape != X.shape[:1]:
-        raise ValueError(
-            f"X has shape {X.shape} and y {y.shape}; they have to be (n, d) and (n,)"
-        )
+        raise ValueError(f"X has shape {X.shape} and y {y.shape}; they need (n, d) and (n,)")
     if not np.isfinite(X).all():
         raise ValueError("X holds NaN or infinity; every entry has to be finite")
     if set(np.unique(y)) != {0.0, 1.0}:

@@ -7,7 +7,8 @@ With θ = m + L⁻ᵀz, where m is the mode and LLᵀ the Hessian there, the pos
 A the design and rᵢ what the second-order expansion of the i-th loss about the mode leaves over.
 The prior has cancelled, the target is nearly a standard normal whatever the units of X, and all
 numbers are of order one, so float32 is enough. The kernel is NumPyro's, through its functional
-interface: one compiled program serves every data set of the same shape.
+interface: one compiled program serves every data set of about the same shape, because zero rows
+add nothing to the sum and zero columns only add independent normals, which are dropped.
 """
 
 import time
@@ -27,9 +28,8 @@ from elkutils.inference.logistic import Laplace
 BLOCK = 50  # draws a call of the compiled program: how often progress shows
 TARGET_ACCEPT = 0.8
 MAX_TREE_DEPTH = 10
-JITTER = (
-    0.2  # a fixed step near 2π/2ᵏ closes the orbits of a normal, and NUTS misses its U-turn
-)
+# A fixed step near 2π/2ᵏ closes the orbits of a normal, and NUTS then misses its U-turns.
+JITTER = 0.2
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def sample(
 
     Notes
     -----
-    With several JAX devices, and chains in a multiple of their number, each device runs its own.
+    With several JAX devices, and chains in a multiple of their number, each runs its share.
     Neither the mode nor the labels are needed beyond `fit`: at the mode the gradient of the log
     posterior vanishes, and the remainders depend on the log odds there alone.
     """
@@ -116,7 +116,7 @@ def sample(
         np.concatenate(parts)[warmup:].swapaxes(0, 1) for parts in zip(*trace, strict=True)
     )
     return Chains(
-        theta=fit.colour(z.astype(np.float64)),
+        theta=fit.colour(z[..., : len(fit.mean)].astype(np.float64)),
         diverging=diverging,
         acceptance_rate=accept,
         n_steps=steps,
@@ -131,7 +131,7 @@ def sample(
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class WhitenedData:
-    """What the potential needs, in float32: the whitened design and the log odds at the mode."""
+    """What the potential needs, in float32: the whitened design, log odds and p at the mode."""
 
     basis: jax.Array  # (n, k + 1), the rows of A L⁻ᵀ
     log_odds: jax.Array  # (n,)
@@ -139,7 +139,7 @@ class WhitenedData:
 
 
 def whitened_data(fit: Laplace, X: np.ndarray) -> WhitenedData:
-    """Return the arguments of `potential` for the posterior behind `fit`."""
+    """Return the arguments of `potential` for the posterior behind `fit`, padded with zeros."""
     from scipy.linalg import solve_triangular
 
     design = np.column_stack([fit.subspace.lower(np.asarray(X, np.float64)), np.ones(len(X))])

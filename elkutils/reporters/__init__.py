@@ -1,0 +1,25 @@
+"""Reporters: heads on activations that draw probabilities.
+
+Every reporter is a scikit-learn classifier for two classes, fitted on X (n, d) and y (n,), with
+one method more: `sample_proba(X)` returns draws of P(y = classes_[1] | x), shape (draws, n). A
+point estimate has one draw; a posterior has as many as were asked for. Reporters never rescale
+X, so a prior scale is in the units of 1/X as given.
+"""
+
+from elkutils.inference.logistic import LogisticPath, logistic_path
+from elkutils.reporters.base import Reporter
+from elkutils.reporters.bayesian import BayesianLogistic
+from elkutils.reporters.linear import DifferenceInMeans, LinearDiscriminant
+from elkutils.reporters.logistic import LogisticMAP
+from elkutils.reporters.persist import load
+
+__all__ = [
+    "BayesianLogistic",
+    "DifferenceInMeans",
+    "LinearDiscriminant",
+    "LogisticMAP",
+    "LogisticPath",
+    "Reporter",
+    "load",
+    "logistic_path",
+]

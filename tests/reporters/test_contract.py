@@ -1,0 +1,31 @@
+"""Every reporter keeps scikit-learn's contract for classifiers."""
+
+import pytest
+from sklearn.utils.estimator_checks import check_estimator
+
+from elkutils.reporters import (
+    BayesianLogistic,
+    DifferenceInMeans,
+    LinearDiscriminant,
+    LogisticMAP,
+)
+
+
+@pytest.mark.parametrize(
+    "reporter",
+    [
+        DifferenceInMeans(),
+        LinearDiscriminant(),
+        LinearDiscriminant(shrinkage="auto"),
+        LogisticMAP(),
+        LogisticMAP(prior_scale="evidence", prior_scales=[0.1, 1.0]),
+        BayesianLogistic(method="laplace", draws=20),
+    ],
+    ids=repr,
+)
+def test_scikit_learn_contract(reporter):
+    check_estimator(reporter)
+
+
+def test_scikit_learn_contract_of_nuts():
+    check_estimator(BayesianLogistic(method="nuts", draws=4, warmup=4, chains=1))
