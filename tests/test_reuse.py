@@ -27,20 +27,21 @@ from elkutils.reporters import (
     BayesianLogistic, DifferenceInMeans, LinearDiscriminant, LogisticMAP
 )
 
-rng = np.random.default_rng({seed})
-y = np.arange(60) % 2
-X = rng.normal(size=(60, 5)) + y[:, None]
-tiny = dict(draws=20, warmup=20, chains=2, seed={seed})
-for reporter, draws in [
-    (DifferenceInMeans(), 1),
-    (LinearDiscriminant(), 1),
-    (LogisticMAP(prior_scale=1.0), 1),
-    (BayesianLogistic(method="laplace", **tiny), 40),
-    (BayesianLogistic(method="nuts", **tiny), 40),
-]:
-    proba = reporter.fit(X, y).sample_proba(X)
-    assert proba.shape == (draws, 60), (reporter, proba.shape)
-    assert proba[:, y == 1].mean() > proba[:, y == 0].mean() + 0.2, reporter
+for seed in range(3):
+    rng = np.random.default_rng(seed)
+    y = np.arange(60) % 2
+    X = rng.normal(size=(60, 5)) + y[:, None]
+    tiny = dict(draws=20, warmup=20, chains=2, seed=seed)
+    for reporter, draws in [
+        (DifferenceInMeans(), 1),
+        (LinearDiscriminant(), 1),
+        (LogisticMAP(prior_scale=1.0), 1),
+        (BayesianLogistic(method="laplace", **tiny), 40),
+        (BayesianLogistic(method="nuts", **tiny), 40),
+    ]:
+        proba = reporter.fit(X, y).sample_proba(X)
+        assert proba.shape == (draws, 60), (reporter, proba.shape)
+        assert proba[:, y == 1].mean() > proba[:, y == 0].mean() + 0.2, reporter
 assert "torch" not in sys.modules
 """
 
@@ -97,15 +98,13 @@ def test_import_is_light(core_python, tmp_path):
     assert np.median(seconds) < SECONDS_TO_IMPORT, seconds
 
 
-@pytest.mark.parametrize("heavy", HEAVY)
-def test_import_leaves_the_heavy_modules_alone(core_python, tmp_path, heavy):
-    code = f"import sys, elkutils, elkutils.reporters; print({heavy!r} in sys.modules)"
-    assert run(core_python, code, tmp_path).strip() == "False"
+def test_import_leaves_the_heavy_modules_alone(core_python, tmp_path):
+    code = f"import sys, elkutils, elkutils.reporters; print(set({HEAVY}) & set(sys.modules))"
+    assert run(core_python, code, tmp_path).strip() == "set()"
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_reporters_fit_and_draw_without_torch(core_python, tmp_path, seed):
-    run(core_python, FIT_AND_DRAW.format(seed=seed), tmp_path)
+def test_reporters_fit_and_draw_without_torch(core_python, tmp_path):
+    run(core_python, FIT_AND_DRAW, tmp_path)
 
 
 def test_models_say_which_extra_they_need(core_python, tmp_path):
