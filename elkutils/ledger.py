@@ -166,7 +166,7 @@ class Cards:
         if len(words) > 1:
             return "".join(_card_html(claim, with_words=True) for claim in self.claims)
         cards = "".join(_card_html(claim, with_words=False) for claim in self.claims)
-        return f"<p><b>The words.</b> “{html.escape(words[0])}”</p>{cards}"
+        return f"<p>The words: “{html.escape(words[0])}”</p>{cards}"
 
 
 @dataclass(frozen=True)
@@ -444,12 +444,12 @@ def _rule_text(criterion) -> str:
 
 def _card_text(claim) -> str:
     lines = [f"{claim.id} · {claim.title}", f"  The words: “{claim.words}”"]
-    lines += [f"  {name}: {text}" for name, text in _card_entries(claim)]
+    lines.append(f"  Restated: {claim.restatement}")
+    lines += [f"  {name}: {text}" for name, text in _card_rules(claim)]
     return "\n".join(lines)
 
 
-def _card_entries(claim):
-    yield "Restated", claim.restatement
+def _card_rules(claim):
     yield "Measured", claim.estimand
     for name, criterion in claim.criteria.items():
         yield f"Holds if ({name})", f"{criterion}. {criterion.reason}"
@@ -457,13 +457,16 @@ def _card_entries(claim):
 
 
 def _card_html(claim, with_words):
-    entries = [("The words", f"“{claim.words}”")] if with_words else []
-    entries += _card_entries(claim)
-    items = "".join(
-        f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in entries
+    words = f"<p>The words: “{html.escape(claim.words)}”</p>" if with_words else ""
+    title, restated = html.escape(f"{claim.id} · {claim.title}"), html.escape(claim.restatement)
+    rules = "".join(
+        f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>"
+        for name, text in _card_rules(claim)
     )
-    title = html.escape(f"{claim.id} · {claim.title}")
-    return f"<details open><summary><b>{title}</b></summary><dl>{items}</dl></details>"
+    return (
+        f"<p><b>{title}.</b> {restated}</p>{words}"
+        f"<details><summary>How {claim.id} is decided</summary><dl>{rules}</dl></details>"
+    )
 
 
 def _html_table(caption, header, rows) -> str:

@@ -87,6 +87,44 @@ def layer_sweep(
     return ax
 
 
+def comparison(
+    names: Sequence[str],
+    methods: Mapping[str, Sequence[Interval]],
+    *,
+    xlabel="AUROC",
+    reference: float | None = None,
+    ax=None,
+):
+    """Draw one row for each name, and in it a marker with its interval for each method.
+
+    `reference` draws a vertical line at that value.
+    """
+    ax = _axes(ax, (WIDTH, 0.9 + 0.42 * len(names)))
+    offsets = np.linspace(-0.27, 0.27, len(methods)) if len(methods) > 1 else [0]
+    looks = zip(_COLOURS, _MARKERS, strict=True)
+    for (label, intervals), offset, (colour, marker) in zip(
+        methods.items(), offsets, looks, strict=False
+    ):
+        if len(intervals) != len(names):
+            raise ValueError(
+                f"methods[{label!r}] holds {len(intervals)} intervals; "
+                f"there are {len(names)} names"
+            )
+        middle = np.array([i.estimate for i in intervals])
+        ends = np.abs([[i.lower for i in intervals], [i.upper for i in intervals]] - middle)
+        place = np.arange(len(names)) + offset
+        ax.errorbar(
+            middle, place, xerr=ends, fmt=marker, ls="", color=colour, lw=1.2, label=label
+        )
+    if reference is not None:
+        ax.axvline(reference, color="0.4", lw=0.8, ls=":", marker="")
+    ax.set(xlabel=xlabel, yticks=range(len(names)), yticklabels=names)
+    ax.invert_yaxis()
+    ax.grid(axis="y", visible=False)
+    ax.figure.legend(loc="outside upper center", ncols=2)
+    return ax
+
+
 def reliability(curves: Reliability | Mapping[str, Reliability], *, ax=None):
     """Draw how often it happened against the probability given, with an interval a bin."""
     ax = _axes(ax, (4.6, 4.4))
