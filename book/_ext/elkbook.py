@@ -1,7 +1,7 @@
 """What the book's settings cannot say in YAML.
 
 Addresses derived from the repository's, a key for the execution cache that sees the package
-change, MathJax beside the pages, the licences in the footer, and a front door at the root.
+change, MathJax beside the pages, the licences in the footer, and docstrings read as prose.
 """
 
 import hashlib
@@ -10,24 +10,16 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from elkutils import profiles
+from sphinx.domains.python import PyObject
+from sphinx.ext.napoleon import NumpyDocstring
+from sphinx.util.docfields import TypedField
 from sphinx.util.fileutil import copy_asset
+
+from elkutils import profiles
 
 # What a chapter's output depends on besides its own cells.
 SOURCES = ("elkutils/**/*.py", "elkutils/**/*.json", "elkutils/**/*.csv", "book/results/*.json")
 MATHJAX = "sphinx-mathjax-offline"
-
-FRONT_DOOR = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>{title}</title>
-<meta http-equiv="refresh" content="0; url={target}">
-<link rel="canonical" href="{canonical}">
-</head>
-<body><p><a href="{target}">{title}</a></p></body>
-</html>
-"""
 
 LICENCES = """
 <p class="licences">Code: <a href="{blob}/LICENSE">MIT</a>.
@@ -48,7 +40,8 @@ def setup(app):
     app.connect("config-inited", set_addresses, priority=100)
     app.connect("config-inited", set_cache)
     app.connect("build-finished", copy_mathjax)
-    app.connect("build-finished", write_front_door)
+    app.connect("autodoc-process-docstring", keep_bars, priority=400)
+    read_types_as_prose()
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -93,21 +86,25 @@ def digest(root: Path) -> str:
     return seen.hexdigest()[:16]
 
 
+def read_types_as_prose():
+    """Leave "(n, d) array" in a docstring alone instead of looking for a class of that name."""
+    for field in PyObject.doc_field_types:
+        if isinstance(field, TypedField):
+            field.typerolename = ""
+        if field.name == "variable":
+            field.label = "Attributes"
+    # A property's docstring is a sentence; napoleon takes what precedes a colon for its type.
+    NumpyDocstring._parse_attribute_docstring = NumpyDocstring._consume_to_end
+
+
+def keep_bars(app, what, name, obj, options, lines):
+    """Keep the bars of p(y | x) and of norms, which reStructuredText takes for its own."""
+    lines[:] = [line.replace("|", r"\|") for line in lines]
+
+
 def copy_mathjax(app, exception):
     """Put MathJax where pages read from a folder find it."""
     if exception is None and app.builder.format == "html":
         (package,) = importlib.util.find_spec(MATHJAX).submodule_search_locations
         script = Path(package, "static", app.config.mathjax_path)
         copy_asset(script, os.path.join(app.outdir, "_static", "mathjax"))
-
-
-def write_front_door(app, exception):
-    """Let index.html at the root lead to the front page."""
-    if exception is None and app.builder.format == "html":
-        target = app.builder.get_target_uri(app.config.root_doc)
-        page = FRONT_DOOR.format(
-            title=app.config.html_title,
-            target=target,
-            canonical=app.config.html_baseurl + target,
-        )
-        Path(app.outdir, "index.html").write_text(page, encoding="utf-8")
