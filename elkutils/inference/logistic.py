@@ -163,7 +163,7 @@ def fit_map(
     Parameters
     ----------
     X : (n, d) array
-    y : (n,) array of 0 and 1, both present
+    y : (n,) array of 0 and 1, both present unless the bias has a proper prior
     prior_scale : float
         τ > 0. Infinity asks for the maximum likelihood estimate: the smallest one where there
         are several, which is the limit of the mode as τ → ∞.
@@ -206,7 +206,7 @@ def laplace(
     Parameters and errors are those of `fit_map`; τ has to be finite.
     See MacKay (1992), *The evidence framework applied to classification networks*.
     """
-    if not np.isfinite(prior_scale):
+    if not np.isfinite(check_scale("prior_scale", prior_scale)):
         raise ValueError(f"prior_scale is {prior_scale}; a posterior needs a finite one")
     problem = _Problem.of(X, y, prior_scale, bias_scale)
     theta, _ = problem.mode(prior_scale, problem.start(start))
@@ -266,15 +266,21 @@ def check_scale(name: str, value: float) -> float:
     return float(value)
 
 
-def check_data(X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def check_data(
+    X: ArrayLike, y: ArrayLike, one_class: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Return X (n, d) and y (n,) in float64, or raise ValueError saying what is wrong."""
     X, y = np.asarray(X, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if X.ndim != 2 or y.shape != X.shape[:1]:
         raise ValueError(f"X has shape {X.shape} and y {y.shape}; they need (n, d) and (n,)")
     if not np.isfinite(X).all():
         raise ValueError("X holds NaN or infinity; every entry has to be finite")
-    if set(np.unique(y)) != {0.0, 1.0}:
-        raise ValueError(f"y holds {np.unique(y)[:5]}; it has to hold 0 and 1, both of them")
+    present = set(np.unique(y))
+    if present - {0.0, 1.0} or not present or (len(present) == 1 and not one_class):
+        raise ValueError(
+            f"y holds {np.unique(y)[:5]}; it has to hold 0 and 1, and both of them"
+            " unless the bias has a proper prior"
+        )
     return X, y
 
 
@@ -290,9 +296,9 @@ class _Problem:
 
     @classmethod
     def of(cls, X, y, prior_scale, bias_scale, rotate=True) -> "_Problem":
-        X, y = check_data(X, y)
         check_scale("prior_scale", prior_scale)
         bias_scale = np.inf if bias_scale is None else check_scale("bias_scale", bias_scale)
+        X, y = check_data(X, y, one_class=np.isfinite(bias_scale))
         n, d = X.shape
         centre, basis = np.zeros(d), None
         if np.isinf(prior_scale):
@@ -313,7 +319,10 @@ class _Problem:
 
     def start(self, given: tuple[np.ndarray, float] | None) -> np.ndarray:
         if given is None:
-            return np.append(np.zeros(self.design.shape[1] - 1), logit(self.y.mean()))
+            theta = np.zeros(self.design.shape[1])
+            if 0 < self.y.mean() < 1:
+                theta[-1] = logit(self.y.mean())
+            return theta
         weights, bias = given
         return np.append(self.subspace.lower(weights), bias + self.centre @ weights)
 

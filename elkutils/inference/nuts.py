@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from numpyro.infer.hmc import hmc
+from scipy.linalg import solve_triangular
 from scipy.special import expit
 from tqdm import tqdm
 
@@ -92,31 +93,48 @@ def sample(
     Neither the mode nor the labels are needed beyond `fit`: at the mode the gradient of the log
     posterior vanishes, and the remainders depend on the log odds there alone.
     """
-    data = whitened_data(fit, X)
+    return _run(fit, whitened_data(fit, X), True, draws, warmup, chains, seed, progress)
+
+
+def sample_each(
+    fits: list[Laplace], designs: list[np.ndarray], draws: int, warmup: int, seed: int
+) -> np.ndarray:
+    """Draw one chain from each of many posteriors of the same shape, in one compiled program.
+
+    Returns
+    -------
+    (problems, draws, k + 1) float64 array
+    """
+    each = [whitened_data(fit, X) for fit, X in zip(fits, designs, strict=True)]
+    data = jax.tree.map(lambda *parts: jnp.stack(parts), *each)
+    chains = _run(None, data, False, draws, warmup, len(fits), seed, False)
+    pairs = zip(fits, chains.theta, strict=True)
+    return np.stack([fit.colour(z[:, : len(fit.mean)]) for fit, z in pairs])
+
+
+def _run(fit, data, shared, draws, warmup, chains, seed, progress) -> Chains:
+    """Run chains on `shared` data or on each its own; without `fit` theta stays white."""
     devices = jax.local_devices()
-    spread = len(devices) if len(devices) > 1 and chains % len(devices) == 0 else 1
+    spread = len(devices) if shared and len(devices) > 1 and chains % len(devices) == 0 else 1
     begun = time.perf_counter()
-    keys = jax.random.split(jax.random.key(seed), chains)
-    start, advance = compiled(warmup, spread, data.basis.shape, chains)
+    start, advance = compiled(warmup, spread, shared, data.basis.shape, chains)
     compiling = time.perf_counter() - begun
-    state = start(keys, data)
-    total = warmup + draws
-    trace = []
+    state = start(jax.random.split(jax.random.key(seed), chains), data)
+    trace, diverged, total = [], 0, warmup + draws
     with tqdm(total=total, disable=not progress, desc="NUTS", unit="draw") as bar:
-        diverged = 0
         for done in range(0, total, BLOCK):
             length = min(BLOCK, total - done)
             state, block = advance(state, data, length)
-            block = [np.asarray(part)[:length] for part in block]
-            diverged += int(block[1][max(0, warmup - done) :].sum())
-            trace.append(block)
+            trace.append([np.asarray(part)[:length] for part in block])
+            diverged += int(trace[-1][1][max(0, warmup - done) :].sum())
             bar.update(length)
             bar.set_postfix(divergences=diverged)
     z, diverging, accept, steps, energy = (
         np.concatenate(parts)[warmup:].swapaxes(0, 1) for parts in zip(*trace, strict=True)
     )
+    z = z.astype(np.float64)
     return Chains(
-        theta=fit.colour(z[..., : len(fit.mean)].astype(np.float64)),
+        theta=z if fit is None else fit.colour(z[..., : len(fit.mean)]),
         diverging=diverging,
         acceptance_rate=accept,
         n_steps=steps,
@@ -140,24 +158,30 @@ class WhitenedData:
 
 def whitened_data(fit: Laplace, X: np.ndarray) -> WhitenedData:
     """Return the arguments of `potential` for the posterior behind `fit`, padded with zeros."""
-    from scipy.linalg import solve_triangular
-
     design = np.column_stack([fit.subspace.lower(np.asarray(X, np.float64)), np.ones(len(X))])
     basis = solve_triangular(fit.factor, design.T, lower=True).T
     log_odds = design @ fit.mean
+    n, k = basis.shape
+    rows, columns = _padded(n) - n, max(16, k) - k
     return WhitenedData(
-        *(jnp.asarray(a, jnp.float32) for a in (basis, log_odds, expit(log_odds)))
+        jnp.asarray(np.pad(basis, ((0, rows), (0, columns))), jnp.float32),
+        jnp.asarray(np.pad(log_odds, (0, rows)), jnp.float32),
+        jnp.asarray(np.pad(expit(log_odds), (0, rows)), jnp.float32),
     )
+
+
+def _padded(n: int) -> int:
+    """The next multiple of 64, and from 1024 on the next of eight sizes to each doubling."""
+    unit = max(64, 2 ** (n.bit_length() - 4))
+    return -(-n // unit) * unit
 
 
 def potential(z: jax.Array, data: WhitenedData) -> jax.Array:
-    """Return −log posterior(z) + its value at the mode: |z|²/2 plus the remainders."""
+    """Return −log posterior(z) less its value at the mode: |z|²/2 plus the remainders."""
     delta = data.basis @ z
     quadratic = delta * (data.p + 0.5 * data.p * (1 - data.p) * delta)
-    remainder = (
-        jax.nn.softplus(data.log_odds + delta) - jax.nn.softplus(data.log_odds) - quadratic
-    )
-    return 0.5 * z @ z + jnp.sum(remainder)
+    change = jax.nn.softplus(data.log_odds + delta) - jax.nn.softplus(data.log_odds)
+    return 0.5 * z @ z + jnp.sum(change - quadratic)
 
 
 def transitions(warmup: int):
@@ -193,15 +217,17 @@ def _with_step_size(state, step_size):
 
 
 @lru_cache(maxsize=16)
-def compiled(warmup: int, devices: int, shape: tuple[int, int], chains: int):
+def compiled(warmup: int, devices: int, shared: bool, shape: tuple[int, ...], chains: int):
     """Compile the chains' start and the advance by a block for data of one shape.
+
+    `shape` is that of the whitened design, (n, k) if `shared` and (chains, n, k) if not.
 
     `advance(state, data, length)` takes `length` ≤ BLOCK draws and returns the state and the
     traces (BLOCK, chains, …), of which the first `length` rows are filled.
     """
     begin, step = transitions(warmup)
-    start = jax.vmap(begin, in_axes=(0, None))
-    step = jax.vmap(step, in_axes=(0, None))
+    axes = (0, None if shared else 0)
+    start, step = jax.vmap(begin, in_axes=axes), jax.vmap(step, in_axes=axes)
 
     def advance(state, data, length):
         def body(i, carry):
@@ -232,9 +258,8 @@ def compiled(warmup: int, devices: int, shape: tuple[int, int], chains: int):
             check_vma=False,
         )
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), chains))
-    n, k = shape
-    vector = jax.ShapeDtypeStruct((n,), jnp.float32)
-    data = WhitenedData(jax.ShapeDtypeStruct((n, k), jnp.float32), vector, vector)
+    vector = jax.ShapeDtypeStruct(shape[:-1], jnp.float32)
+    data = WhitenedData(jax.ShapeDtypeStruct(shape, jnp.float32), vector, vector)
     start = jax.jit(start).lower(keys, data).compile()
     state = start.out_info
     advance = jax.jit(advance).lower(state, data, jax.ShapeDtypeStruct((), jnp.int32)).compile()

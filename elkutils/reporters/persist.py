@@ -43,7 +43,7 @@ def save(reporter: Reporter, folder: str | Path) -> None:
         "format": FORMAT,
         "reporter": type(reporter).__name__,
         "parameters": {name: _plain(value) for name, value in reporter.get_params().items()},
-        "classes": {"kind": reporter.classes_.dtype.kind, "values": reporter.classes_.tolist()},
+        "classes": {"dtype": reporter.classes_.dtype.str, "values": reporter.classes_.tolist()},
         "features": getattr(reporter, "feature_names_in_", np.array([])).tolist(),
         "sha256": hashlib.sha256(arrays).hexdigest(),
     }
@@ -98,10 +98,7 @@ def _arrays(reporter: Reporter) -> dict[str, np.ndarray]:
 
 def _rebuild(about: dict, arrays: dict[str, np.ndarray]) -> Reporter:
     reporter = KINDS[about["reporter"]](**about["parameters"])
-    classes = about["classes"]
-    reporter.classes_ = np.array(
-        classes["values"], dtype=object if classes["kind"] == "O" else classes["kind"]
-    )
+    reporter.classes_ = np.array(about["classes"]["values"], dtype=about["classes"]["dtype"])
     if about["features"]:
         reporter.feature_names_in_ = np.array(about["features"], dtype=object)
     nested = {name: {} for name in NESTED}
