@@ -4,20 +4,14 @@ Texts are run in batches of similar length, right-padded, and the forward pass e
 as the last hook point asked for has fired. Results are cached as safetensors.
 """
 
-import hashlib
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 from tqdm import tqdm
 
-from elkutils.files import atomic_path, cache_dir
 from elkutils.models.language import encode, model_digest
+from elkutils.models.store import keep
 
 POSITIONS = ("full stop", "last")
 
@@ -85,16 +79,20 @@ def activations(
     """
     texts, hook_points = list(texts), list(hook_points)
     _check(model, texts, hook_points, position)
-    if not cache:
+
+    def extract() -> dict[str, np.ndarray]:
         return _extract(model, texts, hook_points, position, batch_size, progress)
-    path = _cache_path(model, texts, hook_points, position)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):  # a second process waits here, then reads
-        kept = _read_cache(path)
-        if kept is None:
-            kept = _extract(model, texts, hook_points, position, batch_size, progress)
-            _write_cache(path, kept)
-    return kept
+
+    if not cache:
+        return extract()
+    options = {
+        "model": model_digest(model),
+        "dtype": str(model.cfg.dtype),
+        "texts": texts,
+        "hook_points": hook_points,
+        "position": position if isinstance(position, str) else [list(s) for s in position],
+    }
+    return keep("activations", options, extract)
 
 
 def _check(model, texts, hook_points, position) -> None:
@@ -157,72 +155,43 @@ def _tokenise(model, text, span, rule) -> tuple[list[int], np.ndarray]:
     return ids, inside
 
 
-class _AllKept(Exception):
+class Enough(Exception):
     """Ends a forward pass once every hook point asked for has fired."""
 
 
-def _forward(model, batch, hook_points) -> dict[str, np.ndarray]:
-    width = max(len(ids) for ids, _ in batch)
-    device = next(model.original_model.parameters()).device
-    # What stands to the right of a token cannot reach it: any id pads, no mask is needed.
-    ids = torch.zeros(len(batch), width, dtype=torch.long)
-    mean = torch.zeros(len(batch), width)
-    for row, (tokens, read) in enumerate(batch):
+def pad(sequences: Sequence[Sequence[int]], device) -> torch.Tensor:
+    """Return token ids (batch, longest), filled up on the right.
+
+    What stands to the right of a token cannot reach it, so any id fills and no mask is needed.
+    """
+    ids = torch.zeros(len(sequences), max(map(len, sequences)), dtype=torch.long)
+    for row, tokens in enumerate(sequences):
         ids[row, : len(tokens)] = torch.tensor(tokens)
+    return ids.to(device)
+
+
+def _forward(model, batch, hook_points) -> dict[str, np.ndarray]:
+    device = next(model.original_model.parameters()).device
+    ids = pad([tokens for tokens, _ in batch], device)
+    mean = torch.zeros(ids.shape)
+    for row, (_, read) in enumerate(batch):
         mean[row, read] = 1 / len(read)
-    ids, mean = ids.to(device), mean.to(device)
+    mean = mean.to(device)
     kept = {}
 
     def keeper(name):
-        def keep(tensor, hook):
+        def read(tensor, hook):
             kept[name] = torch.einsum("bt,btd->bd", mean, tensor.float()).cpu().numpy()
             if len(kept) == len(set(hook_points)):
-                raise _AllKept
+                raise Enough
 
-        return keep
+        return read
 
     hooks = [(name, keeper(name)) for name in dict.fromkeys(hook_points)]
     with torch.inference_mode():
         try:
             model.run_with_hooks(ids, fwd_hooks=hooks, return_type=None)
-        except _AllKept:
+        except Enough:
             return kept
     missing = sorted(set(hook_points) - set(kept))
     raise ValueError(f"hook_points has {missing[0]!r}, which never fired in a forward pass")
-
-
-def _cache_path(model, texts, hook_points, position) -> Path:
-    options = {
-        "format": 1,
-        "model": model_digest(model),
-        "dtype": str(model.cfg.dtype),
-        "texts": texts,
-        "hook_points": hook_points,
-        "position": position if isinstance(position, str) else [list(s) for s in position],
-    }
-    key = hashlib.sha256(json.dumps(options, ensure_ascii=False).encode()).hexdigest()
-    return cache_dir() / "activations" / f"{key[:32]}.safetensors"
-
-
-def _digest(arrays: dict[str, np.ndarray]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(arrays[name]))
-    return digest.hexdigest()
-
-
-def _write_cache(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    with atomic_path(path) as scratch:
-        save_file(arrays, scratch, metadata={"sha256": _digest(arrays)})
-
-
-def _read_cache(path: Path) -> dict[str, np.ndarray] | None:
-    """Return the cached arrays, or None where there are none or they are damaged."""
-    try:
-        with safe_open(path, framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            intact = (file.metadata() or {}).get("sha256") == _digest(arrays)
-    except (FileNotFoundError, SafetensorError):
-        return None
-    return arrays if intact else None

@@ -5,12 +5,15 @@ against.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from elkutils.models.language import bare_ids, encode
+from elkutils.models.activations import Enough, pad
+from elkutils.models.language import bare_ids, encode, model_digest
+from elkutils.models.store import keep
 
 QUESTION = "{statement} True or false? Answer:"
 
@@ -21,6 +24,7 @@ def answer_log_odds(
     template: str = QUESTION,
     answers: tuple[str, str] = (" True", " False"),
     batch_size: int = 32,
+    cache: bool = True,
     progress: bool = True,
 ) -> np.ndarray:
     """Return log P(true) − log P(false) of the model's next token after a question.
@@ -35,7 +39,7 @@ def answer_log_odds(
         The prompt, with ``{statement}`` where the statement goes.
     answers
         The words that mean true and false; the first token of each is read.
-    batch_size, progress
+    batch_size, cache, progress
         As in `elkutils.models.activations`.
 
     Returns
@@ -53,10 +57,16 @@ def answer_log_odds(
     first = [bare_ids(model.tokenizer, word)[0] for word in answers]
     if first[0] == first[1]:
         raise ValueError(f"answers is {answers}; both begin with the same token")
-    prompts = [_ids(model, template.format(statement=text)) for text in texts]
-    reads = [[(len(prompt) - 1, token) for token in first] for prompt in prompts]
-    rows = _log_probs(model, prompts, reads, batch_size, progress)
-    return np.array([true - false for true, false in rows])
+    prompts = [template.replace("{statement}", text) for text in texts]
+
+    def compute() -> np.ndarray:
+        sequences = [_ids(model, prompt) for prompt in prompts]
+        reads = [[(len(ids) - 1, token) for token in first] for ids in sequences]
+        rows = _log_probs(model, sequences, reads, batch_size, progress)
+        return np.array([true - false for true, false in rows])
+
+    options = {"prompts": prompts, "answers": list(answers)}
+    return _kept("answers", model, options, cache, compute)
 
 
 def completion_log_prob(
@@ -64,6 +74,7 @@ def completion_log_prob(
     stems: Sequence[str],
     completions: Sequence[str],
     batch_size: int = 32,
+    cache: bool = True,
     progress: bool = True,
 ) -> np.ndarray:
     """Return log P(completion | stem), summed over the completion's tokens.
@@ -74,7 +85,7 @@ def completion_log_prob(
         What `elkutils.models.load_model` returns.
     stems, completions
         n texts each; a completion begins with its own space.
-    batch_size, progress
+    batch_size, cache, progress
         As in `elkutils.models.activations`.
 
     Returns
@@ -89,20 +100,22 @@ def completion_log_prob(
     """
     if len(stems) != len(completions):
         raise ValueError(f"there are {len(stems)} stems but {len(completions)} completions")
-    pairs = list(dict.fromkeys(zip(stems, completions, strict=True)))
-    sequences, reads = [], []
-    for stem, completion in pairs:
-        start, ids = len(_ids(model, stem)), _ids(model, stem + completion)
-        if len(ids) <= start:
-            raise ValueError(f"completions has {completion!r}, which adds no token to {stem!r}")
-        sequences.append(ids)
-        reads.append([(place - 1, ids[place]) for place in range(start, len(ids))])
-    rows = _log_probs(model, sequences, reads, batch_size, progress)
-    found = {pair: row.sum() for pair, row in zip(pairs, rows, strict=True)}
-    return np.array([found[pair] for pair in zip(stems, completions, strict=True)])
+    pairs = list(zip(stems, completions, strict=True))
+
+    def compute() -> np.ndarray:
+        distinct = list(dict.fromkeys(pairs))
+        sequences, reads = zip(*(_completion(model, *pair) for pair in distinct), strict=True)
+        rows = _log_probs(model, sequences, reads, batch_size, progress)
+        found = {pair: row.sum() for pair, row in zip(distinct, rows, strict=True)}
+        return np.array([found[pair] for pair in pairs])
+
+    options = {"pairs": [list(pair) for pair in pairs]}
+    return _kept("completions", model, options, cache, compute)
 
 
-def pmi(model, split, batch_size: int = 32, progress: bool = True) -> np.ndarray:
+def pmi(
+    model, split, batch_size: int = 32, cache: bool = True, progress: bool = True
+) -> np.ndarray:
     """Return the pointwise mutual information of each statement's subject and completion.
 
     It is log P(completion | stem) − log P(completion | neutral stem): how much more likely
@@ -114,7 +127,7 @@ def pmi(model, split, batch_size: int = 32, progress: bool = True) -> np.ndarray
         What `elkutils.models.load_model` returns.
     split
         An `elkutils.tasks.Split` with ``stems``, ``completions`` and ``neutral``.
-    batch_size, progress
+    batch_size, cache, progress
         As in `elkutils.models.activations`.
 
     Returns
@@ -129,7 +142,7 @@ def pmi(model, split, batch_size: int = 32, progress: bool = True) -> np.ndarray
     """
     if split.stems is None or split.neutral is None:
         raise ValueError(f"the split {split.name!r} has no stems and neutral stems to compare")
-    options = {"batch_size": batch_size, "progress": progress}
+    options = {"batch_size": batch_size, "cache": cache, "progress": progress}
     given = completion_log_prob(model, split.stems, split.completions, **options)
     return given - completion_log_prob(model, split.neutral, split.completions, **options)
 
@@ -138,23 +151,48 @@ def _ids(model, text: str) -> list[int]:
     return encode(model, text)["input_ids"]
 
 
+def _completion(model, stem, completion) -> tuple[list[int], list[tuple[int, int]]]:
+    start, ids = len(_ids(model, stem)), _ids(model, stem + completion)
+    if len(ids) <= start:
+        raise ValueError(f"completions has {completion!r}, which adds no token to {stem!r}")
+    return ids, [(place - 1, ids[place]) for place in range(start, len(ids))]
+
+
+def _kept(kind, model, options, cache, compute) -> np.ndarray:
+    if not cache:
+        return compute()
+    options = {"model": model_digest(model), "dtype": str(model.cfg.dtype), **options}
+    return keep(kind, options, lambda: {"values": compute()})["values"]
+
+
 def _log_probs(model, sequences, reads, batch_size, progress) -> list[np.ndarray]:
     """Return for each sequence log P(token next) at each (place, token) to read."""
-    device = next(model.original_model.parameters()).device
     order = np.argsort([len(ids) for ids in sequences], kind="stable")
     rows: list = [None] * len(sequences)
     bar = tqdm(total=len(sequences), unit="text", desc="answers", disable=not progress)
     with bar, torch.inference_mode():
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
-            width = max(len(sequences[i]) for i in batch)
-            ids = torch.zeros(len(batch), width, dtype=torch.long)
-            for row, i in enumerate(batch):
-                ids[row, : len(sequences[i])] = torch.tensor(sequences[i])
-            logits = model(ids.to(device), return_type="logits")
-            for row, i in enumerate(batch):
+            states = _final_states(model, [sequences[i] for i in batch])
+            for state, i in zip(states, batch, strict=True):
                 places, tokens = zip(*reads[i], strict=True)
-                log_probs = logits[row, list(places)].double().log_softmax(-1)
-                rows[i] = log_probs[torch.arange(len(places)), list(tokens)].cpu().numpy()
+                # Only these places are unembedded: the vocabulary is the widest layer there is.
+                logits = model.unembed(state[list(places)]).double()
+                log_probs = logits.log_softmax(-1)[range(len(places)), list(tokens)]
+                rows[i] = log_probs.cpu().numpy()
             bar.update(len(batch))
     return rows
+
+
+def _final_states(model, sequences) -> torch.Tensor:
+    """Return what the unembedding would read (batch, token, d), ending the pass before it."""
+    found = []
+
+    def stop(tensor, hook):
+        found.append(tensor)
+        raise Enough
+
+    ids = pad(sequences, next(model.original_model.parameters()).device)
+    with suppress(Enough):
+        model.run_with_hooks(ids, fwd_hooks=[("unembed.hook_in", stop)], return_type=None)
+    return found[0]

@@ -1,0 +1,67 @@
+"""Results kept as safetensors, so that what took minutes to read is read once.
+
+An entry is found by a key made from everything its numbers depend on, carries a digest of
+its content, is rebuilt when damaged, and is made by one process while others wait.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from elkutils.files import atomic_path, cache_dir
+
+Arrays = dict[str, np.ndarray]
+
+
+def keep(kind: str, options: Mapping, compute: Callable[[], Arrays]) -> Arrays:
+    """Return the kept arrays of `options`, computed and kept first where there are none.
+
+    Parameters
+    ----------
+    kind
+        The folder in `elkutils.files.cache_dir` that the entry goes to.
+    options
+        Everything the arrays depend on, in types JSON knows.
+    compute
+        Makes the arrays. If it raises, nothing is kept.
+    """
+    path = entry_path(kind, options)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):  # a second process waits here, then reads
+        kept = _read(path)
+        if kept is None:
+            kept = compute()
+            with atomic_path(path) as scratch:
+                save_file(kept, scratch, metadata={"sha256": _digest(kept)})
+    return kept
+
+
+def entry_path(kind: str, options: Mapping) -> Path:
+    """Return where the entry of `options` stands, whether it is there or not."""
+    text = json.dumps({"format": 1, **options}, ensure_ascii=False, sort_keys=True)
+    key = hashlib.sha256(text.encode()).hexdigest()
+    return cache_dir() / kind / f"{key[:32]}.safetensors"
+
+
+def _digest(arrays: Arrays) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(arrays[name]))
+    return digest.hexdigest()
+
+
+def _read(path: Path) -> Arrays | None:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            intact = (file.metadata() or {}).get("sha256") == _digest(arrays)
+    except (FileNotFoundError, SafetensorError):
+        return None
+    return arrays if intact else None
