@@ -95,14 +95,64 @@ def read(model, name: str, seed: int) -> dict[str, Reading]:
     }
 
 
+RIVAL_SPLITS = ("easy", "hard", "easy_negated")
+
+
+def rival_seeds() -> range:
+    """Return the seeds whose statements the model is also asked about: a few of `seeds`."""
+    return range(profiles.pick(quick=1, book=3, full=10))
+
+
+def rivals(model, seed: int) -> dict[str, dict[str, np.ndarray]]:
+    """Return what the model itself says of the *cities*: scores that need no labels.
+
+    Parameters
+    ----------
+    model
+        What `elkutils.models.load_model` returns.
+    seed
+        One of `rival_seeds`.
+
+    Returns
+    -------
+    dict of str to dict of str to ndarray
+        By split and by name, (n,) each: ``own answer`` (log-odds of True after a question),
+        ``log-probability`` of the statement's last word and ``PMI`` of that word and the city.
+    """
+    from elkutils.models import answer_log_odds, completion_log_prob
+
+    made = [make_task("cities", s).splits[key] for s in rival_seeds() for key in RIVAL_SPLITS]
+    rows = list(dict.fromkeys(row for split in made for row in _parts(split)))
+    texts, stems, completions, neutral = zip(*rows, strict=True)
+    given = completion_log_prob(model, stems, completions)
+    scores = {
+        "own answer": answer_log_odds(model, texts),
+        "log-probability": given,
+        "PMI": given - completion_log_prob(model, neutral, completions),
+    }
+    place = {row: i for i, row in enumerate(rows)}
+    splits = make_task("cities", seed).splits
+    return {
+        key: {
+            name: score[[place[row] for row in _parts(splits[key])]]
+            for name, score in scores.items()
+        }
+        for key in RIVAL_SPLITS
+    }
+
+
+def _parts(split: tasks.Split) -> list[tuple[str, str, str, str]]:
+    return list(zip(split.texts, split.stems, split.completions, split.neutral, strict=True))
+
+
 @lru_cache(maxsize=2)
 def _read_all(model, name: str, profile: str) -> tuple[dict[str, int], list[np.ndarray]]:
     from elkutils.models import activations, resid_post
 
     splits = [split for seed in seeds() for split in make_task(name, seed).splits.values()]
     texts = list(dict.fromkeys(text for split in splits for text in split.texts))
-    found = activations(model, texts, resid_post(model))
-    return {text: row for row, text in enumerate(texts)}, list(found.values())
+    found = activations(model, texts, hooks := resid_post(model))
+    return {text: row for row, text in enumerate(texts)}, [found[hook] for hook in hooks]
 
 
 def _few_cities(name: str) -> dict[str, int]:

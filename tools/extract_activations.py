@@ -1,4 +1,4 @@
-"""Extract, before the chapters run, the activations that they share."""
+"""Read off the model, before the chapters run, what they share."""
 
 from elkutils import study
 from elkutils.models import load_model
@@ -9,6 +9,8 @@ def main() -> None:
     for name in study.MAKERS:
         print(f"activations of {name}", flush=True)
         study.read(model, name, seed=0)
+    print("the model's own answers and log-probabilities", flush=True)
+    study.rivals(model, seed=0)
 
 
 if __name__ == "__main__":

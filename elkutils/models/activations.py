@@ -92,7 +92,8 @@ def activations(
         "hook_points": hook_points,
         "position": position if isinstance(position, str) else [list(s) for s in position],
     }
-    return keep("activations", options, extract)
+    kept = keep("activations", options, extract)
+    return {name: kept[name] for name in hook_points}
 
 
 def _check(model, texts, hook_points, position) -> None:

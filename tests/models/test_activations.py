@@ -20,7 +20,7 @@ TEXTS = [
     "The city of Ouagadougou is in Burkina Faso, as everybody there knows.",
     "The city of Lyon is in France.",
 ]
-LAYERS = [0, 13, 28]
+LAYERS = [0, 13, 2, 28]  # neither in order nor in the order of their names
 module = sys.modules["elkutils.models.activations"]  # the package shows the function
 
 
@@ -85,6 +85,7 @@ def test_the_cache_gives_the_same_numbers_without_running_the_model(
     first = activations(model, TEXTS, hooks, progress=False)
     monkeypatch.setattr(module, "_forward", None)
     second = activations(model, TEXTS, hooks, progress=False)
+    assert list(first) == list(second) == hooks
     assert all((first[hook] == second[hook]).all() for hook in hooks)
 
 
