@@ -57,8 +57,16 @@ class LinearDiscriminant(Reporter):
         self.shrinkage = shrinkage
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> "LinearDiscriminant":
-        """Fit to X (n, d) and the two labels y (n,); raises ValueError for bad input."""
+        """Fit to X (n, d), n ≥ 3, and the two labels y (n,).
+
+        Raises
+        ------
+        ValueError
+            For bad input, and for two rows, which leave no variance within the classes.
+        """
         X, y = self._check_training(X, y)
+        if len(X) < 3:
+            raise ValueError("X has 2 rows; a variance within the classes needs at least 3")
         number = isinstance(self.shrinkage, int | float) and 0 <= self.shrinkage <= 1
         if not (self.shrinkage is None or self.shrinkage == "auto" or number):
             raise ValueError(
