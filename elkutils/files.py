@@ -1,4 +1,4 @@
-"""Where the package keeps files, and how it writes them so that nothing is ever half-written."""
+"""Where the package keeps files, and how it writes them: nothing is ever half-written."""
 
 import os
 import shutil
