@@ -72,14 +72,30 @@ class Calibration:
         )
 
 
-def simulate(
-    replications: int, n: int, d: int, prior_scale: float, bias_scale: float, seed: int
-) -> Simulation:
-    """Draw parameters from the prior, standard normal X, and labels from the parameters."""
+def normal_designs(replications: int, n: int, d: int, seed: int) -> np.ndarray:
+    """Return standard normal designs (replications, n, d)."""
+    return np.random.default_rng(seed).standard_normal((replications, n, d))
+
+
+def subset_designs(rows: np.ndarray, replications: int, n: int, seed: int) -> np.ndarray:
+    """Return designs of `n` rows each, drawn without replacement from `rows` (m, d).
+
+    With d > n they are given in coordinates of their row space, (replications, n, n): under an
+    isotropic prior the rest of the posterior is the prior, and needs no check.
+    """
     rng = np.random.default_rng(seed)
+    drawn = [rows[rng.choice(len(rows), n, replace=False)] for _ in range(replications)]
+    if rows.shape[1] > n:
+        drawn = [np.linalg.qr(X.T, mode="r").T for X in drawn]
+    return np.stack(drawn)
+
+
+def simulate(X: np.ndarray, prior_scale: float, bias_scale: float, seed: int) -> Simulation:
+    """Draw parameters from the prior and labels from them, for designs (replications, n, d)."""
+    rng = np.random.default_rng(seed)
+    replications, n, d = X.shape
     theta = rng.standard_normal((replications, d + 1))
     theta *= np.append(np.full(d, prior_scale), bias_scale)
-    X = rng.standard_normal((replications, n, d))
     y = rng.random((replications, n)) < expit(_log_odds(X, theta[:, None])[:, 0])
     return Simulation(theta, X, y.astype(np.float64))
 
@@ -149,9 +165,9 @@ def calibrate(
     seed: int = 0,
 ) -> Calibration:
     """Run simulation-based calibration of a sampler on small problems; see `judge`."""
-    data = simulate(replications, n, d, prior_scale, bias_scale, seed)
+    data = simulate(normal_designs(replications, n, d, seed), prior_scale, bias_scale, seed + 1)
     fits = posteriors(data, prior_scale, bias_scale)
-    return judge(data, fits, draw(data, fits, method, draws, seed + 1))
+    return judge(data, fits, draw(data, fits, method, draws, seed + 2))
 
 
 def replications_needed(

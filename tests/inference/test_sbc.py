@@ -11,7 +11,8 @@ REPLICATIONS = sbc.replications_needed(9, error=0.1, level=0.001, power=0.99)
 
 @pytest.fixture(scope="module")
 def problem():
-    data = sbc.simulate(REPLICATIONS, n=40, d=8, prior_scale=0.3, bias_scale=0.3, seed=0)
+    X = sbc.normal_designs(REPLICATIONS, n=40, d=8, seed=2)
+    data = sbc.simulate(X, prior_scale=0.3, bias_scale=0.3, seed=0)
     fits = sbc.posteriors(data, 0.3, 0.3)
     return data, fits, sbc.draw(data, fits, "nuts", draws=99, seed=1)
 
@@ -56,6 +57,16 @@ def test_power_is_as_computed():
     truth = np.sum(rng.standard_normal((400, needed, 5)) ** 2, axis=2)
     z = (truth.mean(1) - 0.9 * 5) / (truth.std(1) / np.sqrt(needed))
     assert np.mean(np.abs(z) > norm.isf(0.025)) == pytest.approx(0.8, abs=0.08)
+
+
+def test_designs_of_wide_rows_keep_their_geometry():
+    rows = np.random.default_rng(0).standard_normal((20, 30))
+    X = sbc.subset_designs(rows, replications=3, n=6, seed=0)
+    assert X.shape == (3, 6, 6)
+    inner = rows @ rows.T
+    norms = np.einsum("rij,rij->ri", X, X)
+    assert np.isclose(norms[..., None], np.diag(inner)).any(axis=2).all()
+    assert sbc.subset_designs(rows[:, :4], 3, 6, 0).shape == (3, 6, 4)
 
 
 def test_bad_input_is_named(problem):
