@@ -23,6 +23,7 @@ import nbformat
 import yaml
 from docutils.nodes import make_id
 from pybtex.database import parse_file
+from pybtex.plugin import find_plugin
 from sphinx.util.nodes import _make_id as make_term_id
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "book" / "_ext"))
@@ -73,6 +74,7 @@ INLINE = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+CITED = re.compile(r"\{cite(?::\w+)?\}`([^`]+)`")
 WITH_TARGET = re.compile(r"^(?P<text>.*?)\s*<(?P<target>[^>]+)>$", re.DOTALL)
 
 ADMONITIONS = {
@@ -331,11 +333,15 @@ class Book:
     def cited(self, key: str) -> tuple[str, str, str]:
         """Return the authors' short form, the year and the address of a citation."""
         entry = self.bibliography[key]
-        names = [" ".join(p.prelast_names + p.last_names) for p in entry.persons["author"]]
-        names = [re.sub(r"[{}]", "", name) for name in names]
-        short = names[0] if len(names) < 3 else f"{names[0]} et al."
-        if len(names) == 2:
-            short = " and ".join(names)
+        names = [
+            " ".join(map(str, person.rich_prelast_names + person.rich_last_names))
+            for person in entry.persons["author"]
+        ]
+        short = names[0]
+        if len(names) > 2 or names[-1] == "others":
+            short += " et al."
+        elif len(names) == 2:
+            short += f" and {names[1]}"
         address = self.address("book/bibliography", f"cite-{make_id(key)}")
         return short, entry.fields["year"], address
 
@@ -522,10 +528,14 @@ class Converter:
         return f"{image}\n\n{self._caption('Figure', self._figures, block.text.strip())}"
 
     def _do_bibliography(self, block):
-        return f"The works cited are in the [list of references]({self._references()})."
-
-    def _references(self):
-        return self.book.address("book/bibliography")
+        """List the works this page cites, in the order of their authors."""
+        text = self.book.source(self.page).read_text("utf-8")
+        cited = {key.strip() for keys in CITED.findall(text) for key in keys.split(",")}
+        entries = [entry for key, entry in self.book.bibliography.items() if key in cited]
+        style = find_plugin("pybtex.style.formatting", "plain")()
+        works = style.format_entries(entries)
+        lines = [" ".join(work.text.render_as("text").split()) for work in works]
+        return "\n".join(f"- {line}" for line in lines)
 
     def _formula(self, tex, label) -> str:
         """Return a formula set apart; its number on the site becomes a tag."""
