@@ -39,6 +39,7 @@ NOT_FOUND = """
 def setup(app):
     app.connect("config-inited", set_addresses, priority=100)
     app.connect("config-inited", set_cache)
+    app.connect("html-page-context", drop_deprecated_role)
     app.connect("build-finished", copy_mathjax)
     app.connect("autodoc-process-docstring", keep_bars, priority=400)
     read_types_as_prose()
@@ -100,6 +101,12 @@ def read_types_as_prose():
 def keep_bars(app, what, name, obj, options, lines):
     """Keep the bars of p(y | x) and of norms, which reStructuredText takes for its own."""
     lines[:] = [line.replace("|", r"\|") for line in lines]
+
+
+def drop_deprecated_role(app, pagename, templatename, context, doctree):
+    """Take from references a role that docutils writes and ARIA has deprecated."""
+    if doctree:
+        context["body"] = context["body"].replace(' role="doc-biblioentry"', "")
 
 
 def copy_mathjax(app, exception):
