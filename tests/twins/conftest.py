@@ -136,5 +136,6 @@ def colab(tmp_path_factory) -> Path:
     package = folder / "google" / "colab"  # google itself stays a namespace, as others share it
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
+    (package / "output.py").touch()  # JAX imports it where it finds Colab
     (folder / "sitecustomize.py").write_text("import google.colab\n")
     return folder
