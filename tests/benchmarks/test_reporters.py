@@ -5,12 +5,11 @@ activations. scikit-learn's default tolerance leaves errors of a hundredth in th
 its solver is run at the tolerance that leaves 1e-5, which is still looser than ours.
 """
 
-import time
-
 import numpy as np
 import pytest
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
+from timing import alternating_medians
 
 from elkutils.reporters import LogisticMAP
 
@@ -21,17 +20,6 @@ def activations(n, d, seed):
     X = (rng.standard_normal((n, d)) * np.arange(1, d + 1) ** -0.5) @ turn
     X = (X - X.mean(0)) / X.std(0)
     return X, rng.random(n) < expit(X @ rng.standard_normal(d) / 10)
-
-
-def alternating_medians(*tasks, rounds=9):
-    """Median CPU seconds of each task, timed in turn so that the machine's load is shared."""
-    times = np.empty((rounds, len(tasks)))
-    for i in range(rounds):
-        for j, task in enumerate(tasks):
-            begun = time.process_time()
-            task()
-            times[i, j] = time.process_time() - begun
-    return np.median(times, axis=0)
 
 
 @pytest.mark.parametrize("n", [300, 2000])
