@@ -124,15 +124,16 @@ class Verdict:
         return f"{self.id}: {self.verdict}{_tail(self._named())}{_tail(self.note)}"
 
     def _named(self) -> str:
-        """The conditions under which the claim does not hold, where it holds under others."""
+        """Where the claim does not hold, if it holds elsewhere, and by which criteria."""
         if self.verdict != CONDITION:
             return ""
         parts = []
-        for outcome in (FAILS, UNDECIDED):
-            names = [name for name, o in self.conditions.items() if o == outcome]
-            if names:
-                parts.append(f"{outcome} on {_listed(names)}")
-        return f"not for everything measured: {'; '.join(parts)}"
+        for place, outcomes in _by_place(self.conditions).items():
+            outcome = _worst(outcomes.values())
+            if outcome != HOLDS:
+                criteria = [name for name, o in outcomes.items() if name and o == outcome]
+                parts.append(f"{outcome}: {place}{_tail(', '.join(criteria))}")
+        return "; ".join(parts)
 
     def __repr__(self):
         lines = [str(self)]
@@ -251,8 +252,9 @@ class Chapter:
         Returns
         -------
         Verdict
-            "holds" if every condition holds and every criterion was measured, "fails" if
-            every condition fails, "holds with a condition" if some hold and others do not,
+            Conditions with the same words after the colon are one place, which holds if all
+            of them do and fails if one of them does. "holds" if every place holds, "fails"
+            if every place fails, "holds with a condition" if some hold and others do not,
             else "undecided here".
 
         Raises
@@ -277,7 +279,7 @@ class Chapter:
             name: criterion.judge(value)
             for (name, value), criterion in zip(values.items(), used, strict=True)
         }
-        self._verdicts[id] = Verdict(id, _combine(outcomes.values()), outcomes, values, note)
+        self._verdicts[id] = Verdict(id, _combine(outcomes), outcomes, values, note)
         return self._verdicts[id]
 
     def close(self) -> Closing:
@@ -376,11 +378,27 @@ def _verdict_drift(found, reference):
             yield f"{id}: {now}, was {then}"
 
 
-def _combine(outcomes) -> str:
-    outcomes = set(outcomes)
+def _combine(conditions) -> str:
+    outcomes = {_worst(place.values()) for place in _by_place(conditions).values()}
     if len(outcomes) == 1:
         return outcomes.pop()
     return CONDITION if HOLDS in outcomes else UNDECIDED
+
+
+def _worst(outcomes) -> str:
+    """What holds in a place: every criterion has to."""
+    outcomes = set(outcomes)
+    return next(o for o in (FAILS, UNDECIDED, HOLDS) if o in outcomes)
+
+
+def _by_place(conditions) -> dict[str, dict[str, str]]:
+    """The outcomes of each place by criterion; a condition without a colon is its own place."""
+    places = {}
+    for name, outcome in conditions.items():
+        criterion, colon, place = name.partition(":")
+        place, criterion = (place.strip(), criterion) if colon else (name, "")
+        places.setdefault(place, {})[criterion] = outcome
+    return places
 
 
 def _interval(name, value) -> Interval:
@@ -414,18 +432,6 @@ def _results(folder):
     if not paths:
         raise ValueError(f"the folder {str(folder)!r} holds no results (*.json)")
     return paths
-
-
-def _listed(names) -> str:
-    """The conditions' names, those of one criterion together: "AUROC (cities, elements)"."""
-    places = {}
-    for name in names:
-        criterion, _, place = name.partition(":")
-        places.setdefault(criterion, []).append(place.strip())
-    return ", ".join(
-        f"{criterion} ({', '.join(where)})" if all(where) else criterion
-        for criterion, where in places.items()
-    )
 
 
 def _tail(text):
