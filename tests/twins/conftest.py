@@ -4,10 +4,12 @@ import hashlib
 import shutil
 import subprocess
 import sys
-import zipfile
+from importlib.metadata import distribution, distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -90,43 +92,64 @@ def plain(convert):
 
 @pytest.fixture(scope="session")
 def twin_python(root, wheel) -> Path:
-    """Python of an environment with the wheel's dependencies and not the wheel.
+    """Python of an environment with what the wheel's models extra needs, and not the wheel.
 
-    It is kept between runs, and made anew when what the wheel depends on changes.
+    Its packages are the ones installed here, linked: they need no network, no minutes and no
+    room. It is kept between runs, and made anew when the wheel's needs or the lock change.
     """
     folder = root / "_build" / "twin-env"
     python, mark = folder / "bin" / "python", folder / "made-for"
-    wanted = dependencies_digest(root, wheel)
+    (wheel_itself,) = distributions(path=[str(wheel)])
+    wanted = [*wheel_itself.requires, (root / "requirements.lock").read_text(), sys.version]
+    wanted = hashlib.sha256("\n".join(wanted).encode()).hexdigest()
     if not mark.is_file() or mark.read_text() != wanted:
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        lock = root / "requirements.lock"
-        pip(
-            python,
-            "install",
-            "--constraint",
-            lock,
-            f"elkutils[models] @ {wheel.as_uri()}",
-            "ipykernel",
+        packages = subprocess.run(
+            [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+            check=True,
+            capture_output=True,
+            text=True,
         )
+        needs = needed_by(wheel_itself, {"models"}) | needed_by(
+            distribution("ipykernel"), set()
+        )
+        for name in needs | {"ipykernel"}:
+            link(distribution(name), Path(packages.stdout.strip()))
         mark.write_text(wanted)
-    pip(python, "uninstall", "--yes", "elkutils")
+    command = [python, "-m", "pip", "--quiet", "uninstall", "--yes", "elkutils"]
+    subprocess.run(command, check=True, capture_output=True)
     return python
 
 
-def pip(python, *arguments):
-    command = [python, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+def needed_by(package, extras) -> set[str]:
+    """Return the names of everything that a distribution with these extras needs."""
+    found, waiting = set(), [(package, frozenset(extras))]
+    seen = set()
+    while waiting:
+        package, extras = waiting.pop()
+        for line in package.requires or ():
+            need = Requirement(line)
+            wants = [{"extra": extra} for extra in extras or {""}]
+            key = canonicalize_name(need.name), frozenset(need.extras)
+            if key not in seen and (not need.marker or any(map(need.marker.evaluate, wants))):
+                seen.add(key)
+                found.add(key[0])
+                waiting.append((distribution(need.name), key[1]))
+    return found
 
 
-def dependencies_digest(root, wheel) -> str:
-    with zipfile.ZipFile(wheel) as archive:
-        (name,) = [n for n in archive.namelist() if n.endswith("/METADATA")]
-        lines = archive.read(name).decode().splitlines()
-    needs = [line for line in lines if line.startswith("Requires-Dist")]
-    text = "\n".join([*needs, (root / "requirements.lock").read_text(), sys.version])
-    return hashlib.sha256(text.encode()).hexdigest()
+def link(package, folder):
+    """Put an installed distribution's files into another environment's folder of packages."""
+    for file in package.files:
+        if ".." not in file.parts and (source := Path(package.locate_file(file))).is_file():
+            target = folder / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)
+            try:
+                target.hardlink_to(source)
+            except OSError:  # another file system
+                shutil.copy2(source, target)
 
 
 @pytest.fixture(scope="session")
