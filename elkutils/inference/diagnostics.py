@@ -32,22 +32,20 @@ class Diagnostics:
 
     @property
     def worst(self) -> dict[str, float]:
-        """Largest R-hat, smallest bulk ESS and smallest tail ESS."""
+        """Largest R-hat, smallest bulk and tail ESS, and the smaller of the two as "ess"."""
+        bulk, tail = float(self.ess_bulk.min()), float(self.ess_tail.min())
         return {
             "rhat": float(self.rhat.max()),
-            "ess_bulk": float(self.ess_bulk.min()),
-            "ess_tail": float(self.ess_tail.min()),
+            "ess_bulk": bulk,
+            "ess_tail": tail,
+            "ess": min(bulk, tail),
         }
 
     @property
     def converged(self) -> bool:
         """Every R-hat below 1.01, every ESS above 100 a chain, and no divergence."""
         worst, enough = self.worst, 100 * self.chains
-        return (
-            worst["rhat"] < 1.01
-            and min(worst["ess_bulk"], worst["ess_tail"]) > enough
-            and self.divergences == 0
-        )
+        return worst["rhat"] < 1.01 and worst["ess"] > enough and self.divergences == 0
 
     def __str__(self) -> str:
         worst = self.worst

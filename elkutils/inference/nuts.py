@@ -51,7 +51,8 @@ class Chains:
     step_size : (chains,) array
         After warm-up, in whitened coordinates.
     seconds_compiling, seconds : float
-        Wall time to compile (zero where a program is reused) and to run, warm-up included.
+        CPU time of the process to compile (about zero where a program is reused) and to run,
+        warm-up included.
     """
 
     theta: np.ndarray
@@ -116,9 +117,9 @@ def _run(fit, data, shared, draws, warmup, chains, seed, progress) -> Chains:
     """Run chains on `shared` data or on each its own; without `fit` theta stays white."""
     devices = jax.local_devices()
     spread = len(devices) if shared and len(devices) > 1 and chains % len(devices) == 0 else 1
-    begun = time.perf_counter()
+    begun = time.process_time()
     start, advance = compiled(warmup, spread, shared, data.basis.shape, chains)
-    compiling = time.perf_counter() - begun
+    compiling = time.process_time() - begun
     state = start(jax.random.split(jax.random.key(seed), chains), data)
     trace, diverged, total = [], 0, warmup + draws
     with tqdm(total=total, disable=not progress, desc="NUTS", unit="draw") as bar:
@@ -142,7 +143,7 @@ def _run(fit, data, shared, draws, warmup, chains, seed, progress) -> Chains:
         energy=energy,
         step_size=np.asarray(state.adapt_state.step_size),
         seconds_compiling=compiling,
-        seconds=time.perf_counter() - begun - compiling,
+        seconds=time.process_time() - begun - compiling,
     )
 
 
