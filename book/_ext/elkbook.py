@@ -39,7 +39,7 @@ NOT_FOUND = """
 def setup(app):
     app.connect("config-inited", set_addresses, priority=100)
     app.connect("config-inited", set_cache)
-    app.connect("html-page-context", drop_deprecated_role)
+    app.connect("html-page-context", name_list_items)
     app.connect("build-finished", copy_mathjax)
     app.connect("autodoc-process-docstring", keep_bars, priority=400)
     read_types_as_prose()
@@ -103,10 +103,10 @@ def keep_bars(app, what, name, obj, options, lines):
     lines[:] = [line.replace("|", r"\|") for line in lines]
 
 
-def drop_deprecated_role(app, pagename, templatename, context, doctree):
-    """Take from references a role that docutils writes and ARIA has deprecated."""
+def name_list_items(app, pagename, templatename, context, doctree):
+    """Give references the role of a list's items, in place of one that ARIA has deprecated."""
     if doctree:
-        context["body"] = context["body"].replace(' role="doc-biblioentry"', "")
+        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
 
 
 def copy_mathjax(app, exception):
