@@ -1,5 +1,7 @@
 """What the model says: probabilities that add up, and conditional ones that chain."""
 
+from dataclasses import fields, replace
+
 import numpy as np
 import pytest
 import torch
@@ -38,7 +40,9 @@ def test_swapped_answers_change_the_sign(model):
 
 
 def test_pmi_is_the_gain_over_the_neutral_stem(model):
-    split = elements(0)["easy"]
+    whole = elements(0)["easy"]
+    rows = {f.name: getattr(whole, f.name)[:6] for f in fields(whole) if f.name != "name"}
+    split = replace(whole, **rows)
     gain = completion_log_prob(model, split.stems, split.completions, **QUIET)
     gain -= completion_log_prob(model, split.neutral, split.completions, **QUIET)
     np.testing.assert_allclose(pmi(model, split, **QUIET), gain)
