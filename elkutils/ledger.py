@@ -163,11 +163,9 @@ class Cards:
         return "\n\n".join(_card_text(claim) for claim in self.claims)
 
     def _repr_html_(self):
-        words = list(dict.fromkeys(claim.words for claim in self.claims))
-        if len(words) > 1:
-            return "".join(_card_html(claim, with_words=True) for claim in self.claims)
-        cards = "".join(_card_html(claim, with_words=False) for claim in self.claims)
-        return f"<p>The words: “{html.escape(words[0])}”</p>{cards}"
+        before = (None, *(claim.words for claim in self.claims))
+        pairs = zip(self.claims, before, strict=False)
+        return "".join(_card_html(claim, claim.words != words) for claim, words in pairs)
 
 
 @dataclass(frozen=True)
@@ -470,7 +468,7 @@ def _card_html(claim, with_words):
         for name, text in _card_rules(claim)
     )
     return (
-        f"<p><b>{title}.</b> {restated}</p>{words}"
+        f"{words}<p><b>{title}.</b> {restated}</p>"
         f"<details><summary>How {claim.id} is decided</summary><dl>{rules}</dl></details>"
     )
 
