@@ -163,3 +163,15 @@ def test_no_output_shows_a_fault(soups, word):
 def test_stray_notebooks_are_not_built(site):
     assert not list(Path(site).rglob("*_ext*"))
     assert not [path for path in site.rglob("*.html") if "tests" in path.parts]
+
+
+def test_no_dollar_is_left_outside_code(soups):
+    """A dollar in running text is mathematics that was not recognised as such."""
+    left = []
+    for page, soup in soups.items():
+        for text in article(soup).find_all(string=re.compile(r"\$")):
+            if not text.find_parent(
+                ["code", "pre", "script", "style"]
+            ) and not text.find_parent(class_=["math", "output"]):
+                left.append(f"{page}: {text.strip()[:80]}")
+    assert not left
