@@ -7,6 +7,7 @@ space of X, where the likelihood lives; `Subspace.lift_draws` puts back the rest
 the prior.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -450,15 +451,15 @@ def _cholesky(hessian: np.ndarray) -> np.ndarray:
     return factor * scale[:, None]
 
 
-class _Solver:
+class _Solver(ABC):
     """Newton steps: conjugate gradients under a preconditioner that the subclasses choose."""
 
     def __init__(self, design: np.ndarray, precision: np.ndarray):
         self.design, self.precision = design, precision
 
+    @abstractmethod
     def solve(self, weights, gradient, accuracy) -> np.ndarray | None:
         """Return H⁻¹ gradient to relative `accuracy`, or None where this solver gives up."""
-        raise NotImplementedError
 
     def conjugate_gradients(self, weights, gradient, accuracy, precondition, limit):
         step, residual = np.zeros_like(gradient), gradient
