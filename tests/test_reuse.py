@@ -38,6 +38,7 @@ for seed in range(3):
         (LogisticMAP(prior_scale=1.0), 1),
         (BayesianLogistic(method="laplace", **tiny), 40),
         (BayesianLogistic(method="nuts", **tiny), 40),
+        (BayesianLogistic(method="hmc", **tiny), 40),
     ]:
         proba = reporter.fit(X, y).sample_proba(X)
         assert proba.shape == (draws, 60), (reporter, proba.shape)

@@ -79,20 +79,22 @@ class MapFit:
 
 
 @dataclass(frozen=True)
-class Laplace:
-    """The Gaussian approximation at the mode, over (coordinates of w, b).
+class Gaussian:
+    """A Gaussian approximation to the posterior, over (coordinates of w, b).
 
     Attributes
     ----------
     mean : (k + 1,) array
-        The mode: k coordinates of w, then the bias.
+        k coordinates of w, then the bias. Laplace's is the mode.
     factor : (k + 1, k + 1) array
-        Lower triangular L with L Lᵀ the Hessian of the negative log posterior at the mode.
+        Lower triangular L with L Lᵀ the precision. Laplace's is the Hessian of the negative log
+        posterior at the mode.
     subspace : Subspace
     prior_scale : float
     log_evidence : float
-        Laplace's approximation to log p(y | X, τ) in nats. With a flat bias the bias's prior
-        density is taken as 1, so only differences between fits to the same y have a meaning.
+        What the Gaussian says of log p(y | X, τ), in nats: `laplace` an approximation,
+        `variational` a lower bound. With a flat bias the bias's prior density is taken as 1, so
+        only differences between fits to the same y have a meaning.
     """
 
     mean: np.ndarray
@@ -103,12 +105,12 @@ class Laplace:
 
     @property
     def coef(self) -> np.ndarray:
-        """(d,) weights at the mode."""
+        """(d,) weights at the mean."""
         return self.subspace.lift(self.mean[:-1])
 
     @property
     def intercept(self) -> float:
-        """Bias at the mode."""
+        """Bias at the mean."""
         return float(self.mean[-1])
 
     def colour(self, z: np.ndarray) -> np.ndarray:
@@ -138,7 +140,7 @@ class LogisticPath:
     coefs : (k, d) array
     intercepts : (k,) array
     log_evidence : (k,) array
-        Laplace's approximation in nats; see `Laplace.log_evidence`. NaN where τ is infinite.
+        Laplace's approximation in nats; see `Gaussian.log_evidence`. NaN where τ is infinite.
     """
 
     prior_scales: np.ndarray
@@ -201,7 +203,7 @@ def laplace(
     prior_scale: float,
     bias_scale: float | None = None,
     start: tuple[np.ndarray, float] | None = None,
-) -> Laplace:
+) -> Gaussian:
     """Return the Gaussian at the mode whose precision is the Hessian there, and its evidence.
 
     Parameters and errors are those of `fit_map`; τ has to be finite.
@@ -212,7 +214,7 @@ def laplace(
     problem = _Problem.of(X, y, prior_scale, bias_scale)
     theta, _ = problem.mode(prior_scale, problem.start(start))
     factor, log_evidence = problem.evidence(theta, prior_scale)
-    return Laplace(theta, factor, problem.subspace, float(prior_scale), log_evidence)
+    return Gaussian(theta, factor, problem.subspace, float(prior_scale), log_evidence)
 
 
 def logistic_path(
@@ -258,6 +260,11 @@ def default_prior_scales(X: np.ndarray, count: int = 21) -> np.ndarray:
     """
     spread = np.sqrt(np.mean(np.sum((X - X.mean(0)) ** 2, axis=1)))
     return np.geomspace(0.01, 100, count) / (spread if spread > 0 else 1.0)
+
+
+def row_space(X: np.ndarray) -> np.ndarray:
+    """Return an orthonormal basis (d, n) of a space that holds the rows of X (n, d), d ≥ n."""
+    return qr(X.T, mode="economic", check_finite=False)[0]
 
 
 def check_scale(name: str, value: float) -> float:
@@ -306,7 +313,7 @@ class _Problem:
             centre = X.mean(0) if np.isinf(bias_scale) else centre
             basis = _spanning_basis(X - centre)
         elif d > n and rotate:
-            basis = qr(X.T, mode="economic", check_finite=False)[0]
+            basis = row_space(X)
         coords = X - centre if basis is None else (X - centre) @ basis
         design = np.empty((n, coords.shape[1] + 1))
         design[:, :-1], design[:, -1] = coords, 1.0
@@ -382,7 +389,7 @@ class _Problem:
         """Cholesky factor of the Hessian at the mode, and Laplace's log evidence."""
         p = expit(self.design @ theta)
         precision = self.prior_precision(prior_scale)
-        factor = _cholesky(_hessian(self.design, p * (1 - p), precision))
+        factor = cholesky(_hessian(self.design, p * (1 - p), precision))
         k = len(theta) - 1
         log_prior = -k * np.log(prior_scale) - 0.5 * k * LOG_2PI
         if np.isfinite(self.bias_scale):
@@ -440,7 +447,7 @@ def _hessian(design: np.ndarray, weights: np.ndarray, precision: np.ndarray) -> 
     return hessian
 
 
-def _cholesky(hessian: np.ndarray) -> np.ndarray:
+def cholesky(hessian: np.ndarray) -> np.ndarray:
     """Lower Cholesky factor, found at unit diagonal so that features of any units do well."""
     scale = np.sqrt(np.diag(hessian))
     if not np.all(scale > 0):
@@ -512,7 +519,7 @@ class _Factored(_Solver):
             if step is not None:
                 return step
         try:
-            self.factor = _cholesky(_hessian(self.design, weights, self.precision))
+            self.factor = cholesky(_hessian(self.design, weights, self.precision))
         except np.linalg.LinAlgError:
             return None
         return self.apply(gradient)

@@ -24,7 +24,7 @@ from scipy.linalg import solve_triangular
 from scipy.special import expit
 from tqdm import tqdm
 
-from elkutils.inference.logistic import Laplace
+from elkutils.inference.logistic import Gaussian
 
 BLOCK = 50  # draws a call of the compiled program: how often progress shows
 TARGET_ACCEPT = 0.8
@@ -65,9 +65,15 @@ class Chains:
     seconds_compiling: float
     seconds: float
 
+    @property
+    def stats(self) -> dict[str, np.ndarray]:
+        """What is known of each draw, (chains, draws), under ArviZ's names."""
+        names = ("diverging", "acceptance_rate", "n_steps", "tree_depth", "energy")
+        return {name: getattr(self, name) for name in names}
+
 
 def sample(
-    fit: Laplace,
+    fit: Gaussian,
     X: np.ndarray,
     draws: int,
     warmup: int,
@@ -79,7 +85,7 @@ def sample(
 
     Parameters
     ----------
-    fit : Laplace
+    fit : Gaussian
         Of the same data.
     X : (n, d) array
     draws, warmup, chains : int
@@ -98,7 +104,7 @@ def sample(
 
 
 def sample_each(
-    fits: list[Laplace], designs: list[np.ndarray], draws: int, warmup: int, seed: int
+    fits: list[Gaussian], designs: list[np.ndarray], draws: int, warmup: int, seed: int
 ) -> np.ndarray:
     """Draw one chain from each of many posteriors of the same shape, in one compiled program.
 
@@ -157,7 +163,7 @@ class WhitenedData:
     p: jax.Array  # (n,)
 
 
-def whitened_data(fit: Laplace, X: np.ndarray) -> WhitenedData:
+def whitened_data(fit: Gaussian, X: np.ndarray) -> WhitenedData:
     """Return the arguments of `potential` for the posterior behind `fit`, padded with zeros."""
     design = np.column_stack([fit.subspace.lower(np.asarray(X, np.float64)), np.ones(len(X))])
     basis = solve_triangular(fit.factor, design.T, lower=True).T

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import expit
 from scipy.stats import chi2, norm
 
-from elkutils.inference.logistic import Laplace, laplace
+from elkutils.inference.logistic import Gaussian, laplace
 
 
 @dataclass(frozen=True)
@@ -100,13 +100,13 @@ def simulate(X: np.ndarray, prior_scale: float, bias_scale: float, seed: int) ->
     return Simulation(theta, X, y.astype(np.float64))
 
 
-def posteriors(data: Simulation, prior_scale: float, bias_scale: float) -> list[Laplace]:
+def posteriors(data: Simulation, prior_scale: float, bias_scale: float) -> list[Gaussian]:
     """Return the Laplace approximation of each replication's posterior."""
     return [laplace(X, y, prior_scale, bias_scale) for X, y in zip(data.X, data.y, strict=True)]
 
 
 def draw(
-    data: Simulation, fits: list[Laplace], method: str, draws: int, seed: int
+    data: Simulation, fits: list[Gaussian], method: str, draws: int, seed: int
 ) -> np.ndarray:
     """Return nearly independent posterior draws (replications, draws, d + 1).
 
@@ -114,7 +114,7 @@ def draw(
     ----------
     data : Simulation
         With n ≥ d.
-    fits : list of Laplace
+    fits : list of Gaussian
         From `posteriors`.
     method : "nuts" or "laplace"
         NUTS keeps every third draw of one chain for each replication, after 150 of warm-up.
@@ -129,7 +129,7 @@ def draw(
     return nuts.sample_each(fits, list(data.X), 3 * draws, 150, seed)[:, ::3]
 
 
-def judge(data: Simulation, fits: list[Laplace], draws: np.ndarray) -> Calibration:
+def judge(data: Simulation, fits: list[Gaussian], draws: np.ndarray) -> Calibration:
     """Compare the truth of each replication with posterior `draws` (replications, L, d + 1).
 
     The coordinates of the dispersion are whitened with each fit's Hessian, which depends on the

@@ -1,15 +1,25 @@
 """Bayesian logistic regression: draws from the posterior of a linear reporter."""
 
 import numbers
+import warnings
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit, logsumexp
 from sklearn.utils.validation import check_is_fitted
 
-from elkutils.inference.logistic import check_scale, laplace
+from elkutils.inference.logistic import (
+    Gaussian,
+    Subspace,
+    check_scale,
+    laplace,
+    row_space,
+)
 from elkutils.reporters.base import Reporter
 from elkutils.reporters.logistic import evidence_scale
+
+METHODS = ("hmc", "nuts", "variational", "laplace")
 
 
 class BayesianLogistic(Reporter):
@@ -24,17 +34,22 @@ class BayesianLogistic(Reporter):
         τ, in the units of 1/X, or the one of largest Laplace evidence on a grid that suits X.
     bias_scale : float or None
         Scale of the bias's normal prior, None for a flat one.
-    method : "nuts" or "laplace"
-        NUTS draws from the exact posterior; Laplace's approximation is a normal at the mode.
+    method : "hmc", "nuts", "variational" or "laplace"
+        "hmc" and "nuts" draw from the exact posterior. The first splits it about the nearest
+        Gaussian and is by far the faster; where there is no Gaussian near enough (separable
+        data under a loose prior) it warns and leaves the work to the second. "variational"
+        draws from that Gaussian and corrects by importance where `pareto_k_` is below 0.7.
+        "laplace" is a normal at the mode.
     draws : int
-        Kept in each chain, so `draws * chains` in all (for both methods).
+        Kept in each chain, so `draws * chains` in all, for every method.
     warmup : int
         Draws that adapt NUTS' step size.
     chains : int
+        HMC moves all chains at once, so many short ones cost less than few long ones.
     seed : int
         The same seed on the same machine gives the same draws.
     progress : bool
-        Show NUTS' progress.
+        Show how far HMC or NUTS is.
 
     Attributes
     ----------
@@ -43,19 +58,22 @@ class BayesianLogistic(Reporter):
     prior_scale_ : float
         τ used.
     log_evidence_ : float
-        Laplace's approximation to log p(y | X, τ) in nats, to a constant if the bias is flat.
+        Log p(y | X, τ) in nats, to a constant if the bias is flat: Laplace's approximation for
+        "nuts" and "laplace", for the others the variational lower bound.
     sample_stats_ : dict of (chains, draws) arrays
-        What NUTS says of each draw, under ArviZ's names; empty for Laplace.
+        What HMC or NUTS says of each draw, under ArviZ's names; otherwise empty.
+    pareto_k_ : float
+        Of the importance weights; NaN for other methods than "variational".
     """
 
     def __init__(
         self,
         prior_scale: float | str = 1.0,
         bias_scale: float | None = None,
-        method: str = "nuts",
-        draws: int = 1000,
+        method: str = "hmc",
+        draws: int = 250,
         warmup: int = 500,
-        chains: int = 4,
+        chains: int = 16,
         seed: int = 0,
         progress: bool = False,
     ):
@@ -82,14 +100,15 @@ class BayesianLogistic(Reporter):
             self.prior_scale_, _ = evidence_scale(X, y, self.bias_scale)
         else:
             self.prior_scale_ = check_scale("prior_scale", self.prior_scale)
-        fit = laplace(X, y, self.prior_scale_, self.bias_scale)
+        if np.isinf(self.prior_scale_):
+            raise ValueError("prior_scale is infinite; a posterior needs a finite one")
+        self.pareto_k_, self.sample_stats_ = np.nan, {}
+        fit, theta = getattr(self, f"_{self.method}")(X, y)
         self.log_evidence_ = fit.log_evidence
-        rng = np.random.default_rng(self.seed)
-        if self.method == "laplace":
-            coef, intercept = fit.draw(self.draws * self.chains, rng)
-            self.sample_stats_ = {}
-        else:
-            coef, intercept, self.sample_stats_ = self._nuts(fit, X, rng)
+        theta = theta.reshape(-1, theta.shape[-1])
+        rng = np.random.default_rng((self.seed, 1))
+        coef = fit.subspace.lift_draws(theta[:, :-1], self.prior_scale_, rng)
+        intercept = theta[:, -1]
         self.coef_draws_, self.intercept_draws_ = coef, intercept
         self.coef_ = coef.mean(axis=0, keepdims=True)
         self.intercept_ = intercept.mean(keepdims=True)
@@ -125,16 +144,67 @@ class BayesianLogistic(Reporter):
         theta = np.column_stack([self.coef_draws_, self.intercept_draws_])
         return diagnose(self._by_chain(theta), self.sample_stats_.get("diverging"))
 
-    def _nuts(self, fit, X, rng):
+    def _laplace(self, X, y):
+        fit = laplace(X, y, self.prior_scale_, self.bias_scale)
+        rng = np.random.default_rng(self.seed)
+        shape = self.draws * self.chains, len(fit.mean)
+        return fit, fit.colour(rng.standard_normal(shape))
+
+    def _nuts(self, X, y):
         from elkutils.inference import nuts
 
+        fit = laplace(X, y, self.prior_scale_, self.bias_scale)
         result = nuts.sample(
             fit, X, self.draws, self.warmup, self.chains, self.seed, self.progress
         )
-        theta = result.theta.reshape(-1, result.theta.shape[-1])
-        coef = fit.subspace.lift_draws(theta[:, :-1], self.prior_scale_, rng)
-        names = ("diverging", "acceptance_rate", "n_steps", "tree_depth", "energy")
-        return coef, theta[:, -1], {name: getattr(result, name) for name in names}
+        self.sample_stats_ = result.stats
+        return fit, result.theta
+
+    def _hmc(self, X, y):
+        from elkutils.inference import hmc
+
+        problem = self._reduced(X)
+        try:
+            result = hmc.sample(
+                problem.coordinates,
+                y,
+                problem.precision,
+                self.draws,
+                self.chains,
+                self.seed,
+                progress=self.progress,
+            )
+        except hmc.NotSettled as reason:
+            warnings.warn(f"{reason}; drawing by NUTS instead", RuntimeWarning, stacklevel=3)
+            return self._nuts(X, y)
+        self.sample_stats_ = result.stats
+        return problem.gaussian(result.fit), result.theta
+
+    def _variational(self, X, y):
+        from elkutils.inference import hmc, importance
+        from elkutils.inference.variational import Target
+
+        problem = self._reduced(X)
+        found = hmc.fit(problem.coordinates, y, problem.precision, tolerance=1e-3)
+        z, self.pareto_k_ = importance.resample(
+            Target.of(found), self.draws * self.chains, self.seed
+        )
+        if self.pareto_k_ > importance.RELIABLE:
+            warnings.warn(
+                f"the Pareto k of the importance weights is {self.pareto_k_:.2f}: these are"
+                " draws of the nearest Gaussian, not of the posterior",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        return problem.gaussian(found), found.mean + z @ found.spread.T
+
+    def _reduced(self, X) -> "_Reduced":
+        n, d = X.shape
+        basis = row_space(X) if d > n else None
+        coordinates = X if basis is None else X @ basis
+        precision = np.full(coordinates.shape[1] + 1, self.prior_scale_**-2.0)
+        precision[-1] = 0.0 if self.bias_scale is None else self.bias_scale**-2.0
+        return _Reduced(coordinates, precision, Subspace(d, basis), self.prior_scale_)
 
     def _log_odds_draws(self, X: np.ndarray) -> np.ndarray:
         return self.coef_draws_ @ X.T + self.intercept_draws_[:, None]
@@ -148,8 +218,10 @@ class BayesianLogistic(Reporter):
         return draws.reshape(self.chains, self.draws, *draws.shape[1:])
 
     def _check_parameters(self) -> None:
-        if self.method not in ("nuts", "laplace"):
-            raise ValueError(f'method is {self.method!r}; it has to be "nuts" or "laplace"')
+        if self.method not in METHODS:
+            raise ValueError(
+                f"method is {self.method!r}; it has to be one of {', '.join(METHODS)}"
+            )
         if isinstance(self.prior_scale, str) and self.prior_scale != "evidence":
             raise ValueError(
                 f'prior_scale is {self.prior_scale!r}; it has to be positive or "evidence"'
@@ -158,3 +230,16 @@ class BayesianLogistic(Reporter):
             value = getattr(self, name)
             if not isinstance(value, numbers.Integral) or value < least:
                 raise ValueError(f"{name} is {value!r}; it has to be a whole number ≥ {least}")
+
+
+@dataclass(frozen=True)
+class _Reduced:
+    """The problem in the coordinates in which it is sampled."""
+
+    coordinates: np.ndarray
+    precision: np.ndarray
+    subspace: Subspace
+    prior_scale: float
+
+    def gaussian(self, fit) -> Gaussian:
+        return Gaussian(fit.mean, fit.factor, self.subspace, self.prior_scale, fit.elbo)

@@ -8,12 +8,14 @@ from elkutils.reporters import (
     LogisticMAP,
 )
 
-NUTS = BayesianLogistic(draws=25, warmup=25, chains=2)
-LAPLACE = BayesianLogistic(method="laplace", draws=25, chains=2)
+POSTERIORS = [
+    BayesianLogistic(method=method, draws=25, warmup=25, chains=2)
+    for method in ("hmc", "nuts", "variational", "laplace")
+]
 POINTS = [DifferenceInMeans(), LinearDiscriminant(shrinkage="auto"), LogisticMAP()]
 
 
-@pytest.fixture(params=[*POINTS, LAPLACE, NUTS], ids=lambda r: repr(r)[:40])
+@pytest.fixture(params=[*POINTS, *POSTERIORS], ids=lambda r: repr(r)[:60])
 def reporter(request):
     """Each reporter with tiny draws, unfitted."""
     return request.param.__class__(**request.param.get_params())

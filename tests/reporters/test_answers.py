@@ -122,7 +122,7 @@ def test_null_space_keeps_the_prior():
 
 def test_inference_data_has_names(data):
     X, y = data
-    fit = BayesianLogistic(draws=25, warmup=25, chains=2).fit(X, y)
+    fit = BayesianLogistic(method="nuts", draws=25, warmup=25, chains=2).fit(X, y)
     posterior, stats = fit.idata.posterior, fit.idata.sample_stats
     assert posterior["coef"].dims == ("chain", "draw", "feature")
     assert posterior["coef"].shape == (2, 25, 3)

@@ -27,5 +27,8 @@ def test_scikit_learn_contract(reporter):
     check_estimator(reporter)
 
 
-def test_scikit_learn_contract_of_nuts():
-    check_estimator(BayesianLogistic(method="nuts", draws=4, warmup=4, chains=1))
+@pytest.mark.filterwarnings("ignore:the Pareto k:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:.*drawing by NUTS:RuntimeWarning")
+@pytest.mark.parametrize("method", ["hmc", "nuts", "variational"])
+def test_scikit_learn_contract_of_samplers(method):
+    check_estimator(BayesianLogistic(method=method, draws=4, warmup=4, chains=1))

@@ -46,7 +46,7 @@ def test_what_was_learned_comes_back(data, tmp_path):
     plain.save(tmp_path / "plain")
     assert reporters.load(tmp_path / "plain").path_ is None
 
-    posterior = BayesianLogistic(draws=25, warmup=25, chains=2).fit(*data)
+    posterior = BayesianLogistic(method="nuts", draws=25, warmup=25, chains=2).fit(*data)
     posterior.save(tmp_path / "posterior")
     again = reporters.load(tmp_path / "posterior")
     assert again.idata.posterior.equals(posterior.idata.posterior)

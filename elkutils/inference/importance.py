@@ -1,0 +1,43 @@
+"""Importance sampling from the variational Gaussian, and whether to believe it.
+
+The weight of a draw is what the posterior leaves over of the Gaussian, so it costs half a
+gradient. Pareto smoothing says by its shape k̂ whether the weights have a mean and a variance
+(Vehtari, Simpson, Gelman, Yao & Gabry 2024, *Pareto smoothed importance sampling*).
+"""
+
+import numpy as np
+
+from elkutils.inference.rows import exactly
+from elkutils.inference.variational import Target
+
+RELIABLE = 0.7  # of k̂: above it more draws do not help
+
+
+def resample(
+    target: Target, draws: int, seed: int, pool: int = 8, batch: int = 64
+) -> tuple[np.ndarray, float]:
+    """Return draws z (draws, p) about the fit behind `target`, and k̂.
+
+    Parameters
+    ----------
+    target : Target
+    draws : int
+    seed : int
+    pool : int
+        Draws of the Gaussian for each one kept. Where k̂ is above 0.7 the first `draws` of
+        them are returned as they are: draws of the Gaussian, not of the posterior.
+    batch : int
+        Draws at a time.
+    """
+    import arviz
+
+    rng = np.random.default_rng(seed)
+    z = rng.standard_normal((pool * draws, len(target.tilt)), dtype=np.float32)
+    with exactly():
+        parts = np.array_split(z, max(1, len(z) // batch))
+        log_weights = -np.concatenate([np.asarray(target(part)[0]) for part in parts])
+    smoothed, k = arviz.psislw(log_weights)
+    if not k < RELIABLE:
+        return z[:draws], float(k)
+    weights = np.exp(smoothed - smoothed.max())
+    return z[rng.choice(len(z), draws, p=weights / weights.sum())], float(k)

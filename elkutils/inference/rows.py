@@ -1,0 +1,109 @@
+"""The rows of a regression where they are: in memory, in shards over devices, or on disk.
+
+All that the posterior asks of its data are sums over rows. So data are an iterable of blocks of
+rows, and `total` adds up what a function says of each. In memory there is one block, which may
+lie in shards over a device mesh; `Stream` reads many, one at a time, each time it is asked.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+
+@contextmanager
+def exactly():
+    """Have JAX keep float64 as it is, and take no short cuts in products of float32."""
+    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+        yield
+
+
+class Block(NamedTuple):
+    """Some rows, as JAX has them; rows of zeros are padding.
+
+    Attributes
+    ----------
+    design : (rows, k + 1) array
+        Features, then a column of ones.
+    y : (rows,) array of 0 and 1
+    """
+
+    design: jax.Array
+    y: jax.Array
+
+
+def in_memory(
+    X: np.ndarray, y: np.ndarray, dtype: type = np.float64, mesh: Mesh | None = None
+) -> list[Block]:
+    """Return X (n, k) and y (n,) as one block, padded so that programs can be used again.
+
+    With a mesh of axes "rows" and "chains" each device holds its share of the rows, and asks X
+    and y for no others: under `jax.distributed` they may be memory maps.
+    """
+    rows = padded(len(y))
+    if mesh is None:
+        return [_block(X, y, rows, dtype)]
+    split = NamedSharding(mesh, PartitionSpec("rows"))
+
+    def part(span: slice, column: int):
+        low, high, _ = span.indices(rows)
+        return np.asarray(_block(X[low:high], y[low:high], high - low, dtype)[column])
+
+    shapes = (rows, X.shape[1] + 1), (rows,)
+    parts = (
+        jax.make_array_from_callback(shape, split, lambda index, c=c: part(index[0], c))
+        for c, shape in enumerate(shapes)
+    )
+    return [Block(*parts)]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Rows read a block at a time, in float32, whenever they are asked for.
+
+    Attributes
+    ----------
+    X : (n, k) array-like
+        Whatever gives rows when sliced: a memory map, a slice of a safetensors file.
+    y : (n,) array of 0 and 1
+    rows : int
+        Rows in a block.
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    rows: int
+
+    def __iter__(self) -> Iterator[Block]:
+        for start in range(0, len(self.y), self.rows):
+            span = slice(start, start + self.rows)
+            yield _block(self.X[span], self.y[span], self.rows, np.float32)
+
+
+def total(measure: Callable, blocks: Iterable[Block], *arguments):
+    """Sum over blocks what `measure(block, *arguments)` gives, any tree of arrays."""
+    results = (measure(block, *arguments) for block in blocks)
+    found = next(results)
+    for result in results:
+        found = jax.tree.map(jnp.add, found, result)
+    return found
+
+
+def padded(n: int) -> int:
+    """The next multiple of 64, and from 1024 on the next of eight sizes to each doubling."""
+    unit = max(64, 2 ** (n.bit_length() - 4))
+    return -(-n // unit) * unit
+
+
+def _block(X, y, rows: int, dtype) -> Block:
+    X, y = np.asarray(X), np.asarray(y)
+    design = np.zeros((rows, X.shape[1] + 1), dtype)
+    design[: len(y), :-1], design[: len(y), -1] = X, 1.0
+    labels = np.zeros(rows, dtype)
+    labels[: len(y)] = y
+    return Block(jnp.asarray(design), jnp.asarray(labels))
