@@ -5,69 +5,49 @@ With θ = m + Sz, N(m, SSᵀ) the Gaussian of `variational`, the posterior of z 
     N(z; 0, I) · exp(−R(z)),  R(z) = c·z + Σᵢ rᵢ(Δᵢ),  Δ = A S z,
 
 A the design and rᵢ what the i-th loss leaves over after its expansion p̄ᵢΔᵢ + w̄ᵢΔᵢ²/2. The
-prior has cancelled, so float32 is enough. Under the Gaussian alone z and its momentum rotate;
-so a trajectory alternates exact rotations with kicks by ∇R, which is small (Shahbaba, Lan,
-Johnson & Neal 2014, *Split Hamiltonian Monte Carlo*), and a quarter turn gives a nearly fresh
-draw after very few gradients. All chains move together: a gradient is two matrix products.
+prior has cancelled, so float32 is enough. `trajectories` says how a chain moves; all chains
+move together, so that a gradient is two matrix products. Here the Gaussian is fitted, the
+number of gradients a trajectory chosen by pilots, and the draws are taken.
 """
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from scipy.stats import norm
+from jax.sharding import Mesh
 from tqdm import tqdm
 
 from elkutils.inference import rows, variational
-from elkutils.inference.rows import Stream
-from elkutils.inference.variational import Fit, NotSettled, Target, replicated
+from elkutils.inference.checkpoint import Checkpoint
+from elkutils.inference.diagnostics import diagnose
+from elkutils.inference.rows import Block, Stream
+from elkutils.inference.trajectories import (
+    BLOCK,
+    MOST_STEPS,
+    Chains,
+    Noise,
+    Pilot,
+    Turn,
+    advance,
+    compiled_advance,
+    energy,
+    python_loop,
+    transition,
+    turns,
+)
+from elkutils.inference.variational import (
+    Expansion,
+    Fit,
+    NotSettled,
+    Target,
+)
 
-QUARTER = np.pi / 2
-JITTER = 0.25  # of the trajectory's angle, so that no chain closes an orbit
-BLOCK = 32  # draws a call of the compiled program: how often progress shows
-PILOT = 4  # draws of every chain for each candidate
-MOST_STEPS = 64
+PILOT = 2  # draws of every chain for each candidate
 LEAST_ACCEPTANCE = 0.4
 SAMPLE = 16  # rows a parameter of the sample that the fit of many rows starts from
 ROUNDING = 1e-3  # pivot below which float32 might change a variance by a thousandth
-
-
-class Chains(NamedTuple):
-    """Where the chains are."""
-
-    z: jax.Array  # (chains, p)
-    remainder: jax.Array  # R(z), (chains,) float64
-    slope: jax.Array  # ∇R(z), (chains, p)
-
-
-@dataclass(frozen=True)
-class Pilot:
-    """A trial of one number of steps.
-
-    Attributes
-    ----------
-    steps : int
-        Gradients a trajectory.
-    acceptance : float
-        Mean Metropolis acceptance.
-    efficiency : float
-        Effective draws a gradient to expect of the worst coefficient, a/(2 − a)/steps with a
-        the *square* of the acceptance: after a quarter turn a draw is fresh if accepted, and
-        otherwise the one before; where effective sizes are worst, out in the tails, fewer are.
-    """
-
-    steps: int
-    acceptance: float
-
-    @property
-    def efficiency(self) -> float:
-        fresh = self.acceptance**2
-        return fresh / (2 - fresh) / self.steps
 
 
 @dataclass(frozen=True)
@@ -118,6 +98,7 @@ def sample(
     seed: int = 0,
     memory: int | None = None,
     mesh: Mesh | None = None,
+    checkpoint: str | Path | None = None,
     progress: bool = False,
 ) -> Draws:
     """Draw from the posterior of logistic regression on X (n, k) and y (n,).
@@ -136,12 +117,18 @@ def sample(
         Bytes for rows: if they do not fit they are read in blocks, in each pass anew.
     mesh : jax.sharding.Mesh or None
         Axes "rows" and "chains": how to share both among devices.
+    checkpoint : path or None
+        A safetensors file kept while it draws. A call with the same arguments that finds one
+        goes on from there, to the same draws; at the end the file is removed.
     progress : bool
+        Show draws, effective draws so far (the least of a few coordinates) and the time left.
 
     Raises
     ------
     NotSettled
         Where the posterior is too far from any Gaussian: separable data under a loose prior.
+    ValueError
+        If the checkpoint is damaged or was made by a call with other arguments.
     """
     with rows.exactly():
         begun = time.perf_counter()
@@ -149,23 +136,28 @@ def sample(
         target = Target.of(found)
         fitted = time.perf_counter()
         sampler = Sampler.start(target, chains, seed, mesh)
-        steps, pilots = sampler.choose_steps()
-        discarded = sampler.forget(steps, pilots)
-        piloted = time.perf_counter()
-        z, acceptance, energy = sampler.run(steps, draws, progress)
+        kept = None
+        if checkpoint is not None:
+            kept = Checkpoint.of(checkpoint, X, y, precision, draws, chains, seed)
+        if kept is None or not kept.resume(sampler):
+            sampler.settle()
+        settled = time.perf_counter()
+        z, acceptance, energy = sampler.run(draws, kept, progress)
+        if kept is not None:
+            kept.path.unlink(missing_ok=True)
         theta = found.mean + z @ found.spread.T
     return Draws(
         theta=theta,
         acceptance_rate=acceptance,
         energy=energy,
-        steps=steps,
-        pilots=pilots,
-        discarded=discarded,
+        steps=sampler.steps,
+        pilots=sampler.pilots,
+        discarded=sampler.discarded,
         fit=found,
         seconds={
             "fit": fitted - begun,
-            "pilots": piloted - fitted,
-            "draws": time.perf_counter() - piloted,
+            "pilots": settled - fitted,
+            "draws": time.perf_counter() - settled,
         },
     )
 
@@ -207,120 +199,19 @@ def fit(
     return variational.fit(blocks, precision, share, tolerance, start=start, mesh=mesh)
 
 
-def best_steps(pilot: Pilot) -> int:
-    """The number of steps of which `pilot` lets one expect the greatest efficiency."""
-    error = -2 * norm.ppf(np.clip(pilot.acceptance, 1e-4, 1 - 1e-4) / 2) * pilot.steps**2
-    steps = np.arange(1, MOST_STEPS + 1)
-    return max(
-        (Pilot(int(k), 2 * norm.cdf(-error / k**2 / 2)) for k in steps),
-        key=lambda p: p.efficiency,
-    ).steps
-
-
-class Noise(NamedTuple):
-    """The randomness of draws: made by NumPy, so that it is the same on every device."""
-
-    momentum: np.ndarray  # (draws, chains, p) float32
-    turn: np.ndarray  # (draws, chains) angle of the trajectory over a quarter turn
-    luck: np.ndarray  # (draws, chains) uniform, to accept by
-
-    @classmethod
-    def of(cls, seed: int, block: int, shape: tuple[int, int, int]) -> "Noise":
-        """The noise of block number `block`: it depends on nothing drawn before."""
-        rng = np.random.default_rng((seed, block))
-        momentum = rng.standard_normal(shape, dtype=np.float32)
-        turn = rng.uniform(1 - JITTER, 1 + JITTER, shape[:2])
-        return cls(momentum, turn, rng.random(shape[:2]))
-
-
-class Turn(NamedTuple):
-    """One draw's randomness as a trajectory uses it: cos, sin and kick are (chains, 1)."""
-
-    momentum: jax.Array
-    cos: jax.Array
-    sin: jax.Array
-    kick: jax.Array
-    luck: jax.Array
-
-
-def turns(noise: Noise, steps: int) -> Turn:
-    """Rotations by the `steps`-th part of each angle, and kicks to match."""
-    angle = (QUARTER / steps * noise.turn).astype(np.float32)[..., None]
-    return Turn(noise.momentum, np.cos(angle), np.sin(angle), np.tan(angle / 2), noise.luck)
-
-
-def transition(turn: Turn, chains: Chains, target: Callable, steps, loop=jax.lax.fori_loop):
-    """Move every chain along one trajectory; return the chains and their acceptance.
-
-    A kick of tan(h/2) before and after a rotation by h makes the integrator exact where R is
-    linear: the centre of the rotation moves, and nothing else.
-    """
-    momentum, cos, sin, kick, luck = turn
-    z = chains.z
-
-    def step(_, state):
-        (z, _, slope), momentum = state
-        momentum = momentum - kick * slope
-        z, momentum = cos * z + sin * momentum, cos * momentum - sin * z
-        value, slope = target(z)
-        return Chains(z, value, slope), momentum - kick * slope
-
-    proposed, final = loop(0, steps, step, (chains, momentum))
-    change = proposed.z**2 + final**2 - z**2 - momentum**2
-    lost = proposed.remainder - chains.remainder
-    lost += 0.5 * jnp.sum(change, axis=1, dtype=jnp.float64)
-    acceptance = jnp.nan_to_num(jnp.minimum(1.0, jnp.exp(-lost)))
-    accepted = luck < acceptance
-    after = jax.tree.map(
-        lambda new, old: jnp.where(accepted.reshape(-1, *(1,) * (new.ndim - 1)), new, old),
-        proposed,
-        chains,
-    )
-    return after, acceptance
-
-
-def advance(z, turn: Turn, target: Target, steps, length, mesh: Mesh | None = None):
-    """Take `length` draws from z (chains, p) on; `turn` and the traces hold BLOCK or more.
-
-    Returns
-    -------
-    z, (draws, acceptance, energy)
-        Of the traces the first `length` rows are filled.
-    """
-
-    def body(i, carry):
-        chains, trace = carry
-        chains, acceptance = transition(
-            jax.tree.map(lambda part: part[i], turn), chains, target, steps
-        )
-        row = replicated((chains.z, acceptance, energy(chains)), mesh)
-        return chains, jax.tree.map(lambda t, r: t.at[i].set(r), trace, row)
-
-    if mesh is not None:
-        z = jax.lax.with_sharding_constraint(z, NamedSharding(mesh, PartitionSpec("chains")))
-    chains = Chains(z, *target(z))
-    empty = [jnp.zeros_like(turn.momentum)] + 2 * [jnp.zeros(turn.luck.shape)]
-    chains, trace = jax.lax.fori_loop(0, length, body, (chains, tuple(empty)))
-    return replicated(chains.z, mesh), trace
-
-
-compiled_advance = jax.jit(advance, static_argnames="mesh")
-
-
-def energy(chains: Chains) -> jax.Array:
-    """Negative log posterior up to a constant, (chains,)."""
-    return chains.remainder + 0.5 * jnp.sum(chains.z**2, axis=1, dtype=jnp.float64)
-
-
 @dataclass
 class Sampler:
-    """Chains on a target, and how many blocks of draws they have taken."""
+    """Chains on a target, how they move, and what they have drawn."""
 
     target: Target
     z: np.ndarray
     seed: int
     mesh: Mesh | None
-    block: int = 0
+    block: int = 0  # calls so far: the number of the next block of noise
+    steps: int = 3
+    pilots: list[Pilot] = field(default_factory=list)
+    discarded: int = 0
+    trace: list[list[np.ndarray]] = field(default_factory=list)
 
     @classmethod
     def start(cls, target: Target, chains: int, seed: int, mesh: Mesh | None = None):
@@ -329,63 +220,138 @@ class Sampler:
         z = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
         return cls(target, z, seed, mesh)
 
-    def advance(self, steps: int, length: int) -> list[np.ndarray]:
+    def advance(self, length: int) -> list[np.ndarray]:
         """Take `length` ≤ BLOCK draws; return z, acceptance and energy, (length, chains, …)."""
         noise = Noise.of(self.seed, self.block, (BLOCK, *self.z.shape))
         self.block += 1
-        turn = turns(noise, steps)
+        turn = turns(noise, self.steps)
         if self.target.spread is None:
             self.z, trace = compiled_advance(
-                self.z, turn, self.target, steps, length, mesh=self.mesh
+                self.z, turn, self.target, self.steps, length, mesh=self.mesh
             )
             return [np.asarray(part)[:length] for part in trace]
         found = []
         chains = Chains(self.z, *self.target(self.z))
         for i in range(length):
             chains, acceptance = transition(
-                jax.tree.map(lambda part, i=i: part[i], turn), chains, self.target, steps, _loop
+                jax.tree.map(lambda part, i=i: part[i], turn),
+                chains,
+                self.target,
+                self.steps,
+                python_loop,
             )
             found.append((chains.z, acceptance, energy(chains)))
         self.z = chains.z
         return [np.stack(part) for part in zip(*found, strict=True)]
 
-    def choose_steps(self) -> tuple[int, list[Pilot]]:
-        """Return the most efficient number of gradients a trajectory, and the pilots it took.
+    def settle(self) -> None:
+        """Choose the number of gradients a trajectory, and forget the start.
 
-        The error in energy of a trajectory is about normal with a standard deviation s that
-        falls like steps⁻², and its acceptance is 2Φ(−s/2) (Beskos et al. 2013). So one pilot
-        predicts all others; the best predicted is tried, until it is one that has been.
+        Pilots go from three up or down, as acceptance says, until that stops paying. Then the
+        chains move until the start has a weight of 1% in what they are.
         """
-        pilots: dict[int, Pilot] = {}
-        steps = 2
-        while steps not in pilots:
-            _, acceptance, _ = self.advance(steps, PILOT)
-            pilots[steps] = Pilot(steps, float(acceptance.mean()))
-            steps = best_steps(pilots[steps])
-        if pilots[steps].acceptance < LEAST_ACCEPTANCE:
-            raise NotSettled(f"{pilots[steps]}: the posterior is too far from its Gaussian")
-        return steps, list(pilots.values())
-
-    def forget(self, steps: int, pilots: list[Pilot]) -> int:
-        """Draw until the start has a weight of 1% in what the chains are; return how often."""
-        rejected = 1 - next(pilot.acceptance for pilot in pilots if pilot.steps == steps)
-        needed = int(np.ceil(np.log(0.01) / np.log(np.clip(rejected, 1e-6, 0.99))))
+        self._pilot(3)
+        up = self.pilots[0].acceptance < 0.9
+        while True:
+            best, last = max(self.pilots, key=lambda pilot: pilot.efficiency), self.steps
+            following = last - 1 if not up else last + 1 if best.efficiency > 0.05 else 2 * last
+            possible = 1 <= following <= MOST_STEPS and 1 / following > best.efficiency
+            if best.steps != last or not possible:
+                break
+            self._pilot(following)
+        if best.acceptance < LEAST_ACCEPTANCE:
+            raise NotSettled(f"{best}: the posterior is too far from its Gaussian")
+        self.steps = best.steps
+        rejected = [np.clip(1 - pilot.acceptance, 1e-3, 0.99) for pilot in self.pilots]
+        left = np.log(0.01) - PILOT * np.log(rejected).sum()
+        needed = max(0, int(np.ceil(left / np.log(1 - min(best.acceptance, 0.999)))))
         for done in range(0, needed, BLOCK):
-            self.advance(steps, min(BLOCK, needed - done))
-        return needed + PILOT * len(pilots)
+            self.advance(min(BLOCK, needed - done))
+        self.discarded = needed + PILOT * len(self.pilots)
 
-    def run(self, steps: int, draws: int, progress: bool):
-        """Take `draws` draws; return z, acceptance and energy, (chains, draws, …)."""
-        trace = []
-        with tqdm(total=draws, disable=not progress, desc="HMC", unit="draw") as bar:
-            for done in range(0, draws, BLOCK):
-                trace.append(self.advance(steps, min(BLOCK, draws - done)))
-                bar.update(len(trace[-1][0]))
-        return [np.concatenate(part).swapaxes(0, 1) for part in zip(*trace, strict=True)]
+    def _pilot(self, steps: int) -> None:
+        self.steps = steps
+        self.pilots.append(Pilot(steps, float(self.advance(PILOT)[1].mean())))
+
+    def run(self, draws: int, kept: Checkpoint | None = None, progress: bool = False):
+        """Go on to `draws` draws; return z, acceptance and energy, (chains, draws, …)."""
+        done = sum(len(block[0]) for block in self.trace)
+        bar = tqdm(total=draws, initial=done, disable=not progress, desc="HMC", unit="draw")
+        with bar:
+            while done < draws:
+                self.trace.append(self.advance(min(BLOCK, draws - done)))
+                done += len(self.trace[-1][0])
+                if kept is not None:
+                    kept.save(self)
+                if progress:
+                    bar.set_postfix(ess=f"{self._ess():.0f}")
+                bar.update(len(self.trace[-1][0]))
+        return [np.concatenate(part).swapaxes(0, 1) for part in zip(*self.trace, strict=True)]
+
+    def _ess(self, coordinates: int = 8) -> float:
+        """Effective draws so far, the least of the first coordinates."""
+        z = np.concatenate([block[0][..., -coordinates:] for block in self.trace])
+        return diagnose(z.swapaxes(0, 1)).worst["ess"]
 
 
-def _loop(low: int, high: int, body: Callable, state):
-    """`fori_loop` as Python runs it, for a body that reads files."""
-    for i in range(low, high):
-        state = body(i, state)
-    return state
+@rows.exactly()
+def targets(X: np.ndarray, y: np.ndarray, precision: np.ndarray, passes: int = 12):
+    """Return the targets of many small posteriors, stacked, with their Gaussians.
+
+    Parameters
+    ----------
+    X : (problems, n, k) array
+    y : (problems, n) array of 0 and 1
+    precision : (k + 1,) array
+    passes : int
+        Taken without looking back: the split is exact about any Gaussian.
+
+    Returns
+    -------
+    Target, mean (problems, p), spread (problems, p, p)
+    """
+    count, n, _ = X.shape
+    block = Block(np.concatenate([X, np.ones((count, n, 1))], axis=2), y.astype(np.float64))
+    mean = np.zeros((count, len(precision)))
+    spread = np.zeros((count, *2 * mean.shape[1:]))
+    look = jax.jit(jax.vmap(variational.expected))
+    for _ in range(passes):
+        sums, (*_, weight) = look(block, mean, spread)
+        factor = np.linalg.cholesky(np.asarray(sums.hessian) + np.diag(precision))
+        spread = np.linalg.inv(factor).swapaxes(1, 2)
+        slope = np.asarray(sums.gradient) + precision * mean
+        mean = mean - np.einsum("rij,rkj,rk->ri", spread, spread, slope)
+    sums, (basis, log_odds, p, _) = look(block, mean, spread)
+    tilt = np.einsum("rij,ri->rj", spread, np.asarray(sums.gradient) + precision * mean)
+    parts = (np.asarray(part, np.float32) for part in (basis, log_odds, p, weight, tilt))
+    *expansion, tilt = parts
+    return Target([Expansion(*expansion)], tilt), mean, spread
+
+
+@rows.exactly()
+def sample_each(target: Target, draws: int, seed: int, steps: int = 4, apart: int = 2):
+    """Draw a chain from each of many targets, in one compiled program.
+
+    Returns
+    -------
+    z : (problems, draws, p) array
+        Every `apart`-th draw, after a block to forget the start.
+    acceptance : (problems,) array
+    """
+    shape = BLOCK, *target.tilt.shape
+    z = np.random.default_rng(seed).standard_normal(shape[1:], dtype=np.float32)[:, None]
+    along = Turn(1, 2, 2, 2, 1)
+    move = jax.jit(jax.vmap(advance, in_axes=(0, along, 0, None, None), out_axes=(0, 1)))
+    found, accepted = [], []
+    for block in range(1 + -(-draws * apart // BLOCK)):
+        turn = turns(Noise.of(seed, block, (*shape[:2], shape[2])), steps)
+        turn = Turn(
+            turn.momentum[:, :, None],
+            *(part[..., None] for part in turn[1:4]),
+            turn.luck[:, :, None],
+        )
+        z, (trace, acceptance, _) = move(z, turn, target, steps, BLOCK)
+        found.append(np.asarray(trace)[:, :, 0])
+        accepted.append(np.asarray(acceptance)[:, :, 0])
+    kept = np.concatenate(found[1:])[: draws * apart : apart]
+    return kept.swapaxes(0, 1), np.concatenate(accepted[1:]).mean(axis=0)

@@ -5,6 +5,7 @@ gradient. Pareto smoothing says by its shape k̂ whether the weights have a mean
 (Vehtari, Simpson, Gelman, Yao & Gabry 2024, *Pareto smoothed importance sampling*).
 """
 
+import jax
 import numpy as np
 
 from elkutils.inference.rows import exactly
@@ -29,15 +30,32 @@ def resample(
     batch : int
         Draws at a time.
     """
-    import arviz
-
     rng = np.random.default_rng(seed)
     z = rng.standard_normal((pool * draws, len(target.tilt)), dtype=np.float32)
     with exactly():
         parts = np.array_split(z, max(1, len(z) // batch))
-        log_weights = -np.concatenate([np.asarray(target(part)[0]) for part in parts])
-    smoothed, k = arviz.psislw(log_weights)
+        remainders = np.concatenate([np.asarray(target(part)[0]) for part in parts])
+    chosen, k = _choose(remainders, draws, rng)
+    return z[chosen], k
+
+
+def resample_each(target: Target, draws: int, seed: int, pool: int = 8):
+    """The same for many targets, stacked: z (problems, draws, p) and k̂ (problems,)."""
+    rng = np.random.default_rng(seed)
+    problems, p = target.tilt.shape
+    z = rng.standard_normal((problems, pool * draws, p), dtype=np.float32)
+    with exactly():
+        remainders = np.asarray(jax.jit(jax.vmap(lambda target, z: target(z)[0]))(target, z))
+    chosen, k = zip(*(_choose(row, draws, rng) for row in remainders), strict=True)
+    return np.take_along_axis(z, np.stack(chosen)[..., None], axis=1), np.array(k)
+
+
+def _choose(remainders: np.ndarray, draws: int, rng: np.random.Generator):
+    """Which of the Gaussian's draws to keep, and k̂."""
+    import arviz
+
+    smoothed, k = arviz.psislw(-remainders)
     if not k < RELIABLE:
-        return z[:draws], float(k)
+        return np.arange(draws), float(k)
     weights = np.exp(smoothed - smoothed.max())
-    return z[rng.choice(len(z), draws, p=weights / weights.sum())], float(k)
+    return rng.choice(len(remainders), draws, p=weights / weights.sum()), float(k)

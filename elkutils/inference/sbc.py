@@ -100,36 +100,64 @@ def simulate(X: np.ndarray, prior_scale: float, bias_scale: float, seed: int) ->
     return Simulation(theta, X, y.astype(np.float64))
 
 
-def posteriors(data: Simulation, prior_scale: float, bias_scale: float) -> list[Gaussian]:
-    """Return the Laplace approximation of each replication's posterior."""
-    return [laplace(X, y, prior_scale, bias_scale) for X, y in zip(data.X, data.y, strict=True)]
+@dataclass(frozen=True)
+class Posteriors:
+    """Of each replication, under one prior.
+
+    Attributes
+    ----------
+    fits : list of Gaussian
+        Their Laplace approximations.
+    precision : (d + 1,) array
+        The prior's, of each weight and the bias.
+    """
+
+    fits: list[Gaussian]
+    precision: np.ndarray
 
 
-def draw(
-    data: Simulation, fits: list[Gaussian], method: str, draws: int, seed: int
-) -> np.ndarray:
+def posteriors(data: Simulation, prior_scale: float, bias_scale: float) -> Posteriors:
+    """Return each replication's posterior under a prior, not always that of the simulation."""
+    fits = [laplace(X, y, prior_scale, bias_scale) for X, y in zip(data.X, data.y, strict=True)]
+    d = data.X.shape[2]
+    return Posteriors(fits, np.append(np.full(d, prior_scale**-2.0), bias_scale**-2.0))
+
+
+METHODS = ("hmc", "nuts", "variational", "laplace")
+
+
+def draw(data: Simulation, found: Posteriors, method: str, draws: int, seed: int) -> np.ndarray:
     """Return nearly independent posterior draws (replications, draws, d + 1).
 
     Parameters
     ----------
     data : Simulation
         With n ≥ d.
-    fits : list of Gaussian
-        From `posteriors`.
-    method : "nuts" or "laplace"
-        NUTS keeps every third draw of one chain for each replication, after 150 of warm-up.
+    found : Posteriors
+    method : "hmc", "nuts", "variational" or "laplace"
+        HMC keeps every second draw of one chain for each replication, NUTS every third after
+        150 of warm-up.
     """
+    if method not in METHODS:
+        raise ValueError(f"method is {method!r}; it has to be one of {', '.join(METHODS)}")
     if method == "laplace":
         rng = np.random.default_rng(seed)
-        return np.stack([np.column_stack(fit.draw(draws, rng)) for fit in fits])
-    if method != "nuts":
-        raise ValueError(f'method is {method!r}; it has to be "nuts" or "laplace"')
-    from elkutils.inference import nuts
+        return np.stack([np.column_stack(fit.draw(draws, rng)) for fit in found.fits])
+    if method == "nuts":
+        from elkutils.inference import nuts
 
-    return nuts.sample_each(fits, list(data.X), 3 * draws, 150, seed)[:, ::3]
+        return nuts.sample_each(found.fits, list(data.X), 3 * draws, 150, seed)[:, ::3]
+    from elkutils.inference import hmc, importance
+
+    target, mean, spread = hmc.targets(data.X, data.y, found.precision)
+    if method == "hmc":
+        z, _ = hmc.sample_each(target, draws, seed)
+    else:
+        z, _ = importance.resample_each(target, draws, seed)
+    return mean[:, None] + np.einsum("rij,rlj->rli", spread, z)
 
 
-def judge(data: Simulation, fits: list[Gaussian], draws: np.ndarray) -> Calibration:
+def judge(data: Simulation, found: Posteriors, draws: np.ndarray) -> Calibration:
     """Compare the truth of each replication with posterior `draws` (replications, L, d + 1).
 
     The coordinates of the dispersion are whitened with each fit's Hessian, which depends on the
@@ -141,7 +169,7 @@ def judge(data: Simulation, fits: list[Gaussian], draws: np.ndarray) -> Calibrat
     ranks = np.sum(values[:, 1:] < values[:, :1], axis=1)
 
     away = together - together.mean(axis=1, keepdims=True)
-    white = np.stack([a @ fit.factor for a, fit in zip(away, fits, strict=True)])
+    white = np.stack([a @ fit.factor for a, fit in zip(away, found.fits, strict=True)])
     distance = np.sum(white**2, axis=2)
     excess = distance[:, 0] - distance[:, 1:].mean(axis=1)
     standard_error = excess.std(ddof=1) / np.sqrt(replications)
@@ -155,7 +183,7 @@ def judge(data: Simulation, fits: list[Gaussian], draws: np.ndarray) -> Calibrat
 
 
 def calibrate(
-    method: str = "nuts",
+    method: str = "hmc",
     replications: int = 400,
     n: int = 40,
     d: int = 8,
@@ -166,8 +194,8 @@ def calibrate(
 ) -> Calibration:
     """Run simulation-based calibration of a sampler on small problems; see `judge`."""
     data = simulate(normal_designs(replications, n, d, seed), prior_scale, bias_scale, seed + 1)
-    fits = posteriors(data, prior_scale, bias_scale)
-    return judge(data, fits, draw(data, fits, method, draws, seed + 2))
+    found = posteriors(data, prior_scale, bias_scale)
+    return judge(data, found, draw(data, found, method, draws, seed + 2))
 
 
 def replications_needed(

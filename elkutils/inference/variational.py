@@ -118,7 +118,7 @@ def fit(
     share : float
         Share of ones among y, where the bias starts.
     tolerance : float
-        Nats of the evidence lower bound.
+        Nats of the evidence lower bound that the next step may be expected to gain.
     limit : int
         Passes over the rows.
     start : (mean, precision) or None
@@ -136,6 +136,7 @@ def fit(
     prior = np.asarray(precision, np.float64)
     search = _Search(blocks, prior, mesh)
     here, tried, rate, settled = search.start(share, start), 1, 1.0, False
+    last = np.inf
     while not settled:
         if rate < SHORTEST or tried >= limit:
             raise NotSettled(f"the Gaussian fit has not settled after {tried} passes")
@@ -147,8 +148,11 @@ def fit(
         gain = here.bound - there.bound
         progress(gain)
         climbs = gain >= -0.1 * tolerance - 1e-6 * abs(there.bound)  # or is lost in rounding
-        settled = climbs and rate == 1.0 and gain < tolerance
+        # Gains fall like a geometric series or faster.
+        left = gain * min(1.0, gain / last) if np.isfinite(last) else gain
+        settled = climbs and rate == 1.0 and left < tolerance
         here, rate = (there, min(1.0, 2 * rate)) if climbs else (here, rate / 4)
+        last = gain if climbs else np.inf
     proper = prior[prior > 0]
     flat = len(prior) - len(proper)
     constant = 0.5 * (np.log(proper).sum() + flat * np.log(2 * np.pi) + len(prior))

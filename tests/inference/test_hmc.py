@@ -161,3 +161,39 @@ def test_elbo_is_below_the_evidence_and_near_it():
     evidence = np.log(np.exp(log_p).sum() * (grid[1] - grid[0]) ** 2)
     elbo = hmc.fit(X, y, precision(1, 1.0, 1.0), tolerance=1e-9).elbo
     assert evidence - 0.05 < elbo < evidence
+
+
+class Interrupted(Exception):
+    """What stops a run in these tests."""
+
+
+def test_an_interrupted_run_resumes_to_the_same_draws(tmp_path, monkeypatch):
+    X, y = make(60, 4, seed=11)
+    path = tmp_path / "chains.safetensors"
+    whole = sample(X, y, draws=100).theta
+    save = hmc.Checkpoint.save
+
+    def stop_after_two(self, sampler):
+        save(self, sampler)
+        if len(sampler.trace) == 2:
+            raise Interrupted
+
+    monkeypatch.setattr(hmc.Checkpoint, "save", stop_after_two)
+    with pytest.raises(Interrupted):
+        sample(X, y, draws=100, checkpoint=path)
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="other data or settings"):
+        sample(X, y, draws=100, seed=1, checkpoint=path)
+    again = sample(X, y, draws=100, checkpoint=path)
+    np.testing.assert_array_equal(again.theta, whole)
+    assert not path.exists()
+    path.write_bytes(b"no checkpoint")
+    with pytest.raises(ValueError, match="damaged"):
+        sample(X, y, draws=100, checkpoint=path)
+
+
+def test_progress_shows_draws_and_effective_draws(capsys):
+    sample(*make(60, 4, seed=12), draws=64, progress=True)
+    shown = capsys.readouterr().err
+    assert "64/64" in shown
+    assert "ess=" in shown

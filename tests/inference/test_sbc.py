@@ -9,15 +9,15 @@ from elkutils.inference import sbc
 REPLICATIONS = sbc.replications_needed(9, error=0.1, level=0.001, power=0.99)
 
 
-@pytest.fixture(scope="module")
-def problem():
+@pytest.fixture(scope="module", params=["hmc", "nuts", "variational"])
+def problem(request):
     X = sbc.normal_designs(REPLICATIONS, n=40, d=8, seed=2)
     data = sbc.simulate(X, prior_scale=0.3, bias_scale=0.3, seed=0)
     fits = sbc.posteriors(data, 0.3, 0.3)
-    return data, fits, sbc.draw(data, fits, "nuts", draws=99, seed=1)
+    return data, fits, sbc.draw(data, fits, request.param, draws=99, seed=1)
 
 
-def test_nuts_is_calibrated(problem):
+def test_exact_methods_are_calibrated(problem):
     found = sbc.judge(*problem)
     assert found.p_value > 0.001
     assert found.ranks.shape == (REPLICATIONS, 10)
@@ -44,6 +44,16 @@ def test_a_shifted_weight_shows_in_its_rank(problem):
     found = sbc.judge(data, fits, shifted)
     assert np.argmin(found.rank_p[:9]) == 2
     assert found.p_value < 0.001
+
+
+def test_a_chain_that_never_moves_is_caught(problem):
+    data, fits, draws = problem
+    stuck = np.repeat(draws[:, :1], 99, axis=1)
+    assert sbc.judge(data, fits, stuck).p_value < 0.001
+
+
+def test_hmc_is_calibrated_where_the_posterior_is_not_normal():
+    assert sbc.calibrate("hmc", replications=400, prior_scale=2.0, seed=1).p_value > 0.001
 
 
 def test_laplace_is_caught_where_the_posterior_is_not_normal():
