@@ -45,7 +45,8 @@ from elkutils.inference.variational import (
 )
 
 PILOT = 2  # draws of every chain for each candidate
-LEAST_ACCEPTANCE = 0.4
+LEAST_ACCEPTANCE = 0.7
+SPREADS = 0.2, 0.8, 3.0  # of R, up to which one, two and three gradients are tried first
 SAMPLE = 16  # rows a parameter of the sample that the fit of many rows starts from
 ROUNDING = 1e-3  # pivot below which float32 might change a variance by a thousandth
 
@@ -211,6 +212,7 @@ class Sampler:
     steps: int = 3
     pilots: list[Pilot] = field(default_factory=list)
     discarded: int = 0
+    remainder: np.ndarray | None = None  # R where the last call began, (chains,)
     trace: list[list[np.ndarray]] = field(default_factory=list)
 
     @classmethod
@@ -226,12 +228,13 @@ class Sampler:
         self.block += 1
         turn = turns(noise, self.steps)
         if self.target.spread is None:
-            self.z, trace = compiled_advance(
+            self.z, trace, self.remainder = compiled_advance(
                 self.z, turn, self.target, self.steps, length, mesh=self.mesh
             )
             return [np.asarray(part)[:length] for part in trace]
         found = []
         chains = Chains(self.z, *self.target(self.z))
+        self.remainder = chains.remainder
         for i in range(length):
             chains, acceptance = transition(
                 jax.tree.map(lambda part, i=i: part[i], turn),
@@ -242,15 +245,17 @@ class Sampler:
             )
             found.append((chains.z, acceptance, energy(chains)))
         self.z = chains.z
-        return [np.stack(part) for part in zip(*found, strict=True)]
+        return [np.stack(part) for part in zip(*found, strict=True)] if found else []
 
     def settle(self) -> None:
         """Choose the number of gradients a trajectory, and forget the start.
 
-        Pilots go from three up or down, as acceptance says, until that stops paying. Then the
-        chains move until the start has a weight of 1% in what they are.
+        Pilots start from what the spread of R over the first positions suggests, and go up or
+        down, as acceptance says, until that stops paying. Then the chains move until the start
+        has a weight of 1% in what they are.
         """
-        self._pilot(3)
+        self.advance(0)
+        self._pilot(1 + int(np.searchsorted(SPREADS, np.std(self.remainder))))
         up = self.pilots[0].acceptance < 0.9
         while True:
             best, last = max(self.pilots, key=lambda pilot: pilot.efficiency), self.steps
@@ -341,7 +346,7 @@ def sample_each(target: Target, draws: int, seed: int, steps: int = 4, apart: in
     shape = BLOCK, *target.tilt.shape
     z = np.random.default_rng(seed).standard_normal(shape[1:], dtype=np.float32)[:, None]
     along = Turn(1, 2, 2, 2, 1)
-    move = jax.jit(jax.vmap(advance, in_axes=(0, along, 0, None, None), out_axes=(0, 1)))
+    move = jax.jit(jax.vmap(advance, in_axes=(0, along, 0, None, None), out_axes=(0, 1, 0)))
     found, accepted = [], []
     for block in range(1 + -(-draws * apart // BLOCK)):
         turn = turns(Noise.of(seed, block, (*shape[:2], shape[2])), steps)
@@ -350,7 +355,7 @@ def sample_each(target: Target, draws: int, seed: int, steps: int = 4, apart: in
             *(part[..., None] for part in turn[1:4]),
             turn.luck[:, :, None],
         )
-        z, (trace, acceptance, _) = move(z, turn, target, steps, BLOCK)
+        z, (trace, acceptance, _), _ = move(z, turn, target, steps, BLOCK)
         found.append(np.asarray(trace)[:, :, 0])
         accepted.append(np.asarray(acceptance)[:, :, 0])
     kept = np.concatenate(found[1:])[: draws * apart : apart]

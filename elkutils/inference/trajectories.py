@@ -24,7 +24,7 @@ from elkutils.inference.variational import Target, replicated
 QUARTER = np.pi / 2
 JITTER = 0.25  # of the trajectory's angle, so that no chain closes an orbit
 BLOCK = 32  # draws a call of the compiled program: how often progress shows
-MOST_STEPS = 16
+MOST_STEPS = 32
 
 
 class Chains(NamedTuple):
@@ -138,7 +138,7 @@ def advance(z, turn: Turn, target: Target, steps, length, mesh: Mesh | None = No
 
     Returns
     -------
-    z, (draws, acceptance, energy)
+    z, (draws, acceptance, energy), R at the start
         Of the traces the first `length` rows are filled.
     """
 
@@ -152,10 +152,10 @@ def advance(z, turn: Turn, target: Target, steps, length, mesh: Mesh | None = No
 
     if mesh is not None:
         z = jax.lax.with_sharding_constraint(z, NamedSharding(mesh, PartitionSpec("chains")))
-    chains = Chains(z, *target(z))
+    first = chains = Chains(z, *target(z))
     empty = [jnp.zeros_like(turn.momentum)] + 2 * [jnp.zeros(turn.luck.shape)]
     chains, trace = jax.lax.fori_loop(0, length, body, (chains, tuple(empty)))
-    return replicated(chains.z, mesh), trace
+    return replicated(chains.z, mesh), trace, replicated(first.remainder, mesh)
 
 
 compiled_advance = jax.jit(advance, static_argnames="mesh")
