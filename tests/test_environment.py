@@ -1,8 +1,10 @@
 """pyproject.toml, requirements.lock and environment.yml say the same."""
 
+import importlib.util
 import re
 import tomllib
 from importlib.metadata import distribution, version
+from pathlib import Path
 
 import pytest
 import yaml
@@ -38,6 +40,17 @@ def conda(root):
     (pip,) = [entry["pip"] for entry in listed if isinstance(entry, dict)]
     specs = [entry.partition("=") for entry in listed if isinstance(entry, str)]
     return {name: pin for name, _, pin in specs}, pip
+
+
+@pytest.fixture
+def script(root, tmp_path, monkeypatch):
+    """tools/lock.py, at work on a folder of its own."""
+    spec = importlib.util.spec_from_file_location("lock", root / "tools" / "lock.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    (tmp_path / module.LOCK).write_text(module.HEADER.format(version="3.11") + "old==1\n")
+    return module
 
 
 def test_every_declared_dependency_is_locked_within_its_range(project, lock):
@@ -90,3 +103,28 @@ def test_conda_takes_its_versions_from_the_lock(conda, lock):
 
 def test_conda_installs_this_checkout(conda):
     assert "-e ." in conda[1]
+
+
+def test_lock_stays_where_pip_compile_writes_nothing(script, tmp_path, monkeypatch):
+    before = (tmp_path / script.LOCK).read_text()
+    monkeypatch.setattr(script.subprocess, "run", lambda *args, **options: None)
+    script.main(["--dry-run"])
+    with pytest.raises(SystemExit):
+        script.main(["--help"])
+    assert (tmp_path / script.LOCK).read_text() == before
+
+
+@pytest.mark.parametrize("header", ["", "# One line.\n# Another.\n"])
+def test_lock_has_one_header_and_no_builds(script, tmp_path, monkeypatch, header):
+    def compile_it(command, **options):
+        (output,) = [word for word in command if word.startswith("--output-file=")]
+        output = Path(output.partition("=")[2])
+        assert "old==1" in output.read_text(), "pip-compile has to see the versions so far"
+        output.write_text(f"{header}new==2\n    # via a\nnvidia-x==1\ntorch==3+cpu\n")
+
+    monkeypatch.setattr(script.subprocess, "run", compile_it)
+    script.main(["--upgrade"])
+    lines = (tmp_path / script.LOCK).read_text().splitlines()
+    assert lines[2:] == ["new==2", "    # via a", "torch==3"]
+    assert lines[1].startswith("# Made by `make lock`")
+    assert [path.name for path in tmp_path.iterdir()] == [script.LOCK]

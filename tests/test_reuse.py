@@ -83,6 +83,12 @@ def readme_example(root) -> str:
     return example
 
 
+def section_on_own_arrays(root) -> str:
+    page = (root / "book" / "your-own-model.md").read_text()
+    section = re.search(r"\(own-arrays\)=\n## (.*?)\n## ", page, re.DOTALL)[1]
+    return "\n".join(re.findall(r"```\{code-cell\}[^\n]*\n(.*?)```", section, re.DOTALL))
+
+
 def test_environment_is_really_without_torch(core_python, tmp_path):
     code = "from importlib.util import find_spec; print(find_spec('torch'))"
     assert run(core_python, code, tmp_path).strip() == "None"
@@ -117,7 +123,7 @@ def test_models_say_which_extra_they_need(core_python, tmp_path):
     assert done.returncode == 1
     assert last_line.startswith("ImportError")
     assert "torch" in last_line
-    assert "elkutils[models]" in last_line
+    assert "'.[models]'" in last_line
 
 
 def test_example_in_the_readme_runs_as_it_stands(core_python, root, tmp_path):
@@ -132,5 +138,13 @@ def test_example_in_the_readme_runs_as_it_stands(core_python, root, tmp_path):
     # The classes are two standard deviations apart: the best AUROC there is is Φ(√2) = 0.92.
     auroc = float(re.search(r"AUROC (\S+)", printed)[1])
     assert 0.85 < auroc < 0.99
+    assert "largest R-hat" in printed
     load = "import elkutils.reporters as r; print(r.load('my-reporter').prior_scale)"
     assert run(core_python, load, tmp_path).strip() == "evidence"
+
+
+def test_section_on_own_arrays_runs_by_itself(core_python, root, tmp_path):
+    printed = run(core_python, section_on_own_arrays(root), tmp_path)
+    low, high = map(float, re.search(r"held-out AUROC \S+ \[(\S+), (\S+)\]", printed).groups())
+    best = float(printed.split()[-1])
+    assert 0.5 < low <= best <= high

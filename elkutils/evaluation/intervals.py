@@ -47,7 +47,8 @@ def bootstrap(
         `difference` of one.
     y : (N,) array; it may be anything that `statistic` takes.
     arrays : (N,) arrays, such as the forecasts of two methods.
-    groups : (N,) ids of the groups; at least two different ones.
+    groups : (N,) ids of the groups; at least two different ones. Where rows are independent,
+        ``np.arange(len(y))``.
     seeds : (N,) ids of the seeds, optional; one seed means only groups are drawn.
     resamples : number of resamples.
     level : level of the interval.
@@ -62,9 +63,14 @@ def bootstrap(
     Raises
     ------
     ValueError
-        If shapes differ, there are fewer than two groups, or the statistic is NaN on the
-        data or on more than one resample in twenty.
+        If shapes differ, there are fewer than two groups or none given, or the statistic is
+        NaN on the data or on more than one resample in twenty.
     """
+    if groups is None:
+        raise ValueError(
+            "groups is None; it has to say which rows belong together, and is "
+            "np.arange(len(y)) where rows are independent"
+        )
     y, arrays = np.asarray(y), [np.asarray(a) for a in arrays]
     group_of, group_count = _codes(groups, "groups", len(y))
     seed_of, seed_count = _codes(np.zeros(len(y)) if seeds is None else seeds, "seeds", len(y))

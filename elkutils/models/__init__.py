@@ -10,8 +10,8 @@ try:
     import transformer_lens as _transformer_lens  # noqa: F401
 except ImportError as error:
     raise ImportError(
-        f"elkutils.models needs {error.name}: install it with pip install 'elkutils[models]'. "
-        "The reporters work without it, on arrays of your own."
+        f"elkutils.models needs {error.name}: in a clone of the book's repository, run "
+        "pip install '.[models]'. The reporters work without it, on arrays of your own."
     ) from error
 
 from elkutils.models.activations import activations, resid_post

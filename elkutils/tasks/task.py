@@ -88,6 +88,12 @@ class Split:
     def __len__(self):
         return len(self.texts)
 
+    def __repr__(self):
+        return (
+            f"<Split {self.name!r}: {len(self)} statements, {self.labels.sum()} of them true, "
+            f"{len(set(self.groups))} groups>"
+        )
+
     def train_test(self, test_fraction=0.3, seed=0):
         """Divide the rows so that no group is on both sides.
 
@@ -155,6 +161,10 @@ class Task:
             if split.name != name:
                 raise ValueError(f"splits[{name!r}] is named {split.name!r}; names must agree")
         object.__setattr__(self, "splits", MappingProxyType(dict(self.splits)))
+
+    def __repr__(self):
+        sizes = ", ".join(f"{name} {len(split)}" for name, split in self.splits.items())
+        return f"<Task {self.name!r}: statements by split: {sizes}>"
 
     def __getitem__(self, name):
         if name not in self.splits:
@@ -240,7 +250,9 @@ def _check_columns(path, columns, found):
         raise ValueError(f"{path} is empty; it needs a header line and statements")
     missing = [name for name in columns.values() if name not in found]
     if missing:
-        raise ValueError(f"{path} has no column {missing}; its columns are {list(found)}")
+        others = [mark for mark in (";", "\t", "|") if mark in "".join(found)]
+        hint = f"; is the separator {others[0]!r}? It has to be a comma" if others else ""
+        raise ValueError(f"{path} has no column {missing}; its columns are {list(found)}{hint}")
 
 
 def _fields(row, columns, line):
@@ -259,8 +271,14 @@ def _fields(row, columns, line):
 def _labels_from_words(words, column):
     found = sorted(set(words))
     labels = [LABEL_WORDS.get(word.lower()) for word in words]
-    if None in labels or len(set(labels)) != 2:
-        shown = ", ".join(repr(word) for word in found[:10]) + (", …" if found[10:] else "")
+    shown = ", ".join(repr(word) for word in found[:10]) + (", …" if found[10:] else "")
+    if set(labels) in ({0}, {1}):
+        missing = "false" if labels[0] else "true"
+        raise ValueError(
+            f"column {column!r} holds only {shown}: no statement is {missing}, and both "
+            "classes are needed"
+        )
+    if None in labels:
         raise ValueError(
             f"column {column!r} holds {shown}; labels have to be two values out of "
             "0/1, true/false or yes/no"

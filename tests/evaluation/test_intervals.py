@@ -115,6 +115,7 @@ def test_resamples_without_a_class_are_left_out_or_refused():
     [
         ({"groups": np.zeros(4)}, "at least 2"),
         ({"groups": np.arange(3)}, "groups has shape"),
+        ({"groups": None}, r"groups is None.*np\.arange\(len\(y\)\)"),
         ({"seeds": np.arange(3)}, "seeds has shape"),
         ({"level": 1.0}, "level"),
         ({"resamples": 0}, "resamples"),

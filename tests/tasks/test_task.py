@@ -108,6 +108,13 @@ def test_task_gives_its_splits_by_name():
         task.splits["other"] = split
 
 
+def test_tasks_and_splits_show_themselves_in_one_line():
+    split = split_of()
+    assert repr(split) == "<Split 'some': 4 statements, 2 of them true, 2 groups>"
+    task = Task("mine", {"some": split, "more": split_of(2, name="more")})
+    assert repr(task) == "<Task 'mine': statements by split: some 4, more 2>"
+
+
 def test_task_needs_splits_under_their_own_names():
     with pytest.raises(ValueError, match="splits is empty"):
         Task("mine", {})
@@ -160,7 +167,10 @@ def test_load_csv_knows_three_ways_to_write_labels(tmp_path, true, false):
         ("statement,label\nA.,1\n ,0\n", "line 3 has an empty 'statement'"),
         ("statement,label\nA.,1\nB.\n", "line 3 has an empty 'label'"),
         ("statement,label\nA, b.,1\nB.,0\n", "line 2 has more fields than the header"),
-        ("statement,label\nA.,1\nB.,1\n", "column 'label' holds '1'; labels have to be two"),
+        ("statement;label\nA.;1\n", "is the separator ';'\\? It has to be a comma"),
+        ("statement\tlabel\nA.\t1\n", r"is the separator '\\t'\?"),
+        ("statement,label\nA.,1\nB.,1\n", "holds only '1': no statement is false"),
+        ("statement,label\nA.,No\nB.,0\n", "holds only '0', 'No': no statement is true"),
         ("statement,label\nA.,1\nB.,0\nC.,2\n", "holds '0', '1', '2'"),
         ("statement,label\nA.,good\nB.,bad\n", "holds 'bad', 'good'"),
         ("statement,label\nA.,1\nB.,0\nA.,0\n", "'A.' is given both as true and as false"),
