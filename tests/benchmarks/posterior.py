@@ -190,25 +190,6 @@ def compare(point, patience, finished):
     return row
 
 
-def table(rows, rate):
-    yield f"{'n':>6s} {'d':>5s} {'HMC, s':>8s} {'NUTS, s':>10s} {'ratio':>6s} {'cold':>6s}" + (
-        f" {'R-hat':>6s} {'ESS/gradient':>13s} {'GFLOP/s':>8s}"
-    )
-    for row in rows:
-        fast, slow = row["ours"], row["nuts"]
-        if slow["seconds"] is None:
-            continue
-        mark = "*" if slow["extrapolated"] else " "
-        yield (
-            f"{row['n']:6d} {row['d']:5d} {fast['seconds']:8.3f} {slow['seconds']:9.1f}{mark}"
-            f" {row['ratio']:6.0f} {row['cold_ratio']:6.0f} {fast['rhat']:6.3f}"
-            f" {fast['ess_a_gradient']:13.2f} {fast['gigaflops']:8.0f}"
-        )
-    ratios = [row["ratio"] for row in rows if "ratio" in row]
-    yield f"geometric mean of the ratios {np.exp(np.mean(np.log(ratios))):.0f}"
-    yield f"* extrapolated; a matrix product reaches {rate:.0f} GFLOP/s"
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--points", nargs="+", default=ALL, help="as 1000x64")
@@ -218,21 +199,23 @@ def main():
 
     import jax
 
-    rows, finished, rate = [], {}, matrix_product_rate()
+    from elkutils.inference import timings
+
+    finished = {}
+    about = {
+        "device": jax.devices()[0].device_kind,
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "matrix_product_gigaflops": matrix_product_rate(),
+        "rows": [],
+    }
     for point in args.points:
-        rows.append(compare(point, args.patience, finished))
+        about["rows"].append(compare(point, args.patience, finished))
         print(f"{point} done", file=sys.stderr, flush=True)
         if args.output:
-            about = {
-                "device": jax.devices()[0].device_kind,
-                "cores": os.cpu_count(),
-                "python": platform.python_version(),
-                "jax": jax.__version__,
-                "matrix_product_gigaflops": rate,
-                "rows": rows,
-            }
             args.output.write_text(json.dumps(about, indent=1) + "\n")
-    print("\n".join(table(rows, rate)))
+    print("\n".join(timings.table(about)))
 
 
 if __name__ == "__main__":
