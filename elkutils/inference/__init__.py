@@ -1,12 +1,12 @@
 """How draws are made: the logistic posterior, its samplers and their diagnostics.
 
-`logistic` finds the mode and the Gaussian around it in float64 NumPy, `variational` the Gaussian
-nearest to the whole posterior. `hmc` samples the exact posterior split about the second, moving
-along `trajectories`; `nuts` samples it in the coordinates of the first, with NumPyro; and
-`importance` weighs draws of the second. `rows` says where the data are, `checkpoint` keeps an
-interrupted run. `diagnostics` says whether the chains can be believed, `sbc` whether a sampler
-draws from the posterior it claims, and `timings` how long others take.
+`logistic` finds the mode and the Gaussian around it in float64 NumPy, `variational` the
+Gaussian nearest to the whole posterior. `hmc` samples the exact posterior split about the
+second, moving along `trajectories`; `nuts` samples it in the coordinates of the first, with
+NumPyro; `importance` weighs draws of the second. `rows` says where the data are, `checkpoint`
+keeps an interrupted run. `diagnostics` says whether the chains can be believed, `sbc` whether a
+sampler draws from the posterior it claims, and `timings` how long others take.
 
-Everything here takes arrays and knows nothing of tasks or models. Only `logistic`, `diagnostics`
-and `timings` do without JAX.
+Everything here takes arrays and knows nothing of tasks or models. Only `logistic`,
+`diagnostics` and `timings` do without JAX.
 """

@@ -35,7 +35,10 @@ class Checkpoint:
     def save(self, sampler: "Sampler") -> None:
         """Replace the file, or leave it as it was."""
         names = ("z", "acceptance", "energy")
-        traces = map(np.concatenate, zip(*sampler.trace, strict=True))
+        traces = (
+            np.ascontiguousarray(np.concatenate(part))
+            for part in zip(*sampler.trace, strict=True)
+        )
         about = {
             "digest": self.digest,
             "block": sampler.block,

@@ -218,7 +218,7 @@ class Sampler:
     @classmethod
     def start(cls, target: Target, chains: int, seed: int, mesh: Mesh | None = None):
         """Start `chains` chains at draws from the Gaussian."""
-        shape = chains, len(target.tilt)
+        shape = len(target.tilt), chains
         z = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
         return cls(target, z, seed, mesh)
 
@@ -231,7 +231,8 @@ class Sampler:
             self.z, trace, self.remainder = compiled_advance(
                 self.z, turn, self.target, self.steps, length, mesh=self.mesh
             )
-            return [np.asarray(part)[:length] for part in trace]
+            z, *rest = (np.asarray(part)[:length] for part in trace)
+            return [z.swapaxes(1, 2), *rest]
         found = []
         chains = Chains(self.z, *self.target(self.z))
         self.remainder = chains.remainder
@@ -243,7 +244,7 @@ class Sampler:
                 self.steps,
                 python_loop,
             )
-            found.append((chains.z, acceptance, energy(chains)))
+            found.append((chains.z.T, acceptance, energy(chains)))
         self.z = chains.z
         return [np.stack(part) for part in zip(*found, strict=True)] if found else []
 
@@ -326,9 +327,11 @@ def targets(X: np.ndarray, y: np.ndarray, precision: np.ndarray, passes: int = 1
         spread = np.linalg.inv(factor).swapaxes(1, 2)
         slope = np.asarray(sums.gradient) + precision * mean
         mean = mean - np.einsum("rij,rkj,rk->ri", spread, spread, slope)
-    sums, (basis, log_odds, p, _) = look(block, mean, spread)
+    sums, (basis, turned, log_odds, p, _) = look(block, mean, spread)
     tilt = np.einsum("rij,ri->rj", spread, np.asarray(sums.gradient) + precision * mean)
-    parts = (np.asarray(part, np.float32) for part in (basis, log_odds, p, weight, tilt))
+    parts = (
+        np.asarray(part, np.float32) for part in (basis, turned, log_odds, p, weight, tilt)
+    )
     *expansion, tilt = parts
     return Target([Expansion(*expansion)], tilt), mean, spread
 
@@ -344,19 +347,15 @@ def sample_each(target: Target, draws: int, seed: int, steps: int = 4, apart: in
     acceptance : (problems,) array
     """
     shape = BLOCK, *target.tilt.shape
-    z = np.random.default_rng(seed).standard_normal(shape[1:], dtype=np.float32)[:, None]
+    z = np.random.default_rng(seed).standard_normal(shape[1:], dtype=np.float32)[..., None]
     along = Turn(1, 2, 2, 2, 1)
     move = jax.jit(jax.vmap(advance, in_axes=(0, along, 0, None, None), out_axes=(0, 1, 0)))
     found, accepted = [], []
     for block in range(1 + -(-draws * apart // BLOCK)):
-        turn = turns(Noise.of(seed, block, (*shape[:2], shape[2])), steps)
-        turn = Turn(
-            turn.momentum[:, :, None],
-            *(part[..., None] for part in turn[1:4]),
-            turn.luck[:, :, None],
-        )
+        momentum, *rest = turns(Noise.of(seed, block, (BLOCK, *shape[:0:-1])), steps)
+        turn = Turn(*(part[..., None] for part in (momentum.swapaxes(1, 2), *rest)))
         z, (trace, acceptance, _), _ = move(z, turn, target, steps, BLOCK)
-        found.append(np.asarray(trace)[:, :, 0])
-        accepted.append(np.asarray(acceptance)[:, :, 0])
+        found.append(np.asarray(trace)[..., 0])
+        accepted.append(np.asarray(acceptance)[..., 0])
     kept = np.concatenate(found[1:])[: draws * apart : apart]
     return kept.swapaxes(0, 1), np.concatenate(accepted[1:]).mean(axis=0)

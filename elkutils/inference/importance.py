@@ -34,7 +34,7 @@ def resample(
     z = rng.standard_normal((pool * draws, len(target.tilt)), dtype=np.float32)
     with exactly():
         parts = np.array_split(z, max(1, len(z) // batch))
-        remainders = np.concatenate([np.asarray(target(part)[0]) for part in parts])
+        remainders = np.concatenate([np.asarray(target(part.T)[0]) for part in parts])
     chosen, k = _choose(remainders, draws, rng)
     return z[chosen], k
 
@@ -45,7 +45,7 @@ def resample_each(target: Target, draws: int, seed: int, pool: int = 8):
     problems, p = target.tilt.shape
     z = rng.standard_normal((problems, pool * draws, p), dtype=np.float32)
     with exactly():
-        remainders = np.asarray(jax.jit(jax.vmap(lambda target, z: target(z)[0]))(target, z))
+        remainders = np.asarray(jax.jit(jax.vmap(lambda target, z: target(z.T)[0]))(target, z))
     chosen, k = zip(*(_choose(row, draws, rng) for row in remainders), strict=True)
     return np.take_along_axis(z, np.stack(chosen)[..., None], axis=1), np.array(k)
 

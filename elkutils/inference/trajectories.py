@@ -30,9 +30,9 @@ MOST_STEPS = 32
 class Chains(NamedTuple):
     """Where the chains are."""
 
-    z: jax.Array  # (chains, p)
+    z: jax.Array  # (p, chains)
     remainder: jax.Array  # R(z), (chains,) float64
-    slope: jax.Array  # ∇R(z), (chains, p)
+    slope: jax.Array  # ∇R(z), (p, chains)
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Pilot:
 class Noise(NamedTuple):
     """The randomness of draws: made by NumPy, so that it is the same on every device."""
 
-    momentum: np.ndarray  # (draws, chains, p) float32
+    momentum: np.ndarray  # (draws, p, chains) float32
     turn: np.ndarray  # (draws, chains) angle of the trajectory over a quarter turn
     luck: np.ndarray  # (draws, chains) uniform, to accept by
 
@@ -72,17 +72,17 @@ class Noise(NamedTuple):
         """The noise of block number `block`: it depends on nothing drawn before."""
         rng = np.random.default_rng((seed, block))
         momentum = rng.standard_normal(shape, dtype=np.float32)
-        turn = rng.uniform(1 - JITTER, 1 + JITTER, shape[:2])
-        return cls(momentum, turn, rng.random(shape[:2]))
+        each = shape[0], shape[2]
+        return cls(momentum, rng.uniform(1 - JITTER, 1 + JITTER, each), rng.random(each))
 
 
 class Turn(NamedTuple):
     """One draw's randomness as a trajectory uses it: rotations, and kicks between them."""
 
-    momentum: jax.Array  # (chains, p)
-    cos: jax.Array  # (MOST_STEPS, chains, 1)
-    sin: jax.Array  # (MOST_STEPS, chains, 1)
-    kick: jax.Array  # (MOST_STEPS + 1, chains, 1)
+    momentum: jax.Array  # (p, chains)
+    cos: jax.Array  # (MOST_STEPS, chains)
+    sin: jax.Array  # (MOST_STEPS, chains)
+    kick: jax.Array  # (MOST_STEPS + 1, chains)
     luck: jax.Array  # (chains,)
 
 
@@ -91,9 +91,9 @@ def turns(noise: Noise, steps: int) -> Turn:
     nodes, weights = lobatto(steps)
     parts, kicks = np.zeros(MOST_STEPS), np.zeros(MOST_STEPS + 1)
     parts[:steps], kicks[: steps + 1] = np.diff(nodes), weights
-    angle = (QUARTER * noise.turn).astype(np.float32)[:, None, :, None]
-    part = angle * parts.astype(np.float32)[:, None, None]
-    kick = angle * kicks.astype(np.float32)[:, None, None]
+    angle = (QUARTER * noise.turn).astype(np.float32)[:, None]
+    part = angle * parts.astype(np.float32)[:, None]
+    kick = angle * kicks.astype(np.float32)[:, None]
     return Turn(noise.momentum, np.cos(part), np.sin(part), kick, noise.luck)
 
 
@@ -122,19 +122,15 @@ def transition(turn: Turn, chains: Chains, target: Callable, steps, loop=jax.lax
     proposed, final = loop(0, steps, step, (chains, kicked))
     change = proposed.z**2 + final**2 - z**2 - momentum**2
     lost = proposed.remainder - chains.remainder
-    lost += 0.5 * jnp.sum(change, axis=1, dtype=jnp.float64)
+    lost += 0.5 * jnp.sum(change, axis=0, dtype=jnp.float64)
     acceptance = jnp.nan_to_num(jnp.minimum(1.0, jnp.exp(-lost)))
     accepted = luck < acceptance
-    after = jax.tree.map(
-        lambda new, old: jnp.where(accepted.reshape(-1, *(1,) * (new.ndim - 1)), new, old),
-        proposed,
-        chains,
-    )
+    after = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), proposed, chains)
     return after, acceptance
 
 
 def advance(z, turn: Turn, target: Target, steps, length, mesh: Mesh | None = None):
-    """Take `length` draws from z (chains, p) on; `turn` and the traces hold BLOCK or more.
+    """Take `length` draws from z (p, chains) on; `turn` and the traces hold BLOCK or more.
 
     Returns
     -------
@@ -151,7 +147,8 @@ def advance(z, turn: Turn, target: Target, steps, length, mesh: Mesh | None = No
         return chains, jax.tree.map(lambda t, r: t.at[i].set(r), trace, row)
 
     if mesh is not None:
-        z = jax.lax.with_sharding_constraint(z, NamedSharding(mesh, PartitionSpec("chains")))
+        split = NamedSharding(mesh, PartitionSpec(None, "chains"))
+        z = jax.lax.with_sharding_constraint(z, split)
     first = chains = Chains(z, *target(z))
     empty = [jnp.zeros_like(turn.momentum)] + 2 * [jnp.zeros(turn.luck.shape)]
     chains, trace = jax.lax.fori_loop(0, length, body, (chains, tuple(empty)))
@@ -163,7 +160,7 @@ compiled_advance = jax.jit(advance, static_argnames="mesh")
 
 def energy(chains: Chains) -> jax.Array:
     """Negative log posterior up to a constant, (chains,)."""
-    return chains.remainder + 0.5 * jnp.sum(chains.z**2, axis=1, dtype=jnp.float64)
+    return chains.remainder + 0.5 * jnp.sum(chains.z**2, axis=0, dtype=jnp.float64)
 
 
 def python_loop(low: int, high: int, body: Callable, state):

@@ -50,10 +50,13 @@ class Expansion(NamedTuple):
     ----------
     basis : (rows, p) array
         A S, so that Δ = basis @ z; A itself where rows are streamed.
+    turned : (p, rows) array or None
+        Its transpose, laid out for the second product, which then uses all cores.
     log_odds, p, weight : (rows,) arrays
     """
 
     basis: jax.Array
+    turned: jax.Array | None
     log_odds: jax.Array
     p: jax.Array
     weight: jax.Array
@@ -178,7 +181,7 @@ class _View(NamedTuple):
     bound: float  # negative evidence lower bound, up to a constant
     gradient: np.ndarray  # Aᵀ(E[σ] − y) + P m
     hessian: np.ndarray  # Aᵀ diag(E[σ′]) A + P
-    each: list[tuple]  # of every block: basis, log odds, E[σ], E[σ′]
+    each: list[tuple]  # of every block: basis, its transpose, log odds, E[σ], E[σ′]
     weights: list | None  # of every block: the weights that the precision is made of
 
 
@@ -263,7 +266,7 @@ class _Streamed:
 
     def __iter__(self):
         for block, parts in zip(self.stream, self.each, strict=True):
-            yield Expansion(block.design, *parts)
+            yield Expansion(block.design, None, *parts)
 
 
 @partial(jax.jit, static_argnames=("keep_basis", "mesh"))
@@ -273,7 +276,8 @@ def expected(block: Block, mean, spread, keep_basis: bool = True, mesh: Mesh | N
     Returns
     -------
     Sums and tuple
-        Over the rows; and of each: its basis (if kept), log odds, E[σ] and E[σ′].
+        Over the rows; and of each: its basis and the transpose (if kept), log odds, E[σ] and
+        E[σ′].
     """
     design, y = block
     log_odds = design @ mean.astype(design.dtype)
@@ -292,7 +296,7 @@ def expected(block: Block, mean, spread, keep_basis: bool = True, mesh: Mesh | N
         hessian=(root.T @ root).astype(jnp.float64),
     )
     each = log_odds, p, weight
-    return replicated(sums, mesh), ((basis, *each) if keep_basis else each)
+    return replicated(sums, mesh), ((basis, basis.T, *each) if keep_basis else each)
 
 
 def replicated(tree, mesh: Mesh | None):
@@ -317,30 +321,32 @@ class Target(NamedTuple):
         return cls(fit.expansions, fit.tilt.astype(np.float32), spread)
 
     def __call__(self, z: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """R(z), (chains,), and ∇R(z), (chains, p), at z (chains, p)."""
+        """R(z), (chains,), and ∇R(z), (p, chains), at z (p, chains)."""
         value, slope = total(remainder, self.expansions, self._in_basis(z))
-        return value + z @ self.tilt, self._from_basis(slope) + self.tilt
+        return value + self.tilt @ z, self._from_basis(slope) + self.tilt[:, None]
 
     def _in_basis(self, z):
-        return z if self.spread is None else z @ self.spread.T
+        return z if self.spread is None else self.spread @ z
 
     def _from_basis(self, slope):
-        return slope if self.spread is None else slope @ self.spread
+        return slope if self.spread is None else self.spread.T @ slope
 
 
 @jax.jit
 def remainder(expansion: Expansion, u: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """What the rows add to R and to its slope, at u (chains, p) in the basis' coordinates."""
-    basis, log_odds, p, weight = expansion
-    change = u @ basis.T
+    """What the rows add to R and to its slope, at u (p, chains) in the basis' coordinates."""
+    basis, turned, log_odds, p, weight = expansion
+    turned = basis.T if turned is None else turned
+    log_odds, p, weight = log_odds[:, None], p[:, None], weight[:, None]
+    change = basis @ u
     moved, larger, at_mean = log_odds + change, _larger(log_odds + change), _larger(log_odds)
     loss = jnp.maximum(moved, 0) - jnp.log(larger)
     excess = loss - (jnp.maximum(log_odds, 0) - jnp.log(at_mean))
     excess -= change * (p + 0.5 * weight * change)
     slope = jnp.where(moved >= 0, larger, 1 - larger) - p - weight * change
     # A product with ones keeps XLA from folding exp and log into a scalar loop over the sum.
-    value = excess @ jnp.ones_like(log_odds)
-    return value.astype(jnp.float64), slope @ basis
+    value = jnp.ones_like(log_odds[:, 0]) @ excess
+    return value.astype(jnp.float64), turned @ slope
 
 
 def _larger(log_odds):

@@ -63,7 +63,9 @@ class Reporter(ClassifierMixin, BaseEstimator):
         check_classification_targets(y)
         classes = np.unique(y)
         if len(classes) == 1:
-            raise ValueError(f"y holds one class only, {classes[:1].tolist()[0]!r}; a reporter needs two")
+            raise ValueError(
+                f"y holds one class only, {classes[:1].tolist()[0]!r}; a reporter needs two"
+            )
         if len(classes) > 2:
             raise ValueError(
                 "Only binary classification is supported. The type of the target is"

@@ -73,7 +73,7 @@ def test_target_is_the_posterior():
     fit = hmc.fit(X, y, prior)
     z = np.random.default_rng(0).standard_normal((20, 51)).astype(np.float32)
     with rows.exactly():
-        value, slope = (np.asarray(part) for part in Target.of(fit)(z))
+        value, slope = (np.asarray(part).T for part in Target.of(fit)(z.T))
     theta = fit.mean + z @ fit.spread.T
     log_odds = theta[:, :-1] @ X.T + theta[:, -1:]
     signs = 1 - 2 * y
