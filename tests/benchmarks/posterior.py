@@ -41,7 +41,7 @@ def problem(n, d, seed=0):
     return X.astype(np.float32), y.astype(np.float32), 1.0 if d == 64 else 3 / np.sqrt(d)
 
 
-def ours(X, y, prior_scale, seed, draws=100, chains=32):
+def ours(X, y, prior_scale, seed, draws=200, chains=32):
     """Seconds to 400 effective draws, and what they were made of."""
     from elkutils.inference import hmc
     from elkutils.inference.diagnostics import diagnose
