@@ -18,7 +18,7 @@ book: setup
 
 # One thread a process, JOBS processes: threads that wait for each other's cores cost minutes.
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/benchmarks -n $(JOBS) --dist loadgroup $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/benchmarks -n $(JOBS) $(ARGS)
 
 check-site: setup
 	ELKUTILS_SITE=$(CURDIR)/_build/html $(BIN)/python -m pytest tests/site $(ARGS)

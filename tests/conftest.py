@@ -5,14 +5,20 @@ import sys
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 
-def pytest_collection_modifyitems(items):
-    """Keep together, where tests run side by side, those that share what is dear to make."""
-    for item in items:
-        folder = item.path.parent.name
-        group = folder if folder in ("site", "twins") else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+class Rooms(LoadFileScheduling):
+    """Files side by side, but in one row those that share what is dear to make."""
+
+    def _split_scope(self, nodeid):
+        file = super()._split_scope(nodeid)
+        folder = Path(file).parent.name
+        return folder if folder in ("site", "twins") else file
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return Rooms(config, log)
 
 
 @pytest.fixture(scope="session")
