@@ -17,6 +17,22 @@ from elkutils.evaluation.bounds import (
     members_needed,
 )
 from elkutils.evaluation.calibration import Reliability, ece, ece_bias, reliability
+from elkutils.evaluation.decisions import (
+    cost_threshold,
+    decision_cost,
+    draws_to_see,
+    firing_probability,
+    hypothesis_level,
+    hypothesis_mass,
+    hypothesis_rule,
+    least_mass,
+    least_mean,
+    mean_rule,
+    miss_probability,
+    resolvable_mass,
+    veto,
+    votes_needed,
+)
 from elkutils.evaluation.intervals import Interval, bootstrap, difference
 from elkutils.evaluation.scores import accuracy, auroc, brier, log_score
 
@@ -31,13 +47,27 @@ __all__ = [
     "brier",
     "clopper_pearson",
     "confidence_sequence",
+    "cost_threshold",
+    "decision_cost",
     "difference",
+    "draws_to_see",
     "ece",
     "ece_bias",
     "empirical_bernstein",
+    "firing_probability",
     "hoeffding",
     "hoeffding_kl",
+    "hypothesis_level",
+    "hypothesis_mass",
+    "hypothesis_rule",
+    "least_mass",
+    "least_mean",
     "log_score",
+    "mean_rule",
     "members_needed",
+    "miss_probability",
     "reliability",
+    "resolvable_mass",
+    "veto",
+    "votes_needed",
 ]

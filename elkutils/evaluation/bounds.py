@@ -17,6 +17,8 @@ import numpy as np
 from scipy.optimize import elementwise
 from scipy.special import betainccinv, betaln, entr, rel_entr, xlog1py
 
+from elkutils.evaluation._arrays import check_draws
+
 SIDES = ("two", "upper", "lower")
 
 _LARGEST = 1 - 2.0**-53  # the largest float below 1
@@ -244,7 +246,7 @@ class _Sample:
 
 
 def _sample(proba, union, effective) -> _Sample:
-    draws = _check_draws(proba)
+    draws = check_draws(proba)
     count, n = len(draws), 1 if draws.ndim == 1 else draws.shape[1]
     size = np.asarray(count if effective is None else effective, dtype=np.float64)
     if size.shape not in ((), draws.shape[1:]) or not ((size > 0) & (size <= count)).all():
@@ -256,23 +258,6 @@ def _sample(proba, union, effective) -> _Sample:
     variance = draws.var(axis=0, ddof=1) if count > 1 else np.zeros_like(mean)
     size = np.broadcast_to(size, mean.shape)
     return _Sample(mean, variance, size, _check_union(union, n), draws)
-
-
-def _check_draws(proba) -> np.ndarray:
-    proba = np.asarray(proba)
-    if proba.dtype.kind not in "biuf":
-        raise ValueError(f"proba has dtype {proba.dtype}; it has to hold numbers")
-    if proba.ndim not in (1, 2) or proba.size == 0:
-        raise ValueError(
-            f"proba has shape {proba.shape}; it has to be (draws,) or (draws, n), "
-            "with at least one of each"
-        )
-    low, high = proba.min(), proba.max()
-    if not (low >= 0 and high <= 1):
-        raise ValueError(
-            f"proba ranges from {low:.3g} to {high:.3g}; each draw has to lie between 0 and 1"
-        )
-    return proba.astype(np.float64, copy=False)
 
 
 def _check_union(union, n) -> int:
