@@ -6,6 +6,11 @@ have leading axes of their own, so that a bootstrap is one vectorised call.
 """
 
 from elkutils.evaluation.calibration import Reliability, ece, ece_bias, reliability
+from elkutils.evaluation.diversity import (
+    disagreement,
+    mutual_information,
+    total_variation,
+)
 from elkutils.evaluation.intervals import Interval, bootstrap, difference
 from elkutils.evaluation.scores import accuracy, auroc, brier, log_score
 
@@ -17,8 +22,11 @@ __all__ = [
     "bootstrap",
     "brier",
     "difference",
+    "disagreement",
     "ece",
     "ece_bias",
     "log_score",
+    "mutual_information",
     "reliability",
+    "total_variation",
 ]
