@@ -33,6 +33,11 @@ from elkutils.evaluation.decisions import (
     veto,
     votes_needed,
 )
+from elkutils.evaluation.diversity import (
+    disagreement,
+    mutual_information,
+    total_variation,
+)
 from elkutils.evaluation.intervals import Interval, bootstrap, difference
 from elkutils.evaluation.scores import accuracy, auroc, brier, log_score
 
@@ -50,6 +55,7 @@ __all__ = [
     "cost_threshold",
     "decision_cost",
     "difference",
+    "disagreement",
     "draws_to_see",
     "ece",
     "ece_bias",
@@ -66,8 +72,10 @@ __all__ = [
     "mean_rule",
     "members_needed",
     "miss_probability",
+    "mutual_information",
     "reliability",
     "resolvable_mass",
+    "total_variation",
     "veto",
     "votes_needed",
 ]

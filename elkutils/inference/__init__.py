@@ -7,6 +7,9 @@ NumPyro; `importance` weighs draws of the second. `rows` says where the data are
 keeps an interrupted run. `diagnostics` says whether the chains can be believed, `sbc` whether a
 sampler draws from the posterior it claims, and `timings` how long others take.
 
+`heads` are small networks as pure functions, `ensembles` trains many of them at once, and
+`linear_gaussian` has in closed form what both come to where everything is linear and normal.
+
 Everything here takes arrays and knows nothing of tasks or models. Only `logistic`,
-`diagnostics` and `timings` do without JAX.
+`linear_gaussian`, `diagnostics` and `timings` do without JAX.
 """
