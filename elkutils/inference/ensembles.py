@@ -2,9 +2,9 @@
 
 A member starts at its own draw from the prior and goes down the mean loss of its rows, with
 its own labels, weights or batches where it has them. `jax.vmap` lays the members side by side,
-so that with shared batches the first layer of all of them is one wide matrix product. Every
-`Plan.every` steps the host looks: members that have diverged or have had enough stay where they
-are, progress is shown, and a checkpoint is kept.
+on a CPU no more of them than its cache holds, so that with shared batches the first layer of
+all of these is one wide matrix product. Every `Plan.every` steps the host looks: members that
+have diverged or have had enough stay where they are, progress is shown, and a checkpoint kept.
 """
 
 import time
@@ -25,6 +25,8 @@ from elkutils.inference.heads import MLP, Parameters
 from elkutils.inference.rows import padded
 
 OPTIMISERS = {"adam": optimizers.adam, "sgd": optimizers.sgd}
+
+CACHE = 2**23  # bytes
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -275,22 +277,29 @@ class _Rows(NamedTuple):
         return cls(*map(jnp.asarray, (np.pad(X, (more, (0, 0))), y, weights)), n)
 
     @property
-    def axes(self) -> tuple:
-        """Which of the arrays have an entry for each member, as `jax.vmap` wants to know it."""
-        return _Rows(None, *(0 if part.ndim == 2 else None for part in self[1:3]), None)
+    def own(self) -> tuple:
+        """Labels and weights where each member has its own, else None."""
+        return tuple(part if part.ndim == 2 else None for part in (self.y, self.weights))
+
+    def of_member(self, own: tuple) -> "_Rows":
+        """The rows as the member sees them to whom `own` belongs."""
+        y, weights = (
+            shared if mine is None else mine
+            for shared, mine in zip((self.y, self.weights), own, strict=True)
+        )
+        return self._replace(y=y, weights=weights)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _mean_loss(head, loss, parameters, data: _Rows):
     """Mean loss of each member, (members,), one member at a time for the memory's sake."""
 
-    def one(i):
-        member = jax.tree.map(lambda part: part[i], parameters)
-        pairs = zip(data, data.axes, strict=True)
-        X, y, weights, n = (part if axis is None else part[i] for part, axis in pairs)
+    def one(each):
+        member, own = each
+        X, y, weights, n = data.of_member(own)
         return jnp.sum(weights * loss(head(member, X), y)) / n
 
-    return jax.lax.map(one, jnp.arange(len(jax.tree.leaves(parameters)[0])))
+    return jax.lax.map(one, (parameters, data.own))
 
 
 @lru_cache(maxsize=16)
@@ -298,7 +307,7 @@ def _advance(head: MLP, plan: Plan, loss: Loss):
     """Compile what takes all members from one look to the next."""
     _, update, parameters_of = OPTIMISERS[plan.optimiser](plan.rate)
 
-    def member(parameters, anchor, rows, data):
+    def objective(parameters, anchor, rows, data):
         (X, y, weights, n), count = data, data.n
         if rows is not None:
             X, y, weights, count = X[rows], y[rows], weights[rows], len(rows)
@@ -308,35 +317,47 @@ def _advance(head: MLP, plan: Plan, loss: Loss):
         moved = jax.tree.map(jnp.subtract, parameters, anchor)
         return fit - head.log_prior(moved) / n, fit
 
-    def objective(parameters, anchors, rows, data):
-        own = None if plan.shared_batches or rows is None else 0
-        each = jax.vmap(member, (0, 0, own, data.axes))
-        objectives, fits = each(parameters, anchors, rows, data)
-        return objectives.sum(), fits
+    slope_and_fit = jax.grad(objective, has_aux=True)
 
-    slope_and_fits = jax.grad(objective, has_aux=True)
+    def alone(state, anchor, begun, length, rows, data):
+        """Take one member there; say its mean fit and whether all is finite."""
 
-    @jax.jit
-    def advance(state, active, anchors, begun, length, rows, data):
         def step(i, carry):
             state, total = carry
             now = None if rows is None else rows[i]
-            slope, fits = slope_and_fits(parameters_of(state), anchors, now, data)
-            return update(begun + i, slope, state), total + fits
+            slope, fit = slope_and_fit(parameters_of(state), anchor, now, data)
+            return update(begun + i, slope, state), total + fit
 
-        nothing = jnp.zeros(len(active), data.X.dtype)
-        after, total = jax.lax.fori_loop(0, length, step, (state, nothing))
-        finite = jnp.isfinite(total) & _each_finite(parameters_of(after))
-        return _choose(active & finite, after, state), total / length, finite
+        after, total = jax.lax.fori_loop(0, length, step, (state, jnp.zeros((), data.X.dtype)))
+        leaves = [total, *jax.tree.leaves(parameters_of(after))]
+        finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()
+        return after, total / length, finite
+
+    @jax.jit
+    def advance(state, active, anchors, begun, length, rows, data):
+        def one(each):
+            state, anchor, batches, own = each
+            batches = rows if batches is None else batches
+            return alone(state, anchor, begun, length, batches, data.of_member(own))
+
+        batches = None if plan.shared_batches else rows
+        size = _side_by_side(anchors)
+        after, fit, finite = jax.lax.map(
+            one, (state, anchors, batches, data.own), batch_size=size
+        )
+        return _choose(active & finite, after, state), fit, finite
 
     return advance
 
 
-def _each_finite(parameters: Parameters) -> jax.Array:
+def _side_by_side(parameters: Parameters) -> int:
+    """How many members to take at once: all of them, or on a CPU what its cache can hold."""
     leaves = jax.tree.leaves(parameters)
-    return jnp.stack([jnp.isfinite(leaf).reshape(len(leaf), -1).all(1) for leaf in leaves]).all(
-        axis=0
-    )
+    members = len(leaves[0])
+    if jax.default_backend() != "cpu":
+        return members
+    floats = sum(leaf.size for leaf in leaves) // members
+    return int(np.clip(CACHE // (16 * floats), 2, members))  # weights, slope, Adam's moments
 
 
 @jax.jit
@@ -417,7 +438,7 @@ class _Run:
             return None
         rng = np.random.default_rng((self.seed, self.step))
         each = () if plan.shared_batches else (len(self.active),)
-        shape = plan.every, *each, plan.batch
+        shape = *each, plan.every, plan.batch
         return rng.integers(0, self.data.n, shape, dtype=np.int32)
 
     def pack(self) -> tuple[dict[str, np.ndarray], dict]:

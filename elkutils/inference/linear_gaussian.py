@@ -75,9 +75,23 @@ def sample_then_optimise(
     n, d = X.shape
     start = anchored * prior_scale * rng.standard_normal((members, d))
     labels = y + perturbed * noise * rng.standard_normal((members, n))
-    ratio = (noise / prior_scale) ** 2
-    factor = cho_factor(X @ X.T + ratio * np.eye(n))
-    return start + cho_solve(factor, (labels - start @ X.T).T).T @ X
+    return minimise(X, labels, start, noise / prior_scale)
+
+
+def minimise(X: np.ndarray, y: np.ndarray, start: np.ndarray, ratio: float) -> np.ndarray:
+    """Return where ‖y − Xw‖² + ρ²‖w − w₀‖² is least, (members, d), ρ = σ/τ the `ratio`.
+
+    Parameters
+    ----------
+    X : (n, d) array
+    y : (members, n) array
+        Each member's labels.
+    start : (members, d) array
+        Each member's w₀.
+    ratio : float
+    """
+    factor = cho_factor(X @ X.T + ratio**2 * np.eye(len(X)))
+    return start + cho_solve(factor, (y - start @ X.T).T).T @ X
 
 
 def descend(X: np.ndarray, y: np.ndarray, start: np.ndarray, time: float) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 from elkutils.inference import ensembles
 from elkutils.inference.ensembles import Plan, Squared, draw, outputs, train
 from elkutils.inference.heads import MLP
-from elkutils.inference.linear_gaussian import descend
+from elkutils.inference.linear_gaussian import descend, minimise
 
 SMALL = MLP((6,))
 
@@ -40,9 +40,7 @@ def test_anchored_members_with_perturbed_labels_reach_their_minimum():
     curvature = np.linalg.eigvalsh(design.T @ design / noise**2 + np.eye(d + 1))[-1] / n
     plan = Plan(steps=600, learning_rate=1 / curvature, optimiser="sgd", anchored=True)
     found = flat(train(head, start, X, labels, plan, loss=Squared(noise)).parameters)
-    w0 = flat(start)
-    gain = design.T @ np.linalg.inv(design @ design.T + noise**2 * np.eye(n))
-    expected = w0 + (labels - w0 @ design.T) @ gain.T
+    expected = minimise(design, labels, flat(start), noise)
     np.testing.assert_allclose(found, expected, atol=2e-5)  # float32
 
 

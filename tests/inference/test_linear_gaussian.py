@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from elkutils.inference.linear_gaussian import descend, posterior, sample_then_optimise
+from elkutils.inference.linear_gaussian import (
+    descend,
+    minimise,
+    posterior,
+    sample_then_optimise,
+)
 
 PRIOR_SCALE, NOISE = 0.7, 0.4
 
@@ -59,6 +64,15 @@ def test_without_either_the_members_are_too_close_together(left_out):
     z = standardised(draws, exact)
     np.testing.assert_allclose(z.mean(axis=0), 0, atol=5 / np.sqrt(4000))
     assert np.linalg.eigvalsh(np.cov(z.T)).min() < 0.9
+
+
+def test_the_minimum_has_no_slope():
+    X, y = make(5, 8)
+    start = np.random.default_rng(2).standard_normal((3, 8))
+    labels = y + start[:, :5]
+    w = minimise(X, labels, start, 0.6)
+    slope = (w @ X.T - labels) @ X + 0.6**2 * (w - start)
+    np.testing.assert_allclose(slope, 0, atol=1e-12)
 
 
 def test_descent_keeps_the_null_space_and_fits_the_rest():
