@@ -114,10 +114,10 @@ def estimate(
     Parameters
     ----------
     log_density : callable
-        (θ (k,), *data) → log posterior up to a constant; differentiable by JAX. Give the same
-        function object again and nothing is compiled twice.
+        ``(θ, *data)`` → log posterior at θ (k,) up to a constant; differentiable by JAX. Give
+        the same function object again and nothing is compiled twice.
     log_p : callable
-        (θ (k,), *data) → log p, at most 0 and finite; differentiable by JAX.
+        ``(θ, *data)`` → log p, at most 0 and finite; differentiable by JAX.
     draws : (m, k) array
         Draws of the posterior, the more nearly independent the better: each repeat starts
         from m/repeats of them, dealt at random. Their mean and covariance make the
