@@ -24,7 +24,7 @@ FIT_AND_DRAW = """
 import sys
 import numpy as np
 from elkutils.reporters import (
-    BayesianLogistic, DifferenceInMeans, LinearDiscriminant, LogisticMAP
+    BayesianLogistic, DifferenceInMeans, Ensemble, LinearDiscriminant, LogisticMAP
 )
 
 for seed in range(3):
@@ -39,6 +39,7 @@ for seed in range(3):
         (BayesianLogistic(method="laplace", **tiny), 40),
         (BayesianLogistic(method="nuts", **tiny), 40),
         (BayesianLogistic(method="hmc", **tiny), 40),
+        (Ensemble(5, steps=200, learning_rate=0.1, seed=seed), 5),
     ]:
         proba = reporter.fit(X, y).sample_proba(X)
         assert proba.shape == (draws, 60), (reporter, proba.shape)

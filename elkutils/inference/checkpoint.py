@@ -1,57 +1,54 @@
-"""A run of chains on disk, so that an interrupted one can go on to the same draws."""
+"""A long run on disk, so that an interrupted one can go on to the same end."""
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from elkutils.files import atomic_path
-from elkutils.inference.trajectories import Pilot
 
-if TYPE_CHECKING:
-    from elkutils.inference.hmc import Sampler
+
+class Resumable(Protocol):
+    """A run that can say where it stands, and be put there."""
+
+    def pack(self) -> tuple[dict[str, np.ndarray], dict]:
+        """Return its arrays by name, and what JSON can hold of it."""
+
+    def unpack(self, arrays: dict[str, np.ndarray], about: dict) -> None:
+        """Put the run where another stood when it was packed."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A safetensors file with a sampler's chains and draws, and whose they are."""
+    """A safetensors file with where a run stands, and whose it is."""
 
     path: Path
     digest: str
 
     @classmethod
-    def of(cls, path, X, y, precision, *settings) -> "Checkpoint":
-        """That of one call: `digest` is of its data and settings."""
+    def of(cls, path, X, others: Sequence[np.ndarray], *settings) -> "Checkpoint":
+        """That of one call: `digest` is of its data, other arrays and settings."""
         digest = hashlib.sha256(repr((X.shape, settings)).encode())
-        for part in (y, precision, *(X[i : i + 4096] for i in range(0, len(y), 4096))):
+        for part in (*others, *(X[i : i + 4096] for i in range(0, X.shape[0], 4096))):
             digest.update(np.ascontiguousarray(part).tobytes())
         return cls(Path(path), digest.hexdigest())
 
-    def save(self, sampler: "Sampler") -> None:
+    def save(self, run: Resumable) -> None:
         """Replace the file, or leave it as it was."""
-        names = ("z", "acceptance", "energy")
-        traces = (
-            np.ascontiguousarray(np.concatenate(part))
-            for part in zip(*sampler.trace, strict=True)
-        )
-        about = {
-            "digest": self.digest,
-            "block": sampler.block,
-            "steps": sampler.steps,
-            "discarded": sampler.discarded,
-            "pilots": [[pilot.steps, pilot.acceptance] for pilot in sampler.pilots],
-        }
-        arrays = dict(zip(names, traces, strict=True)) | {"now": np.asarray(sampler.z)}
+        arrays, about = run.pack()
+        arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        about = json.dumps(about | {"digest": self.digest})
         with atomic_path(self.path) as fresh:
-            save_file(arrays, fresh, metadata={"about": json.dumps(about)})
+            save_file(arrays, fresh, metadata={"about": about})
 
-    def resume(self, sampler: "Sampler") -> bool:
-        """Put the sampler where the file says; say whether there was one."""
+    def resume(self, run: Resumable) -> bool:
+        """Put the run where the file says; say whether there was one."""
         if not self.path.exists():
             return False
         try:
@@ -64,8 +61,5 @@ class Checkpoint:
             raise ValueError(
                 f"checkpoint is {str(self.path)!r}, of a call with other data or settings"
             )
-        sampler.z, sampler.block, sampler.steps = arrays["now"], about["block"], about["steps"]
-        sampler.discarded = about["discarded"]
-        sampler.pilots = [Pilot(*pilot) for pilot in about["pilots"]]
-        sampler.trace = [[arrays[name] for name in ("z", "acceptance", "energy")]]
+        run.unpack(arrays, about)
         return True

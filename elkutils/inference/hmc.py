@@ -48,6 +48,7 @@ PILOT = 2  # draws of every chain for each candidate
 LEAST_ACCEPTANCE = 0.7
 SPREADS = 0.2, 0.8, 3.0  # of R, up to which one, two and three gradients are tried first
 SAMPLE = 16  # rows a parameter of the sample that the fit of many rows starts from
+TRACES = "z", "acceptance", "energy"
 ROUNDING = 1e-3  # pivot below which float32 might change a variance by a thousandth
 
 
@@ -139,7 +140,7 @@ def sample(
         sampler = Sampler.start(target, chains, seed, mesh)
         kept = None
         if checkpoint is not None:
-            kept = Checkpoint.of(checkpoint, X, y, precision, draws, chains, seed)
+            kept = Checkpoint.of(checkpoint, X, (y, precision), draws, chains, seed)
         if kept is None or not kept.resume(sampler):
             sampler.settle()
         settled = time.perf_counter()
@@ -293,6 +294,24 @@ class Sampler:
                     bar.set_postfix(ess=f"{self._ess():.0f}")
                 bar.update(len(self.trace[-1][0]))
         return [np.concatenate(part).swapaxes(0, 1) for part in zip(*self.trace, strict=True)]
+
+    def pack(self) -> tuple[dict[str, np.ndarray], dict]:
+        """Return draws so far and where the chains are; see `checkpoint.Resumable`."""
+        traces = map(np.concatenate, zip(*self.trace, strict=True))
+        arrays = dict(zip(TRACES, traces, strict=True)) | {"now": np.asarray(self.z)}
+        return arrays, {
+            "block": self.block,
+            "steps": self.steps,
+            "discarded": self.discarded,
+            "pilots": [[pilot.steps, pilot.acceptance] for pilot in self.pilots],
+        }
+
+    def unpack(self, arrays: dict[str, np.ndarray], about: dict) -> None:
+        """Put the chains where others were when they were packed."""
+        self.z, self.block, self.steps = arrays["now"], about["block"], about["steps"]
+        self.discarded = about["discarded"]
+        self.pilots = [Pilot(*pilot) for pilot in about["pilots"]]
+        self.trace = [[arrays[name] for name in TRACES]]
 
     def _ess(self, coordinates: int = 8) -> float:
         """Effective draws so far, the least of the first coordinates."""

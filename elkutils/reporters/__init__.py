@@ -9,6 +9,7 @@ X, so a prior scale is in the units of 1/X as given.
 from elkutils.inference.logistic import LogisticPath, logistic_path
 from elkutils.reporters.base import Reporter
 from elkutils.reporters.bayesian import BayesianLogistic
+from elkutils.reporters.ensemble import Ensemble
 from elkutils.reporters.linear import DifferenceInMeans, LinearDiscriminant
 from elkutils.reporters.logistic import LogisticMAP
 from elkutils.reporters.persist import load
@@ -16,6 +17,7 @@ from elkutils.reporters.persist import load
 __all__ = [
     "BayesianLogistic",
     "DifferenceInMeans",
+    "Ensemble",
     "LinearDiscriminant",
     "LogisticMAP",
     "LogisticPath",

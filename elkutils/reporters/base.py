@@ -1,26 +1,27 @@
 """What every reporter shares: checking what it is given, and turning draws into answers."""
 
+import numbers
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import expit
+from scipy.special import expit, logsumexp
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 
 class Reporter(ClassifierMixin, BaseEstimator):
-    """A linear classifier of two classes that draws probabilities.
+    """A classifier of two classes that draws probabilities.
 
     Attributes
     ----------
     classes_ : (2,) array
         The labels, sorted; probabilities are of `classes_[1]`.
     coef_ : (1, d) array
-        Weights: change of the log odds per unit of each feature.
+        Weights: change of the log odds per unit of each feature, where the reporter is linear.
     intercept_ : (1,) array
-        Log odds at x = 0.
+        Log odds at x = 0, likewise.
     n_features_in_ : int
     """
 
@@ -76,3 +77,17 @@ class Reporter(ClassifierMixin, BaseEstimator):
 
     def _log_odds(self, X: np.ndarray) -> np.ndarray:
         return X @ self.coef_[0] + self.intercept_[0]
+
+
+def mean_log_odds(log_odds: np.ndarray) -> np.ndarray:
+    """Return the log odds (n,) of the mean probability over draws (draws, n) of log odds."""
+    log_p = logsumexp(-np.logaddexp(0.0, -log_odds), axis=0)
+    return log_p - logsumexp(-np.logaddexp(0.0, log_odds), axis=0)
+
+
+def check_counts(reporter: Reporter, least: dict[str, int]) -> None:
+    """Raise `ValueError` unless these parameters are whole numbers of at least so much."""
+    for name, smallest in least.items():
+        value = getattr(reporter, name)
+        if not isinstance(value, numbers.Integral) or value < smallest:
+            raise ValueError(f"{name} is {value!r}; it has to be a whole number ≥ {smallest}")

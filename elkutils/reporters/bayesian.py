@@ -1,12 +1,11 @@
 """Bayesian logistic regression: draws from the posterior of a linear reporter."""
 
-import numbers
 import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import expit, logsumexp
+from scipy.special import expit
 from sklearn.utils.validation import check_is_fitted
 
 from elkutils.inference.logistic import (
@@ -16,7 +15,7 @@ from elkutils.inference.logistic import (
     laplace,
     row_space,
 )
-from elkutils.reporters.base import Reporter
+from elkutils.reporters.base import Reporter, check_counts, mean_log_odds
 from elkutils.reporters.logistic import evidence_scale
 
 METHODS = ("hmc", "nuts", "variational", "laplace")
@@ -210,9 +209,7 @@ class BayesianLogistic(Reporter):
         return self.coef_draws_ @ X.T + self.intercept_draws_[:, None]
 
     def _log_odds(self, X: np.ndarray) -> np.ndarray:
-        draws = self._log_odds_draws(X)
-        log_p = logsumexp(-np.logaddexp(0.0, -draws), axis=0)
-        return log_p - logsumexp(-np.logaddexp(0.0, draws), axis=0)
+        return mean_log_odds(self._log_odds_draws(X))
 
     def _by_chain(self, draws: np.ndarray) -> np.ndarray:
         return draws.reshape(self.chains, self.draws, *draws.shape[1:])
@@ -226,10 +223,7 @@ class BayesianLogistic(Reporter):
             raise ValueError(
                 f'prior_scale is {self.prior_scale!r}; it has to be positive or "evidence"'
             )
-        for name, least in (("draws", 1), ("warmup", 0), ("chains", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, numbers.Integral) or value < least:
-                raise ValueError(f"{name} is {value!r}; it has to be a whole number ≥ {least}")
+        check_counts(self, {"draws": 1, "warmup": 0, "chains": 1, "seed": 0})
 
 
 @dataclass(frozen=True)

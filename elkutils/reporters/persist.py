@@ -6,7 +6,7 @@ and the JSON carries the digest of the arrays, so that damage is noticed when it
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +18,16 @@ from elkutils.files import atomic_path
 from elkutils.inference.logistic import LogisticPath
 from elkutils.reporters.base import Reporter
 from elkutils.reporters.bayesian import BayesianLogistic
+from elkutils.reporters.ensemble import Ensemble
 from elkutils.reporters.linear import DifferenceInMeans, LinearDiscriminant
 from elkutils.reporters.logistic import LogisticMAP
 
 FORMAT = 1
 KINDS = {
     c.__name__: c
-    for c in (BayesianLogistic, DifferenceInMeans, LinearDiscriminant, LogisticMAP)
+    for c in (BayesianLogistic, DifferenceInMeans, Ensemble, LinearDiscriminant, LogisticMAP)
 }
+HEADS = ("MLP",)
 NESTED = ("path_", "sample_stats_")
 
 
@@ -97,7 +99,8 @@ def _arrays(reporter: Reporter) -> dict[str, np.ndarray]:
 
 
 def _rebuild(about: dict, arrays: dict[str, np.ndarray]) -> Reporter:
-    reporter = KINDS[about["reporter"]](**about["parameters"])
+    parameters = {name: _revived(value) for name, value in about["parameters"].items()}
+    reporter = KINDS[about["reporter"]](**parameters)
     reporter.classes_ = np.array(about["classes"]["values"], dtype=about["classes"]["dtype"])
     if about["features"]:
         reporter.feature_names_in_ = np.array(about["features"], dtype=object)
@@ -117,5 +120,20 @@ def _rebuild(about: dict, arrays: dict[str, np.ndarray]) -> Reporter:
 
 
 def _plain(value):
-    """A constructor's parameter as JSON has it."""
+    """A constructor's parameter as JSON has it; a head is its name and what it is made of."""
+    if is_dataclass(value):
+        return {"head": type(value).__name__} | asdict(value)
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def _revived(value):
+    """The parameter that `_plain` wrote."""
+    if not isinstance(value, dict):
+        return value
+    from elkutils.inference import heads
+
+    arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+    kind = arguments.pop("head")
+    if kind not in HEADS:
+        raise ValueError(f"folder holds a head {kind!r}; this version reads {HEADS}")
+    return getattr(heads, kind)(**arguments)

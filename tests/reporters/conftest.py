@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 
+from elkutils.inference.heads import MLP
 from elkutils.reporters import (
     BayesianLogistic,
     DifferenceInMeans,
+    Ensemble,
     LinearDiscriminant,
     LogisticMAP,
 )
@@ -13,9 +15,13 @@ POSTERIORS = [
     for method in ("hmc", "nuts", "variational", "laplace")
 ]
 POINTS = [DifferenceInMeans(), LinearDiscriminant(shrinkage="auto"), LogisticMAP()]
+ENSEMBLES = [
+    Ensemble(4, steps=150, learning_rate=0.1, anchored=True, perturb=0.05, bootstrap=True),
+    Ensemble(4, MLP((4,)), steps=150, learning_rate=0.1, batch=16),
+]
 
 
-@pytest.fixture(params=[*POINTS, *POSTERIORS], ids=lambda r: repr(r)[:60])
+@pytest.fixture(params=[*POINTS, *POSTERIORS, *ENSEMBLES], ids=lambda r: repr(r)[:60])
 def reporter(request):
     """Each reporter with tiny draws, unfitted."""
     return request.param.__class__(**request.param.get_params())

@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from elkutils.reporters import (
     BayesianLogistic,
     DifferenceInMeans,
+    Ensemble,
     LinearDiscriminant,
     LogisticMAP,
 )
@@ -80,11 +81,11 @@ def test_grouped_cross_validation_does_not_learn_the_groups():
     assert fit.prior_scale_ == 0.01
 
 
-def test_point_reporters_have_one_draw_and_posteriors_many(reporter, data):
+def test_point_reporters_have_one_draw_and_bags_many(reporter, data):
     X, y = data
     proba = reporter.fit(X, y).sample_proba(X[:7])
-    many = isinstance(reporter, BayesianLogistic)
-    assert proba.shape == (50 if many else 1, 7)
+    draws = {BayesianLogistic: 50, Ensemble: 4}.get(type(reporter), 1)
+    assert proba.shape == (draws, 7)
     np.testing.assert_allclose(reporter.predict_proba(X[:7])[:, 1], proba.mean(0))
     np.testing.assert_allclose(
         reporter.decision_function(X[:7]), logit(proba.mean(0)), atol=1e-10

@@ -6,6 +6,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from elkutils.reporters import (
     BayesianLogistic,
     DifferenceInMeans,
+    Ensemble,
     LinearDiscriminant,
     LogisticMAP,
 )
@@ -20,6 +21,7 @@ from elkutils.reporters import (
         LogisticMAP(),
         LogisticMAP(prior_scale="evidence", prior_scales=[0.1, 1.0]),
         BayesianLogistic(method="laplace", draws=20),
+        Ensemble(members=3, steps=60, learning_rate=0.1),
     ],
     ids=repr,
 )

@@ -1,0 +1,312 @@
+"""Rare harm: a posterior mean E[p] far below 1/N, by tempering towards p.
+
+N draws that all say "no" leave E[p] unknown below about 1/N. But E[p] is a ratio of
+normalisers: with π(θ) the posterior and targets π(θ)·p(θ)^β, E[p] = Z₁/Z₀, and each factor
+Z(β′)/Z(β) is the mean of a quantity that hardly varies (annealed importance sampling, Neal
+2001; the sampler is `smc.temper`). The draws are led to where p is large and π still leaves
+some mass, and the estimate follows how much mass that is.
+
+Where averaging is already better. What makes the plain mean of p over N independent draws bad
+is not that E[p] is small, but that few draws carry it: its relative variance is
+(E[p²]/E[p]² − 1)/N. If log odds are normal with standard deviation s and far below 0, that is
+(e^{s²} − 1)/N, whatever the mean: with s ≤ 1.5 a few thousand draws give E[p] = 1e−30 to a few
+per cent, faster than anything here. `RareHarm.carriers` counts the draws that carry the
+average; where they are a tenth of all or more, believe the average. Where they are few, do not:
+the count and the error made from it come from the same draws and share their blindness. A mode
+that none of the draws visited shows in neither, and tempering finds it only if the way there
+leads uphill.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import jax
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.linalg import cholesky, solve_triangular
+from scipy.special import logsumexp
+from tqdm import tqdm
+
+from elkutils.inference import nuts, smc
+from elkutils.inference.logistic import check_data, laplace
+from elkutils.inference.networks import check_counts
+
+
+@dataclass(frozen=True)
+class RareHarm:
+    """Estimates of E[p], on the log scale, and what they rest on.
+
+    Attributes
+    ----------
+    log_estimates : (repeats,) array
+        Log of each repeat's estimate of E[p], in nats.
+    log_naive : float
+        Log of the plain mean of p over all the draws given.
+    carriers : float
+        How many of the draws carry that mean: (Σp)²/Σp², between 1 and their number.
+    draws : int
+        Draws given.
+    populations : list of smc.Population
+        Of each repeat.
+    """
+
+    log_estimates: np.ndarray
+    log_naive: float
+    carriers: float
+    draws: int
+    populations: list[smc.Population]
+
+    @property
+    def log_estimate(self) -> float:
+        """Log of the mean of the repeats' estimates."""
+        return float(logsumexp(self.log_estimates) - np.log(len(self.log_estimates)))
+
+    @property
+    def estimate(self) -> float:
+        """Mean of the repeats' estimates of E[p]; 0 where that is below the smallest float."""
+        return float(np.exp(self.log_estimate))
+
+    @property
+    def relative_error(self) -> float:
+        """Standard error of `estimate` over repeats, as a share of it."""
+        ratios = np.exp(self.log_estimates - self.log_estimate)
+        return float(ratios.std(ddof=1) / np.sqrt(len(ratios)))
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of `estimate`, over repeats."""
+        return self.estimate * self.relative_error
+
+    @property
+    def naive(self) -> float:
+        """Plain mean of p over the draws given."""
+        return float(np.exp(self.log_naive))
+
+    @property
+    def naive_relative_error(self) -> float:
+        """Standard error of `naive` as a share of it, were the draws independent."""
+        return float(np.sqrt(max(0.0, 1 / self.carriers - 1 / self.draws)))
+
+    def __str__(self) -> str:
+        lines = [
+            f"E[p] {self.estimate:.3g}, standard error {self.relative_error:.0%} of it",
+            f"plain mean of {self.draws} draws {self.naive:.3g},"
+            f" carried by {self.carriers:.1f} of them",
+        ]
+        return "\n".join(lines)
+
+
+def estimate(
+    log_density: Callable,
+    log_p: Callable,
+    draws: ArrayLike,
+    data: tuple = (),
+    repeats: int = 8,
+    share: float = 0.5,
+    steps: int = 8,
+    most_moves: int = 100,
+    seed: int = 0,
+    progress: bool = False,
+) -> RareHarm:
+    """Estimate the posterior mean of p, however small it is.
+
+    Parameters
+    ----------
+    log_density : callable
+        ``(θ, *data)`` → log posterior at θ (k,) up to a constant; differentiable by JAX. Give
+        the same function object again and nothing is compiled twice.
+    log_p : callable
+        ``(θ, *data)`` → log p, at most 0 and finite; differentiable by JAX.
+    draws : (m, k) array
+        Draws of the posterior, the more nearly independent the better: each repeat starts
+        from m/repeats of them, dealt at random. Their mean and covariance make the
+        coordinates in which the moves are made. A thousand or more a repeat is a good number.
+    data : tuple
+        Arrays for both functions.
+    repeats : int
+        Independent runs, at least 2: the standard error is theirs.
+    share, steps, most_moves
+        Those of `smc.temper`.
+    seed : int
+    progress : bool
+        Show repeats.
+
+    Returns
+    -------
+    RareHarm
+
+    Raises
+    ------
+    ValueError
+        For bad arguments, or p outside [0, 1] or exactly 0 at a draw.
+
+    Notes
+    -----
+    Each repeat's estimate is unbiased but for the adaptation, of order 1/m; the mean of their
+    logs is biased downward, so estimates are averaged, not their logs.
+    """
+    draws = np.asarray(draws, np.float64)
+    if draws.ndim != 2 or not np.isfinite(draws).all():
+        raise ValueError(f"draws has shape {draws.shape}; it needs (m, k), every entry finite")
+    centre, factor = _coordinates(draws)
+    white = solve_triangular(factor, (draws - centre).T, lower=True).T
+    data = (centre.astype(np.float32), factor.astype(np.float32), *data)
+    tilt, excess = _whitened(log_density, log_p)
+    return _repeat(tilt, excess, white, data, repeats, share, steps, most_moves, seed, progress)
+
+
+def logistic(
+    X: ArrayLike,
+    y: ArrayLike,
+    x: ArrayLike,
+    coef_draws: ArrayLike,
+    intercept_draws: ArrayLike,
+    prior_scale: float,
+    bias_scale: float | None = None,
+    repeats: int = 8,
+    share: float = 0.5,
+    steps: int = 8,
+    most_moves: int = 100,
+    seed: int = 0,
+    progress: bool = False,
+) -> RareHarm:
+    """Estimate E[p] at one input under the posterior of logistic regression.
+
+    For the posterior behind a `BayesianLogistic` fitted on X and y:
+    ``rare.logistic(X, y, x, r.coef_draws_, r.intercept_draws_, r.prior_scale_, r.bias_scale)``.
+
+    Parameters
+    ----------
+    X : (n, d) array
+    y : (n,) array of 0 and 1
+        1 is what p is the probability of. For the probability of 0 give 1 − y and the draws
+        with the opposite sign.
+    x : (d,) array
+        The input. What of it lies outside the rows of X is handled exactly.
+    coef_draws, intercept_draws : (m, d) and (m,) arrays
+        Draws of the posterior, by a method that is exact.
+    prior_scale : float
+    bias_scale : float or None
+    repeats, share, steps, most_moves, seed, progress
+        As in `estimate`.
+
+    Raises
+    ------
+    ValueError
+        For bad data, shapes that do not fit, or what `estimate` raises.
+    """
+    X, y = check_data(X, y, one_class=bias_scale is not None)
+    x, coef = np.asarray(x, np.float64), np.asarray(coef_draws, np.float64)
+    bias, d = np.asarray(intercept_draws, np.float64), X.shape[1]
+    if x.shape != (d,) or not np.isfinite(x).all():
+        raise ValueError(f"x has shape {x.shape}; it needs ({d},), every entry finite")
+    if coef.ndim != 2 or coef.shape[1] != d or bias.shape != coef.shape[:1]:
+        raise ValueError(
+            f"coef_draws has shape {coef.shape} and intercept_draws {bias.shape};"
+            f" they need (m, {d}) and (m,)"
+        )
+    fit = laplace(X, y, prior_scale, bias_scale)
+    data = nuts.whitened_data(fit, X)
+    inside = fit.subspace.lower(x)
+    beyond = x - fit.subspace.lift(inside)
+    reach = prior_scale * np.linalg.norm(beyond)
+    white = fit.whiten(np.column_stack([fit.subspace.lower(coef), bias]))
+    width = data.basis.shape[1]  # of the potential, which may be padded
+    rng = np.random.default_rng((seed, 2))
+    fresh = rng.standard_normal((len(coef), width + 1 - white.shape[1]))
+    slope, row = np.zeros(width + 1), np.append(inside, 1.0)
+    slope[: len(row)] = solve_triangular(fit.factor, row, lower=True)
+    if reach > 1e-9 * prior_scale * np.linalg.norm(x):
+        slope[-1], fresh[:, -1] = reach, coef @ beyond / reach
+    white = np.column_stack([white, fresh])
+    arguments = data, slope.astype(np.float32), np.float32(row @ fit.mean)
+    return _repeat(
+        _logistic_tilt,
+        _logistic_excess,
+        white,
+        arguments,
+        repeats,
+        share,
+        steps,
+        most_moves,
+        seed,
+        progress,
+    )
+
+
+def _logistic_tilt(z, data, slope, at_mode):
+    return -jax.nn.softplus(-(at_mode + slope @ z))
+
+
+def _logistic_excess(z, data, slope, at_mode):
+    return 0.5 * z[:-1] @ z[:-1] - nuts.potential(z[:-1], data)
+
+
+def _repeat(
+    tilt, excess, white, data, repeats, share, steps, most_moves, seed, progress
+) -> RareHarm:
+    check_counts(repeats=repeats)
+    if repeats < 2 or len(white) < 2 * repeats:
+        raise ValueError(
+            f"repeats is {repeats} for {len(white)} draws;"
+            " it has to be at least 2, with two draws for each"
+        )
+    rng = np.random.default_rng(seed)
+    dealt = rng.permutation(len(white))[: len(white) // repeats * repeats].reshape(repeats, -1)
+    with jax.default_matmul_precision("highest"):
+        log_p = smc.values(tilt, white, data)
+        if not (np.isfinite(log_p).all() and log_p.max() <= 1e-6):
+            raise ValueError(
+                f"log p ranges from {log_p.min():.4g} to {log_p.max():.4g} over the draws;"
+                " p has to be above 0 and at most 1"
+            )
+        populations = [
+            smc.temper(
+                tilt,
+                white[rows],
+                data,
+                excess,
+                share=share,
+                steps=steps,
+                most_moves=most_moves,
+                seed=int(rng.integers(2**31)),
+            )
+            for rows in tqdm(dealt, disable=not progress, desc="rare harm", unit="repeat")
+        ]
+    log_sum = logsumexp(log_p)
+    return RareHarm(
+        log_estimates=np.array([population.log_ratio for population in populations]),
+        log_naive=float(log_sum - np.log(len(log_p))),
+        carriers=float(np.exp(2 * log_sum - logsumexp(2 * log_p))),
+        draws=len(log_p),
+        populations=populations,
+    )
+
+
+def _coordinates(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (k,) and a lower triangular root (k, k) of the covariance of draws (m, k).
+
+    With fewer than ten draws a coordinate it is diagonal. It need not be right, only near: the
+    moves are exact in any coordinates.
+    """
+    m, k = draws.shape
+    sd = draws.std(axis=0)
+    sd = np.where(sd > 0, sd, 1.0)
+    if m < 10 * k:
+        return draws.mean(axis=0), np.diag(sd)
+    correlation = np.cov(draws.T / sd[:, None]).reshape(k, k) + 1e-6 * np.eye(k)
+    return draws.mean(axis=0), sd[:, None] * cholesky(correlation, lower=True)
+
+
+@lru_cache(maxsize=32)
+def _whitened(log_density, log_p):
+    """Tilt and excess in the white coordinates; one pair of objects for each pair given."""
+
+    def tilt(z, centre, factor, *data):
+        return log_p(centre + factor @ z, *data)
+
+    def excess(z, centre, factor, *data):
+        return log_density(centre + factor @ z, *data) + 0.5 * z @ z
+
+    return tilt, excess

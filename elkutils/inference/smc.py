@@ -1,0 +1,392 @@
+"""Sequential Monte Carlo from a normal base towards tilted or hard-constrained targets.
+
+A population of particles starts at draws of a base density and is led through a sequence of
+densities, each close to the last (Del Moral, Doucet & Jasra 2006, *Sequential Monte Carlo
+samplers*): weigh, resample, move. How far the next density is away adapts.
+
+- `temper`: base(z)·exp(β·tilt(z)), β from 0 to 1, each step as long as the effective sample
+  size allows.
+- `constrain`: base(z) where loss(z) ≤ t, each t a quantile of the losses at the last (Cérou,
+  Del Moral, Furon & Guyader 2012, *Sequential Monte Carlo for rare event estimation*).
+
+The base is N(0, I), or something near it given by how much it exceeds N(0, I). Moves are
+Hamiltonian, with the rotation that N(0, I) gives in closed form between kicks by the gradient
+of the rest. A constraint kicks nothing: where a rotation ends outside, the momentum is
+reflected by the loss's gradient there, which is reversible and keeps the energy (Skilling 2012,
+*Bayesian computation in big spaces: nested sampling and Galilean Monte Carlo*). The angle of a
+rotation adapts to the acceptance; moves go on until particles have forgotten where they were.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import logsumexp
+from tqdm import tqdm
+
+from elkutils.inference.networks import check_counts
+
+TARGET_ACCEPT = 0.75
+QUARTER = np.pi / 2
+LEAST_ANGLE = 0.5  # of the adapted one; each trajectory draws its own
+REMEMBERED = 0.2  # correlation with the resampled particles at which moves stop
+MOST_LEVELS = 500
+
+
+@dataclass(frozen=True)
+class Population:
+    """Where the particles came to, and how.
+
+    Attributes
+    ----------
+    particles : (particles, p) array
+        Draws of the last density, of equal weight. Those that share an ancestor may resemble
+        each other.
+    values : (particles,) array
+        Tilt or loss of each.
+    log_ratio : float
+        Log of the last density's normaliser over the base's, in nats: the log of the mean of
+        exp(tilt) under the base, or of the base's probability of the constraint.
+    levels : (levels,) array
+        β or thresholds passed, without the start.
+    acceptance : (levels,) array
+        Of the moves at each.
+    moves : (levels,) int array
+        Trajectories of every particle at each.
+    remembered : (levels,) array
+        Correlation that was left, at each, between particles and where they were resampled, in
+        position or value, whichever was larger. Far above 0.2 the moves were not enough.
+    ancestors : int
+        Starting particles that have descendants.
+    """
+
+    particles: np.ndarray
+    values: np.ndarray
+    log_ratio: float
+    levels: np.ndarray
+    acceptance: np.ndarray
+    moves: np.ndarray
+    remembered: np.ndarray
+    ancestors: int
+
+
+def temper(
+    tilt: Callable,
+    start: np.ndarray,
+    data: tuple = (),
+    excess: Callable | None = None,
+    share: float = 0.5,
+    steps: int = 8,
+    most_moves: int = 100,
+    batch: int = 4096,
+    seed: int = 0,
+    progress: bool = False,
+) -> Population:
+    """Lead draws of a base to draws of base(z)·exp(tilt(z)), up to a constant.
+
+    Parameters
+    ----------
+    tilt : callable
+        ``(z, *data)`` → log of the factor at z (p,), finite on the base; differentiable by JAX.
+        Give a function of a module, not a fresh one each call: programs are compiled once.
+    start : (particles, p) array
+        Draws of the base.
+    data : tuple
+        Arrays for `tilt` and `excess`.
+    excess : callable or None
+        ``(z, *data)`` → log of the base over N(0, I), up to a constant. None for N(0, I).
+    share : float
+        Effective sample size to keep at a step, as a share of the particles, in (0, 1).
+    steps : int
+        Rotations, and gradients, a trajectory.
+    most_moves : int
+        Trajectories a level at most.
+    batch : int
+        Particles at a time: bounds the memory.
+    seed : int
+    progress : bool
+        Show β, and moves.
+
+    Raises
+    ------
+    ValueError
+        For bad arguments, or a tilt that is not finite at a starting particle.
+    """
+    move = partial(_tempered, tilt=tilt, excess=excess, steps=steps, batch=batch)
+    run = _Run.begin(
+        partial(values, tilt, batch=batch), move, start, data, share, steps, most_moves, seed
+    )
+    beta, levels, log_ratio = 0.0, [], 0.0
+    with tqdm(disable=not progress, desc="SMC", unit="level") as bar:
+        while beta < 1:
+            step = _longest_step(run.values, 1 - beta, share)
+            beta = 1.0 if step == 1 - beta else beta + step
+            weights = step * run.values
+            log_ratio += float(logsumexp(weights) - np.log(len(weights)))
+            run.resample(np.exp(weights - weights.max()))
+            run.settle(beta)
+            levels.append(beta)
+            bar.update()
+            bar.set_postfix(beta=f"{beta:.3g}", moves=run.moves[-1])
+            _check_levels(levels)
+    return run.population(levels, log_ratio)
+
+
+def constrain(
+    loss: Callable,
+    threshold: float,
+    start: np.ndarray,
+    data: tuple = (),
+    share: float = 0.5,
+    steps: int = 8,
+    most_moves: int = 100,
+    batch: int = 4096,
+    seed: int = 0,
+    progress: bool = False,
+) -> Population:
+    """Lead draws of N(0, I) to draws of N(0, I) given that the loss is at most `threshold`.
+
+    Parameters
+    ----------
+    loss : callable
+        ``(z, *data)`` → loss at z (p,), continuous and differentiable by JAX.
+    threshold : float
+    start : (particles, p) array
+        Draws of N(0, I).
+    share : float
+        Particles that each new threshold keeps, as a share, in (0, 1).
+    data, steps, most_moves, batch, seed, progress
+        As in `temper`.
+
+    Raises
+    ------
+    ValueError
+        For bad arguments, or a loss that is NaN at a starting particle.
+    ArithmeticError
+        If the losses stop falling: no particle gets under the threshold.
+    """
+    if not np.isfinite(threshold):
+        raise ValueError(f"threshold is {threshold}; it has to be finite")
+    move = partial(_constrained, loss=loss, steps=steps, batch=batch)
+    run = _Run.begin(
+        partial(values, loss, batch=batch), move, start, data, share, steps, most_moves, seed
+    )
+    level, levels, log_ratio = np.inf, [], 0.0
+    with tqdm(disable=not progress, desc="SMC", unit="level") as bar:
+        while level > threshold:
+            lower = max(float(threshold), float(np.quantile(run.values, share)))
+            if not lower < level:
+                raise ArithmeticError(
+                    f"the losses stopped falling at {level:.4g}, above the threshold"
+                    f" {threshold:.4g}"
+                )
+            level = lower
+            under = run.values <= level
+            log_ratio += float(np.log(under.mean()))
+            run.resample(under.astype(float))
+            run.settle(level)
+            levels.append(level)
+            bar.update()
+            bar.set_postfix(loss=f"{level:.4g}", moves=run.moves[-1])
+            _check_levels(levels)
+    return run.population(levels, log_ratio)
+
+
+def values(
+    function: Callable, particles: np.ndarray, data: tuple = (), batch: int = 4096
+) -> np.ndarray:
+    """Return the tilt or loss of each particle (particles, p), in float64."""
+    found = _values(jnp.asarray(particles, jnp.float32), data, function=function, batch=batch)
+    return np.asarray(found, np.float64)
+
+
+@dataclass
+class _Run:
+    """A population on its way."""
+
+    move: Callable
+    particles: jax.Array
+    values: np.ndarray
+    data: tuple
+    most_moves: int
+    rng: np.random.Generator
+    angle: float  # of a trajectory
+    ancestors: np.ndarray
+    acceptance: list
+    moves: list
+    remembered: list
+
+    @classmethod
+    def begin(cls, values_of, move, start, data, share, steps, most_moves, seed) -> "_Run":
+        check_counts(steps=steps, most_moves=most_moves)
+        if not 0 < share < 1:
+            raise ValueError(f"share is {share}; it has to lie between 0 and 1")
+        start = np.asarray(start, np.float32)
+        if start.ndim != 2 or len(start) < 2 or not np.isfinite(start).all():
+            raise ValueError(
+                f"start has shape {start.shape}; it needs (particles, p), two or more, finite"
+            )
+        data = jax.tree.map(jnp.asarray, tuple(data))
+        particles, rng = jnp.asarray(start), np.random.default_rng(seed)
+        found = values_of(start, data=data)
+        if not np.isfinite(found).all():
+            raise ValueError(
+                f"{np.sum(~np.isfinite(found))} of the start's tilts or losses are not finite"
+            )
+        who = np.arange(len(start))
+        return cls(move, particles, found, data, most_moves, rng, QUARTER, who, [], [], [])
+
+    def resample(self, weights: np.ndarray) -> None:
+        """Systematic resampling: as many copies as the weight says, but for rounding."""
+        points = (self.rng.random() + np.arange(len(weights))) / len(weights)
+        share = np.cumsum(weights) / weights.sum()
+        chosen = np.minimum(np.searchsorted(share, points), np.flatnonzero(weights)[-1])
+        self.particles, self.values = self.particles[chosen], self.values[chosen]
+        self.ancestors = self.ancestors[chosen]
+
+    def settle(self, level: float) -> None:
+        """Move every particle until little is left of where it was."""
+        first, first_values, accepted = np.asarray(self.particles), self.values, []
+        while True:
+            self.particles, found, acceptance = self.move(
+                self._noise(), self.particles, np.float32(level), self.data
+            )
+            self.values = np.asarray(found, np.float64)
+            accepted.append(float(acceptance))
+            self.angle *= np.exp(accepted[-1] - TARGET_ACCEPT)
+            self.angle = float(np.clip(self.angle, 1e-6, QUARTER))
+            left = max(
+                _correlation(first, np.asarray(self.particles)),
+                _correlation(first_values[:, None], self.values[:, None]),
+            )
+            if left < REMEMBERED or len(accepted) == self.most_moves:
+                break
+        self.acceptance.append(np.mean(accepted))
+        self.moves.append(len(accepted))
+        self.remembered.append(left)
+
+    def _noise(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Momentum, angle of a trajectory, and a uniform number to accept by, of each.
+
+        It is NumPy's, so that it is the same on every device and nothing is long to compile.
+        """
+        count = len(self.particles)
+        momentum = self.rng.standard_normal(self.particles.shape, dtype=np.float32)
+        turn = self.angle * self.rng.uniform(LEAST_ANGLE, 1, count)
+        return momentum, turn.astype(np.float32), self.rng.random(count, dtype=np.float32)
+
+    def population(self, levels: list, log_ratio: float) -> Population:
+        return Population(
+            particles=np.asarray(self.particles),
+            values=self.values,
+            log_ratio=log_ratio,
+            levels=np.array(levels),
+            acceptance=np.array(self.acceptance),
+            moves=np.array(self.moves),
+            remembered=np.array(self.remembered),
+            ancestors=len(np.unique(self.ancestors)),
+        )
+
+
+def _check_levels(levels: list) -> None:
+    if len(levels) == MOST_LEVELS:
+        raise ArithmeticError(f"{MOST_LEVELS} levels were not enough; the last is {levels[-1]}")
+
+
+def _longest_step(tilts: np.ndarray, most: float, share: float) -> float:
+    """The step of β, up to `most`, that leaves `share` of the sample effective."""
+
+    def excess(step):
+        log_weights = step * (tilts - tilts.max())
+        log_ess = 2 * logsumexp(log_weights) - logsumexp(2 * log_weights)
+        return log_ess - np.log(share * len(tilts))
+
+    return most if excess(most) >= 0 else brentq(excess, 0.0, most, rtol=1e-6, xtol=1e-12)
+
+
+def _correlation(before: np.ndarray, after: np.ndarray) -> float:
+    """Correlation of the rows of two arrays (particles, k), pooled over columns."""
+    before, after = before - before.mean(0), after - after.mean(0)
+    size = np.sqrt(np.sum(before**2) * np.sum(after**2))
+    return float(np.sum(before * after) / size) if size > 0 else 1.0
+
+
+@partial(jax.jit, static_argnames=("function", "batch"))
+def _values(z, data, *, function, batch):
+    return _map(lambda each: function(each, *data), z, batch)
+
+
+@partial(jax.jit, static_argnames=("tilt", "excess", "steps", "batch"))
+def _tempered(noise, z, beta, data, *, tilt, excess, steps, batch):
+    """One trajectory of every particle under N(0, I)·exp(excess + β·tilt)."""
+
+    def rest(z):
+        tilted = tilt(z, *data)
+        base = 0.0 if excess is None else excess(z, *data)
+        return -base - beta * tilted, tilted
+
+    look = jax.value_and_grad(rest, has_aux=True)
+
+    def one(each):
+        z, momentum, turn, luck = each
+        turn /= steps
+        (height, tilted), slope = look(z)
+        state = z, momentum - 0.5 * turn * slope, height, tilted, slope
+
+        def step(i, state):
+            at, momentum, *_ = state
+            at, momentum = _rotate(at, momentum, turn)
+            (height, tilted), slope = look(at)
+            kick = jnp.where(i == steps - 1, 0.5, 1.0) * turn
+            return at, momentum - kick * slope, height, tilted, slope
+
+        at, final, end, end_tilt, _ = jax.lax.fori_loop(0, steps, step, state)
+        lost = end - height + 0.5 * jnp.sum(at**2 + final**2 - z**2 - momentum**2)
+        acceptance = jnp.nan_to_num(jnp.minimum(1.0, jnp.exp(-lost)))
+        taken = luck < acceptance
+        return jnp.where(taken, at, z), jnp.where(taken, end_tilt, tilted), acceptance
+
+    z, tilts, acceptance = _map(one, (z, *noise), batch)
+    return z, tilts, acceptance.mean()
+
+
+@partial(jax.jit, static_argnames=("loss", "steps", "batch"))
+def _constrained(noise, z, threshold, data, *, loss, steps, batch):
+    """One trajectory of every particle under N(0, I) where the loss is at most `threshold`."""
+    look = jax.value_and_grad(lambda z: loss(z, *data))
+
+    def one(each):
+        z, momentum, turn, _ = each
+        turn /= steps
+
+        def step(_, state):
+            at, momentum, value, slope = state
+            outside = ~(value <= threshold)
+            twice = 2 * (momentum @ slope) / jnp.maximum(slope @ slope, 1e-30)
+            momentum = jnp.where(outside, momentum - twice * slope, momentum)
+            at, momentum = _rotate(at, momentum, turn)
+            return at, momentum, *look(at)
+
+        value, slope = look(z)
+        at, _, end, _ = jax.lax.fori_loop(0, steps, step, (z, momentum, value, slope))
+        taken = end <= threshold
+        return jnp.where(taken, at, z), jnp.where(taken, end, value), taken
+
+    z, losses, taken = _map(one, (z, *noise), batch)
+    return z, losses, taken.mean()
+
+
+def _map(one, each, batch):
+    """Map over particles, `batch` at a time; where one batch does, half as long to compile."""
+    if len(jax.tree.leaves(each)[0]) <= batch:
+        return jax.vmap(one)(each)
+    return jax.lax.map(one, each, batch_size=batch)
+
+
+def _rotate(z, momentum, angle):
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    return cos * z + sin * momentum, cos * momentum - sin * z
