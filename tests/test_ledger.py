@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -110,7 +111,6 @@ def test_one_criterion_takes_any_condition_name():
     ("id", "conditions", "match"),
     [
         ("C99", HOLDS, "no claim"),
-        ("C4", HOLDS, "no criteria yet"),
         ("C1a", {}, "empty"),
         ("C1a", {"slope": float("nan"), "ratio": 1.0}, "has to be a number"),
     ],
@@ -118,6 +118,13 @@ def test_one_criterion_takes_any_condition_name():
 def test_what_cannot_be_decided_is_refused(id, conditions, match):
     with pytest.raises(ValueError, match=match):
         ledger.Chapter("trial").decide(id, conditions)
+
+
+def test_a_claim_without_criteria_is_not_decided(monkeypatch):
+    bare = replace(ledger.claims()["C1a"], criteria={})
+    monkeypatch.setattr(ledger, "claims", lambda: {"C1a": bare})
+    with pytest.raises(ValueError, match="no criteria yet"):
+        ledger.Chapter("trial").decide("C1a", HOLDS)
 
 
 @pytest.mark.parametrize(
