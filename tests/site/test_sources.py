@@ -6,7 +6,12 @@ import jupytext
 import pytest
 import yaml
 
-CHAPTERS = ("reporter-problem", "difference-in-means", "bayesian-logistic-regression")
+CHAPTERS = (
+    "reporter-problem",
+    "difference-in-means",
+    "bayesian-logistic-regression",
+    "ensembles",
+)
 MOST_LINES, MOST_COLUMNS = 25, 88
 
 
