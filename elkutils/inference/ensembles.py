@@ -66,7 +66,8 @@ class Plan:
         All members see the same rows at a step, which is faster, or each its own.
     anchored : bool
         Add minus the log prior of the distance from the member's start, over the rows: each
-        member is held to its own prior draw (Pearce, Leibfried & Brintrup 2020, eq. 9).
+        member is held to its own prior draw (Pearce, Leibfried & Brintrup 2020, *Uncertainty in
+        neural networks: approximately Bayesian ensembling*).
     patience : int or None
         Stop a member after so many looks without a better loss on held-out rows, and go back
         to its best.

@@ -11,6 +11,7 @@ CHAPTERS = (
     "difference-in-means",
     "bayesian-logistic-regression",
     "thresholds",
+    "ensembles",
     "member-bounds",
 )
 MOST_LINES, MOST_COLUMNS = 25, 88
