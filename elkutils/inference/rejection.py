@@ -193,8 +193,11 @@ def descend(
 
 def prior_draws(head: MLP, d: int, seed: int, numbers: ArrayLike) -> Parameters:
     """Return the prior draws that `sample` tries under these numbers (k,)."""
-    numbers = jnp.asarray(np.asarray(numbers, np.uint32))
-    return _prior_draws(jax.random.key(seed), numbers, head, d)
+    count, key = len(numbers), jax.random.key(seed)
+    room = 256 << max(0, (count - 1) // 256).bit_length()  # few sizes, so few to compile
+    padded = np.resize(np.append(np.asarray(numbers, np.uint32), np.uint32(0)), room)
+    found = _compiled_prior_draws(key, padded, head, d)
+    return jax.tree.map(lambda leaf: leaf[:count], found)
 
 
 def batch_size(head: MLP, n: int, d: int, memory: int) -> int:
@@ -211,6 +214,9 @@ def mean_loss(head: MLP, parameters: Parameters, X: jax.Array, y: jax.Array) -> 
 
 def _prior_draws(key, numbers, head, d):
     return jax.vmap(lambda i: head.init(jax.random.fold_in(key, i), d))(numbers)
+
+
+_compiled_prior_draws = jax.jit(_prior_draws, static_argnames=("head", "d"))
 
 
 @partial(jax.jit, static_argnames="head")

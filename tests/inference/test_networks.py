@@ -9,6 +9,7 @@ from scipy.stats import chi2, kstest, norm
 from elkutils.inference import networks
 from elkutils.inference.diagnostics import diagnose
 from elkutils.inference.heads import MLP
+from elkutils.inference.rejection import prior_draws
 from elkutils.reporters import BayesianLogistic
 
 
@@ -18,8 +19,7 @@ def make(n, d, seed):
     return X, (rng.random(n) < expit(X[:, 0] + 0.3)).astype(float)
 
 
-@pytest.mark.parametrize("kernel", ["hmc", "nuts"])
-def test_linear_head_against_quadrature(kernel):
+def test_nuts_on_a_linear_head_against_quadrature():
     """Ten rows, far from normal: mean and sd of weight and bias."""
     X, y = make(10, 1, 0)
     w, b = np.meshgrid(np.linspace(-9, 9, 401), np.linspace(-6, 6, 401), indexing="ij")
@@ -30,9 +30,8 @@ def test_linear_head_against_quadrature(kernel):
     p /= p.sum()
     mean = np.array([(p * w).sum(), (p * b).sum()])
     sd = np.sqrt([(p * (w - mean[0]) ** 2).sum(), (p * (b - mean[1]) ** 2).sum()])
-    found = networks.sample(
-        MLP(weight_scale=1.5), X, y, draws=200, chains=20, steps=8, kernel=kernel
-    )
+    head = MLP(weight_scale=1.5)
+    found = networks.sample(head, X, y, draws=200, chains=20, kernel="nuts")
     ((weights, biases),) = found.parameters
     theta = np.stack([weights[..., 0, 0], biases[..., 0]], axis=-1)
     quality = diagnose(theta)
@@ -40,7 +39,7 @@ def test_linear_head_against_quadrature(kernel):
     draws = theta.reshape(-1, 2)
     assert np.all(np.abs(draws.mean(0) - mean) < error * sd)
     assert np.all(np.abs(draws.std(0) / sd - 1) < error)
-    assert found.n_steps.mean() == 8 if kernel == "hmc" else found.n_steps.max() > 1
+    assert found.n_steps.max() > found.n_steps.min()
 
 
 def test_linear_head_is_bayesian_logistic_regression():
@@ -52,6 +51,7 @@ def test_linear_head_is_bayesian_logistic_regression():
     new = 2 * make(5, 6, 2)[0]
     ours, theirs = found.sample_proba(new), exact.sample_proba(new)
     assert ours.shape == (4000, 5)
+    assert np.all(found.n_steps == 8)
     quality = found.diagnose(new)
     assert quality.worst["rhat"] < 1.02
     error = 5 * theirs.std(0) * np.sqrt(1 / quality.ess_bulk + 1 / 1000)
@@ -62,8 +62,7 @@ def test_without_data_the_posterior_is_the_prior():
     head = MLP((3,), weight_scale=1.5, bias_scale=0.5)
     found = networks.sample(head, np.zeros((0, 2)), np.zeros(0), chains=500, draws=2, steps=4)
     x = np.array([[1.0, -2.0]])
-    keys = jax.random.split(jax.random.key(7), 20_000)
-    prior = networks.log_odds(head, jax.vmap(lambda key: head.init(key, 2))(keys), x)
+    prior = networks.log_odds(head, prior_draws(head, 2, 7, np.arange(16_384)), x)
     # One draw of each chain, so that they are independent.
     assert kstest(found.log_odds(x)[:, -1, 0], prior[:, 0]).pvalue > 0.001
     for layer, fresh in zip(
@@ -79,19 +78,13 @@ def test_predictions_of_a_tiny_net_are_calibrated():
     head = MLP((3,), weight_scale=2.0, bias_scale=1.0)
     rng = np.random.default_rng(3)
     X = rng.standard_normal((problems, n + 1, 2)).astype(np.float32)
-    truth = jax.vmap(lambda key: head.init(key, 2))(
-        jax.random.split(jax.random.key(1), problems)
-    )
-    log_odds = np.asarray(jax.vmap(head)(truth, X))
+    truth = prior_draws(head, 2, 1, np.arange(problems))
+    log_odds = np.asarray(jax.jit(jax.vmap(head))(truth, X))
     y = (rng.random((problems, n)) < expit(log_odds[:, :n])).astype(float)
     found = networks.sample_each(head, X[:, :n], y, draws=draws, steps=16, thin=10)
+    drawn = jax.jit(jax.vmap(jax.vmap(head, (0, None))))(found.parameters, X)
     for row in (0, n):  # a statement trained on, and a new one
-        drawn = np.asarray(
-            jax.vmap(lambda each, x: jax.vmap(head, (0, None))(each, x))(
-                found.parameters, X[:, row : row + 1]
-            )
-        )[..., 0]
-        ranks = np.sum(drawn < log_odds[:, row : row + 1], axis=1)
+        ranks = np.sum(drawn[..., row] < log_odds[:, None, row], axis=1)
         counts = np.bincount(ranks * 10 // (draws + 1), minlength=10)
         assert chi2.sf(np.sum((counts - problems / 10) ** 2) / (problems / 10), 9) > 0.001
 

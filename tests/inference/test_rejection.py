@@ -78,7 +78,7 @@ def test_descent_agrees_with_rejection_where_both_reach(plain):
 
 def test_descent_reaches_what_rejection_cannot(plain):
     X, y, _ = plain
-    deep = rejection.descend(HEAD, X, y, 0.25, draws=500)
+    deep = rejection.descend(HEAD, X, y, 0.25, draws=500, most_moves=30)
     assert deep.losses.max() <= 0.25 + 1e-6
     np.testing.assert_allclose(deep.losses, mean_losses(HEAD, deep.parameters, X, y), rtol=1e-3)
     assert deep.log_rate < np.log(1e-5)
@@ -98,15 +98,15 @@ def test_batches_do_not_show_and_stop_when_enough_is_accepted(plain):
 
 def test_nothing_accepted_is_an_answer():
     X, y = make(20, 2, 1)
-    found = rejection.sample(HEAD, X, y, 1e-6, tries=100)
+    found = rejection.sample(HEAD, X, y, 1e-6, tries=200_000)
     assert found.log_rate == -np.inf
     assert found.log_odds(X).shape == (0, 20)
 
 
 def test_progress_shows(capfd):
     X, y = make(20, 2, 1)
-    rejection.sample(HEAD, X, y, 0.6, tries=100, progress=True)
-    assert "100/100" in capfd.readouterr().err
+    rejection.sample(HEAD, X, y, 1e-6, tries=200_000, progress=True)
+    assert "200000/200000" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("method", [rejection.sample, rejection.descend])
