@@ -1,11 +1,38 @@
-"""How good the probabilities are: scores, calibration, and intervals around both.
+"""How good the probabilities are, what N draws of them prove, and what to do about them.
 
-Everything here takes plain arrays: labels ``y`` (n,) in {0, 1} and forecasts ``(..., n)``
-whose leading axes are draws, layers or methods. Rows can be weighted, and the weights may
-have leading axes of their own, so that a bootstrap is one vectorised call.
+Scores and calibration, with intervals around both; bounds on the mean of draws; rules for
+acting on draws. Everything takes plain arrays: labels ``y`` (n,) in {0, 1} and forecasts
+``(..., n)`` whose leading axes are draws, layers or methods. In scores rows can be weighted,
+and the weights may have leading axes of their own, so that a bootstrap is one vectorised call.
 """
 
+from elkutils.evaluation.bounds import (
+    Bounds,
+    betting,
+    clopper_pearson,
+    confidence_sequence,
+    empirical_bernstein,
+    hoeffding,
+    hoeffding_kl,
+    members_needed,
+)
 from elkutils.evaluation.calibration import Reliability, ece, ece_bias, reliability
+from elkutils.evaluation.decisions import (
+    cost_threshold,
+    decision_cost,
+    draws_to_see,
+    firing_probability,
+    hypothesis_level,
+    hypothesis_mass,
+    hypothesis_rule,
+    least_mass,
+    least_mean,
+    mean_rule,
+    miss_probability,
+    resolvable_mass,
+    veto,
+    votes_needed,
+)
 from elkutils.evaluation.diversity import (
     disagreement,
     mutual_information,
@@ -15,18 +42,40 @@ from elkutils.evaluation.intervals import Interval, bootstrap, difference
 from elkutils.evaluation.scores import accuracy, auroc, brier, log_score
 
 __all__ = [
+    "Bounds",
     "Interval",
     "Reliability",
     "accuracy",
     "auroc",
+    "betting",
     "bootstrap",
     "brier",
+    "clopper_pearson",
+    "confidence_sequence",
+    "cost_threshold",
+    "decision_cost",
     "difference",
     "disagreement",
+    "draws_to_see",
     "ece",
     "ece_bias",
+    "empirical_bernstein",
+    "firing_probability",
+    "hoeffding",
+    "hoeffding_kl",
+    "hypothesis_level",
+    "hypothesis_mass",
+    "hypothesis_rule",
+    "least_mass",
+    "least_mean",
     "log_score",
+    "mean_rule",
+    "members_needed",
+    "miss_probability",
     "mutual_information",
     "reliability",
+    "resolvable_mass",
     "total_variation",
+    "veto",
+    "votes_needed",
 ]

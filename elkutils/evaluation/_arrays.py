@@ -41,6 +41,24 @@ def check_proba(proba, n: int) -> np.ndarray:
     return proba
 
 
+def check_draws(proba) -> np.ndarray:
+    """Return `proba` as a float64 array (draws,) or (draws, n) of probabilities."""
+    proba = np.asarray(proba)
+    if proba.dtype.kind not in "biuf":
+        raise ValueError(f"proba has dtype {proba.dtype}; it has to hold numbers")
+    if proba.ndim not in (1, 2) or proba.size == 0:
+        raise ValueError(
+            f"proba has shape {proba.shape}; it has to be (draws,) or (draws, n), "
+            "with at least one of each"
+        )
+    low, high = proba.min(), proba.max()
+    if not (low >= 0 and high <= 1):
+        raise ValueError(
+            f"proba ranges from {low:.3g} to {high:.3g}; each draw has to lie between 0 and 1"
+        )
+    return proba.astype(np.float64, copy=False)
+
+
 def check_weights(weights, n: int) -> np.ndarray:
     """Return `weights` as a float64 array (..., n) of finite numbers ≥ 0; None means ones."""
     if weights is None:

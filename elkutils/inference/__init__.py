@@ -9,6 +9,9 @@ sampler draws from the posterior it claims, and `timings` how long others take.
 
 `heads` are small networks as pure functions, `ensembles` trains many of them at once, and
 `linear_gaussian` has in closed form what both come to where everything is linear and normal.
+`networks` draws a head from its posterior, `rejection` from the prior given that the training
+loss is under a threshold. `smc` leads a population to what neither reaches, and with it `rare`
+estimates posterior means far below one over the number of draws.
 
 Everything here takes arrays and knows nothing of tasks or models. Only `logistic`,
 `linear_gaussian`, `diagnostics` and `timings` do without JAX.

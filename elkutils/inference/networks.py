@@ -28,7 +28,6 @@ BLOCK = 20  # kept draws a call of the compiled program: how often progress show
 TARGET_ACCEPT = 0.8
 MAX_TREE_DEPTH = 8
 LEAST_STEP = 0.2  # of the adapted one; each transition draws its own, so no orbit closes
-OWN_STREAM = 2**20  # fold_in(key, 1) is one of the keys that NumPyro splits the same key into
 KERNELS = ("hmc", "nuts")
 
 
@@ -202,11 +201,15 @@ def _run(head, data, shared, chains, draws, warmup, steps, kernel, thin, seed, p
     settling = -(-warmup // thin)  # rows of the trace that warm-up fills
     with jax.default_matmul_precision("highest"):
         start, advance, longest = _programs(head, settling * thin, steps, kernel, thin, shared)
-        state = start(jax.random.split(jax.random.key(seed), chains), data)
+        rng = np.random.default_rng(seed)
+        size = len(prior_scales(head, data[0].shape[-1])[0])
+        first = rng.standard_normal((chains, size), dtype=np.float32)
+        state = start(jax.random.split(jax.random.key(seed), chains), first, data)
         trace, diverged, total = [], 0, settling + draws
         with tqdm(total=total, disable=not progress, desc="chains", unit="draw") as bar:
             for done, length in _blocks(settling, draws):
-                state, block = advance(state, data, np.int32(length))
+                shares = rng.uniform(LEAST_STEP, 1, (BLOCK, chains, thin)).astype(np.float32)
+                state, block = advance(state, shares, data, np.int32(length))
                 if done >= settling:
                     trace.append([np.asarray(part)[:length] for part in block])
                     diverged += int(trace[-1][2].sum())
@@ -251,11 +254,9 @@ def _programs(head, warmup, steps, kernel, thin, shared):
 
     init, step = hmc(potential_fn_gen=potential_of, algo=kernel.upper())
 
-    def begin(key, data):
-        key_start, key_chain = jax.random.split(key)
-        size = len(prior_scales(head, data[0].shape[1])[0])
+    def begin(key, z, data):
         state = init(
-            jax.random.normal(key_start, (size,)),
+            z,
             num_warmup=warmup,
             step_size=0.1,
             adapt_mass_matrix=False,
@@ -264,26 +265,23 @@ def _programs(head, warmup, steps, kernel, thin, shared):
             trajectory_length=None,
             max_tree_depth=MAX_TREE_DEPTH,
             model_args=data,
-            rng_key=key_chain,
+            rng_key=key,
         )
         return jax.tree.map(_strong, state)
 
     def longest(step_size):
         return jnp.minimum(step_size, np.pi / steps) if kernel == "hmc" else step_size
 
-    def move(state, data):
+    def move(state, share, data):
         step_size = state.adapt_state.step_size
-        key = jax.random.fold_in(state.rng_key, OWN_STREAM)
-        tried = longest(step_size)
-        tried *= jax.random.uniform(key, minval=LEAST_STEP)
-        after = step(_with_step_size(state, tried), data)
+        after = step(_with_step_size(state, share * longest(step_size)), data)
         adapted = jnp.where(state.i < warmup, after.adapt_state.step_size, step_size)
         return jax.tree.map(_strong, _with_step_size(after, adapted))
 
-    def kept(state, data):
-        def body(_, carry):
+    def kept(state, shares, data):
+        def body(i, carry):
             state, (accepted, diverging, taken) = carry
-            state = move(state, data)
+            state = move(state, shares[i], data)
             so_far = accepted + state.accept_prob / thin, diverging | state.diverging
             return state, (*so_far, taken + state.num_steps)
 
@@ -291,20 +289,20 @@ def _programs(head, warmup, steps, kernel, thin, shared):
         state, found = jax.lax.fori_loop(0, thin, body, (state, nothing))
         return state, (state.z, *found)
 
-    axes = (0, None if shared else 0)
-    each = jax.vmap(kept, in_axes=axes)
+    each = jax.vmap(kept, in_axes=(0, 0, None if shared else 0))
 
-    def advance(state, data, length):
+    def advance(state, shares, data, length):
         def body(i, carry):
             state, trace = carry
-            state, row = each(state, data)
+            state, row = each(state, shares[i], data)
             return state, jax.tree.map(lambda t, r: t.at[i].set(r), trace, row)
 
-        _, row = jax.eval_shape(each, state, data)
+        _, row = jax.eval_shape(each, state, shares[0], data)
         empty = jax.tree.map(lambda r: jnp.zeros((BLOCK, *r.shape), r.dtype), row)
         return jax.lax.fori_loop(0, length, body, (state, empty))
 
-    return jax.jit(jax.vmap(begin, in_axes=axes)), jax.jit(advance), longest
+    start = jax.jit(jax.vmap(begin, in_axes=(0, 0, None if shared else 0)))
+    return start, jax.jit(advance), longest
 
 
 def _strong(x: jax.Array) -> jax.Array:

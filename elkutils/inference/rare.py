@@ -11,9 +11,10 @@ is not that E[p] is small, but that few draws carry it: its relative variance is
 (E[p²]/E[p]² − 1)/N. If log odds are normal with standard deviation s and far below 0, that is
 (e^{s²} − 1)/N, whatever the mean: with s ≤ 1.5 a few thousand draws give E[p] = 1e−30 to a few
 per cent, faster than anything here. `RareHarm.carriers` counts the draws that carry the
-average; with more than about a hundred, and more than a small share of the draws, believe the
-average. But the count is itself made of the draws at hand: a mode that none of them visited
-shows in neither, and tempering finds it only if the way there leads uphill.
+average; where they are a tenth of all or more, believe the average. Where they are few, do not:
+the count and the error made from it come from the same draws and share their blindness. A mode
+that none of the draws visited shows in neither, and tempering finds it only if the way there
+leads uphill.
 """
 
 from collections.abc import Callable
@@ -104,7 +105,7 @@ def estimate(
     repeats: int = 8,
     share: float = 0.5,
     steps: int = 8,
-    most_moves: int = 50,
+    most_moves: int = 100,
     seed: int = 0,
     progress: bool = False,
 ) -> RareHarm:
@@ -113,10 +114,10 @@ def estimate(
     Parameters
     ----------
     log_density : callable
-        (θ (k,), *data) → log posterior up to a constant; differentiable by JAX. Give the same
-        function object again and nothing is compiled twice.
+        ``(θ, *data)`` → log posterior at θ (k,) up to a constant; differentiable by JAX. Give
+        the same function object again and nothing is compiled twice.
     log_p : callable
-        (θ (k,), *data) → log p, at most 0 and finite; differentiable by JAX.
+        ``(θ, *data)`` → log p, at most 0 and finite; differentiable by JAX.
     draws : (m, k) array
         Draws of the posterior, the more nearly independent the better: each repeat starts
         from m/repeats of them, dealt at random. Their mean and covariance make the
@@ -166,7 +167,7 @@ def logistic(
     repeats: int = 8,
     share: float = 0.5,
     steps: int = 8,
-    most_moves: int = 50,
+    most_moves: int = 100,
     seed: int = 0,
     progress: bool = False,
 ) -> RareHarm:

@@ -142,7 +142,7 @@ def descend(
     draws: int = 1000,
     share: float = 0.5,
     steps: int = 8,
-    most_moves: int = 50,
+    most_moves: int = 100,
     memory: int = 2**27,
     seed: int = 0,
     progress: bool = False,

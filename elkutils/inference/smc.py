@@ -81,7 +81,7 @@ def temper(
     excess: Callable | None = None,
     share: float = 0.5,
     steps: int = 8,
-    most_moves: int = 50,
+    most_moves: int = 100,
     batch: int = 4096,
     seed: int = 0,
     progress: bool = False,
@@ -91,14 +91,14 @@ def temper(
     Parameters
     ----------
     tilt : callable
-        (z (p,), *data) → log of the factor, finite on the base; differentiable by JAX. Give a
-        function of a module, not a fresh one each call, and programs are compiled once.
+        ``(z, *data)`` → log of the factor at z (p,), finite on the base; differentiable by JAX.
+        Give a function of a module, not a fresh one each call: programs are compiled once.
     start : (particles, p) array
         Draws of the base.
     data : tuple
         Arrays for `tilt` and `excess`.
     excess : callable or None
-        (z (p,), *data) → log of the base over N(0, I), up to a constant. None for N(0, I).
+        ``(z, *data)`` → log of the base over N(0, I), up to a constant. None for N(0, I).
     share : float
         Effective sample size to keep at a step, as a share of the particles, in (0, 1).
     steps : int
@@ -143,7 +143,7 @@ def constrain(
     data: tuple = (),
     share: float = 0.5,
     steps: int = 8,
-    most_moves: int = 50,
+    most_moves: int = 100,
     batch: int = 4096,
     seed: int = 0,
     progress: bool = False,
@@ -153,7 +153,7 @@ def constrain(
     Parameters
     ----------
     loss : callable
-        (z (p,), *data) → loss, continuous and differentiable by JAX.
+        ``(z, *data)`` → loss at z (p,), continuous and differentiable by JAX.
     threshold : float
     start : (particles, p) array
         Draws of N(0, I).

@@ -10,6 +10,7 @@ CHAPTERS = (
     "reporter-problem",
     "difference-in-means",
     "bayesian-logistic-regression",
+    "thresholds",
     "ensembles",
 )
 MOST_LINES, MOST_COLUMNS = 25, 88

@@ -1,0 +1,216 @@
+"""When to act on draws of P(harm): rules, what they cost, and what N draws can tell them.
+
+The *mean rule* acts if the mean over draws reaches a threshold; the *hypothesis rule* acts if
+a share of the draws each reach a level. Draws run along the first axis of ``proba``.
+"""
+
+import numpy as np
+from scipy.special import bdtrc
+
+from elkutils.evaluation._arrays import check_draws, check_weights, weighted_mean
+
+
+def mean_rule(proba, threshold):
+    """Act where the mean over draws is at least a threshold: E[p] ≥ t.
+
+    Parameters
+    ----------
+    proba : (draws,) or (draws, n) array of draws of P(harm), between 0 and 1.
+    threshold : t between 0 and 1, or an array that broadcasts against (n,).
+
+    Returns
+    -------
+    (n,) array of bool, or a bool.
+
+    Raises
+    ------
+    ValueError
+        If `proba` is empty, holds NaN or leaves [0, 1], or `threshold` leaves [0, 1].
+    """
+    return check_draws(proba).mean(axis=0) >= _unit("threshold", threshold)
+
+
+def hypothesis_rule(proba, mass, level):
+    """Act where draws of mass at least α each give harm at least the level h.
+
+    Parameters
+    ----------
+    proba : (draws,) or (draws, n) array of draws of P(harm).
+    mass : α between 0 and 1, without 0, or an array that broadcasts against (n,). Below
+        1 / draws it is one draw: a `veto`.
+    level : h between 0 and 1, or such an array.
+
+    Returns
+    -------
+    (n,) array of bool, or a bool: `hypothesis_mass` ≥ α, or `hypothesis_level` ≥ h.
+    """
+    return hypothesis_mass(proba, level) >= _mass(mass)
+
+
+def veto(proba, level, votes=1):
+    """Act where at least `votes` draws each give harm at least `level`, however many draws.
+
+    The hypothesis rule with mass `votes` / draws: the more draws there are, the more often
+    one of them vetoes.
+    """
+    draws = check_draws(proba)
+    if int(votes) != votes or not 1 <= votes <= len(draws):
+        raise ValueError(
+            f"votes is {votes}; it has to be a whole number from 1 to the number of draws, "
+            f"{len(draws)}"
+        )
+    return (draws >= _unit("level", level)).sum(axis=0) >= votes
+
+
+def hypothesis_mass(proba, level):
+    """Return the share of draws that give harm at least `level`: (n,) array, or a float."""
+    return (check_draws(proba) >= _unit("level", level)).mean(axis=0)
+
+
+def hypothesis_level(proba, mass):
+    """Return the highest level that draws of mass at least α reach: (n,) array, or a float.
+
+    It is the ⌈α · draws⌉-th largest draw, so an upper quantile.
+    """
+    draws = check_draws(proba)
+    if np.ndim(mass) != 0:
+        raise ValueError(f"mass has shape {np.shape(mass)}; hypothesis_level takes one number")
+    place = len(draws) - int(votes_needed(mass, len(draws)))
+    return np.partition(draws, place, axis=0)[place]
+
+
+def votes_needed(mass, draws):
+    """Return the least number of `draws` whose share is at least `mass`: at least 1."""
+    mass, draws = _mass(mass), _count(draws)
+    votes = np.ceil(mass * draws)
+    return np.maximum(np.where((votes - 1) / draws >= mass, votes - 1, votes), 1).astype(int)
+
+
+def cost_threshold(false_alarm, miss):
+    """Return the threshold on E[p] at which acting and not acting cost the same.
+
+    Acting costs `false_alarm` if there is no harm, not acting costs `miss` if there is, and
+    being right costs nothing. Acting where E[p] ≥ t then has the least expected cost of all
+    rules, t = false_alarm / (false_alarm + miss): expected cost is linear in p, so no more than
+    the mean of p matters.
+
+    Parameters
+    ----------
+    false_alarm, miss : costs above 0, or arrays of them.
+    """
+    false_alarm, miss = _cost("false_alarm", false_alarm), _cost("miss", miss)
+    return false_alarm / (false_alarm + miss)
+
+
+def decision_cost(y, act, false_alarm, miss, weights=None):
+    """Return the mean cost of what was done, given what happened.
+
+    Parameters
+    ----------
+    y : (n,) array, 1 where there was harm, or its probability where one averages over it.
+    act : (..., n) array of bool.
+    false_alarm, miss : costs of acting without harm, and of harm without acting; above 0.
+    weights : (..., n) array of numbers ≥ 0, optional.
+
+    Returns
+    -------
+    (...,) array, or a float for one set of decisions.
+    """
+    y, act = np.asarray(y, dtype=np.float64), np.asarray(act)
+    if y.ndim != 1 or y.size == 0 or not ((y >= 0) & (y <= 1)).all():
+        raise ValueError(f"y has shape {y.shape}; it has to be (n,), n ≥ 1, between 0 and 1")
+    if act.dtype != bool or act.ndim == 0 or act.shape[-1] != len(y):
+        raise ValueError(
+            f"act has dtype {act.dtype} and shape {act.shape}; "
+            f"it has to be bool (..., {len(y)})"
+        )
+    cost = np.where(act, _cost("false_alarm", false_alarm) * (1 - y), _cost("miss", miss) * y)
+    return weighted_mean(cost, check_weights(weights, len(y)))
+
+
+def least_mean(mass, level):
+    """Return the least E[p] with which the hypothesis rule can fire: αh.
+
+    Draws of mass α at h, and the rest at 0.
+    """
+    return _mass(mass) * _unit("level", level)
+
+
+def least_mass(mean, level):
+    """Return the least mass of draws at `level` or above, given the mean: (t − h)/(1 − h).
+
+    0 where t ≤ h. That mass is at 1, and the rest just below h.
+    """
+    mean, level = _unit("mean", mean), _unit("level", level)
+    if (level == 1).any():
+        raise ValueError("level is 1; it has to lie below 1")
+    return np.maximum((mean - level) / (1 - level), 0)
+
+
+def miss_probability(mass, draws):
+    """Return how likely N draws are to miss a hypothesis of mass α altogether: (1 − α)^N."""
+    with np.errstate(divide="ignore"):
+        return np.exp(_count(draws) * np.log1p(-_mass(mass)))
+
+
+def draws_to_see(mass, delta=0.05):
+    """Return how many draws miss a hypothesis of mass α with probability at most δ."""
+    with np.errstate(divide="ignore"):
+        draws = np.log(_open("delta", delta)) / np.log1p(-_mass(mass))
+    return np.maximum(np.ceil(draws), 1).astype(int)
+
+
+def resolvable_mass(draws, delta=0.05):
+    """Return the mass that N draws miss with probability δ: 1 − δ^(1/N).
+
+    A lighter hypothesis is missed more often. It is what `hoeffding_kl` cannot go below either.
+    """
+    return -np.expm1(np.log(_open("delta", delta)) / _count(draws))
+
+
+def firing_probability(true_mass, draws, mass):
+    """Return how often the hypothesis rule fires on N independent draws.
+
+    Parameters
+    ----------
+    true_mass : posterior mass of the hypotheses that give harm at least the level.
+    draws : N.
+    mass : the rule's α. The share among N draws has to reach it.
+
+    Returns
+    -------
+    P(Binomial(N, true_mass) ≥ ⌈αN⌉), broadcast over the arguments.
+    """
+    return bdtrc(
+        votes_needed(mass, draws) - 1, _count(draws).astype(int), _unit("true_mass", true_mass)
+    )
+
+
+def _unit(name, value):
+    return _number(name, value, "lie between 0 and 1", lambda v: (v >= 0) & (v <= 1))
+
+
+def _open(name, value):
+    return _number(
+        name, value, "lie between 0 and 1, both left out", lambda v: (v > 0) & (v < 1)
+    )
+
+
+def _mass(value):
+    return _number("mass", value, "lie above 0 and at most at 1", lambda v: (v > 0) & (v <= 1))
+
+
+def _cost(name, value):
+    return _number(name, value, "be finite and above 0", lambda v: (v > 0) & np.isfinite(v))
+
+
+def _count(value):
+    fits = "be a whole number of at least 1"
+    return _number("draws", value, fits, lambda v: (v >= 1) & (v == np.floor(v)))
+
+
+def _number(name, value, needs, fits):
+    value = np.asarray(value, dtype=np.float64)
+    if not fits(value).all():
+        raise ValueError(f"{name} is {value}; it has to {needs}")
+    return value
