@@ -65,8 +65,8 @@ def hoeffding(proba, delta=0.05, side="two", union=1, effective=None) -> Bounds:
 
     Notes
     -----
-    Hoeffding 1963, Theorem 2. With N identical draws it is as wide as with any others, and so
-    never proves less than √(log(1/δ) / 2N).
+    Hoeffding 1963, eq. 2.3. It is as wide for N equal draws as for any others, so it never
+    proves E[p] to be below √(log(1/δ) / 2N).
     """
     return _ends(_hoeffding, _sample(proba, union, effective), delta, side)
 

@@ -59,6 +59,16 @@ def test_the_floor_of_draws_that_are_all_zero(count, delta):
     assert found == pytest.approx(min(1, bernstein), rel=EXACT)
 
 
+@pytest.mark.parametrize("count", [1, 2, 30, 3000])
+def test_no_bound_goes_below_the_floor_and_one_that_did_would_not_cover(count):
+    floor = 1 - 0.05 ** (1 / count)
+    for bound in EVERY:
+        _, upper = ends(bound, np.zeros(count), 0.05, "upper")
+        assert upper >= floor * (1 - EXACT), bound.__name__
+    unseen = 0.999 * floor  # posterior mass on p = 1, above a bound that is lower still
+    assert binom.pmf(0, count, unseen) > 0.05
+
+
 def test_hoeffding_and_bernstein_by_their_formulas():
     p = np.random.default_rng(0).random((50, 4)) ** 2
     mean, log = p.mean(axis=0), np.log(2 / 0.1)

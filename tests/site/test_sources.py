@@ -12,6 +12,7 @@ CHAPTERS = (
     "bayesian-logistic-regression",
     "thresholds",
     "ensembles",
+    "member-bounds",
 )
 MOST_LINES, MOST_COLUMNS = 25, 88
 
