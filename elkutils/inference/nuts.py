@@ -30,6 +30,7 @@ BLOCK = 50  # draws a call of the compiled program: how often progress shows
 TARGET_ACCEPT = 0.8
 MAX_TREE_DEPTH = 10
 # A fixed step near 2π/2ᵏ closes the orbits of a normal, and NUTS then misses its U-turns.
+OWN_STREAM = 2**20  # fold_in(key, 1) is the key from which NumPyro draws the momentum
 JITTER = 0.2
 
 
@@ -210,7 +211,7 @@ def transitions(warmup: int):
 
     def move(state, data):
         step_size = state.adapt_state.step_size
-        key = jax.random.fold_in(state.rng_key, 1)
+        key = jax.random.fold_in(state.rng_key, OWN_STREAM)
         tried = step_size * jax.random.uniform(key, minval=1 - JITTER, maxval=1 + JITTER)
         after = step(_with_step_size(state, tried), (data,))
         adapted = jnp.where(state.i < warmup, after.adapt_state.step_size, step_size)
