@@ -43,7 +43,7 @@ def environment(root, wheel, colab, twin_python):
 
 @pytest.fixture
 def kernel(twin_python, tmp_path):
-    """A kernel manager that starts the environment's own Python."""
+    """A kernel manager that starts the environment's own Python, and ends it with the test."""
     spec = tmp_path / "kernels" / "twin"
     spec.mkdir(parents=True)
     argv = [str(twin_python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
@@ -51,7 +51,9 @@ def kernel(twin_python, tmp_path):
     (spec / "kernel.json").write_text(json.dumps(about))
     manager = KernelManager(kernel_name="twin")
     manager.kernel_spec_manager.kernel_dirs = [str(spec.parent)]
-    return manager
+    yield manager
+    if manager.has_kernel:
+        manager.shutdown_kernel(now=True)  # nbclient leaves a kernel that it was given
 
 
 @pytest.mark.parametrize("name", PAGES)
