@@ -27,6 +27,7 @@ bench: setup
 	$(BIN)/python -m pytest tests/benchmarks $(ARGS)
 	$(BIN)/python tests/benchmarks/rivals.py
 	$(BIN)/python tests/benchmarks/posterior.py --patience 60 --output _build/timings-cpu.json
+	$(BIN)/python tests/benchmarks/ensembles.py --output _build/ensembles-cpu.json
 
 # The same on a CUDA device, in under eight minutes; the book shows what is in that folder.
 bench-gpu: setup
