@@ -18,6 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from timing import alternating_medians
 
 D, BATCH, ROWS = 576, 128, 2048
 STEPS, LOOP_STEPS = 100, 5
@@ -94,23 +95,12 @@ def products(threads):
     return lambda: product(a).block_until_ready(), torchs
 
 
-def alternating(tasks, rounds):
-    """Median wall seconds of each task, timed in turn."""
-    times = np.empty((rounds, len(tasks)))
-    for i in range(rounds):
-        for j, task in enumerate(tasks):
-            begun = time.perf_counter()
-            task()
-            times[i, j] = time.perf_counter() - begun
-    return np.median(times, axis=0)
-
-
 def compare(name, rounds, threads):
     """Milliseconds a step a member, their ratio, and the share of the peak."""
     members, width, goal = SETTINGS[name]
     loops = [theirs(members, width, k) for k in sorted({1, threads})]
     tasks = ours(members, width), *loops, *products(threads)
-    wall = alternating(tasks, rounds)
+    wall = alternating_medians(*tasks, rounds=rounds, clock=time.perf_counter)
     here = wall[0] / (STEPS * members)
     loop = wall[1:-2] / (LOOP_STEPS * members)
     peak = 2 * 2048**3 / wall[-2:].min()

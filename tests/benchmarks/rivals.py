@@ -16,6 +16,7 @@ from functools import partial
 
 import numpy as np
 import posterior
+from timing import alternating_medians
 
 ROUNDS = 3
 
@@ -114,15 +115,7 @@ def torch_laplace(X, y, prior_scale):
     return fit
 
 
-def seconds(*tasks):
-    """Median seconds of each task, run in turn after a first round that does not count."""
-    times = np.empty((ROUNDS + 1, len(tasks)))
-    for row in times:
-        for j, task in enumerate(tasks):
-            begun = time.perf_counter()
-            task()
-            row[j] = time.perf_counter() - begun
-    return np.median(times[1:], axis=0)
+seconds = partial(alternating_medians, rounds=5, clock=time.perf_counter)
 
 
 def compare(n, d, patience):

@@ -34,19 +34,36 @@ def within_error(theta, expected_mean, expected_sd, z=5.0):
     assert np.all(np.abs(draws.std(0) / expected_sd - 1) < error)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_one_feature_posterior_by_quadrature(seed):
-    """Ten rows: far from normal, so Laplace's mean and sd would fail here."""
-    X, y = make(10, 1, seed)
+def quadrature(X, y, prior_scale):
+    """Mean and sd of the weight and of a flat bias, for one feature."""
     w, b = np.meshgrid(np.linspace(-7, 9, 801), np.linspace(-8, 9, 801), indexing="ij")
-    log_p = -0.5 * (w / 1.5) ** 2
+    log_p = -0.5 * (w / prior_scale) ** 2
     for x, label in zip(X[:, 0], y, strict=True):
         log_p += log_expit((2 * label - 1) * (w * x + b))
     p = np.exp(log_p - log_p.max())
     p /= p.sum()
     mean = np.array([(p * w).sum(), (p * b).sum()])
-    sd = np.sqrt([(p * (w - mean[0]) ** 2).sum(), (p * (b - mean[1]) ** 2).sum()])
-    within_error(sample(X, y, 1.5, draws=4000, seed=seed).theta, mean, sd)
+    return mean, np.sqrt([(p * (w - mean[0]) ** 2).sum(), (p * (b - mean[1]) ** 2).sum()])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_one_feature_posterior_by_quadrature(seed):
+    """Ten rows: far from normal, so Laplace's mean and sd would fail here."""
+    X, y = make(10, 1, seed)
+    theta = sample(X, y, 1.5, draws=4000, seed=seed).theta
+    within_error(theta, *quadrature(X, y, 1.5))
+
+
+def test_the_jitter_of_the_step_does_not_widen_the_posterior():
+    """Drawn from the momentum's key, it made the sd a hundredth too large."""
+    X, y = make(10, 1, 0)
+    mean, sd = quadrature(X, y, 1.5)
+    fit = laplace(X, y, 1.5)
+    theta = nuts.sample(fit, X, draws=500, warmup=300, chains=512, seed=0).theta
+    each = ((theta - mean) ** 2).mean(axis=1) / sd**2  # of every chain, independent
+    error = each.std(axis=0, ddof=1) / np.sqrt(len(each))
+    assert np.all(error < 0.01)  # of the variance, so half as much of the sd
+    assert np.all(np.abs(each.mean(axis=0) - 1) < 4 * error)
 
 
 def test_much_data_make_laplace_right():

@@ -156,7 +156,7 @@ Do.
 Think.
 
 ```{code-cell} ipython3
-assert True
+print(6 * 7)
 ```
 
 Done.
@@ -168,7 +168,7 @@ After.""").cells[3:]
     assert words.source.startswith(
         "<details>\n<summary>Solution to exercise 1.1</summary>\n\nThink."
     )
-    assert code.source == "# @title Solution to exercise 1.1\nassert True"
+    assert code.source == "# @title Solution to exercise 1.1\nprint(6 * 7)"
     assert code.metadata == {"cellView": "form"}
     assert "<details>" in more.source
     assert after.source == "After."
