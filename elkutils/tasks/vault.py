@@ -308,7 +308,8 @@ def label(cases: Cases, k: int, noise: float = 0.0, seed=0) -> tuple[np.ndarray,
     """
     if not (isinstance(k, int | np.integer) and 0 <= k <= len(cases)):
         raise ValueError(
-            f"k is {k!r}; it has to be a whole number from 0 to all cases, {len(cases)}"
+            f"k is {k!r}; it has to be a whole number from 0 to the number of cases, "
+            f"{len(cases)}"
         )
     if not 0 <= noise <= 0.5:
         raise ValueError(f"noise is {noise!r}; it has to lie between 0 and ½")

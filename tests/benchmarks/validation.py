@@ -19,6 +19,7 @@ import numpy as np
 
 from elkutils import study
 from elkutils.inference import sbc
+from elkutils.inference.diagnostics import diagnose
 from elkutils.models import load_model
 from elkutils.reporters import BayesianLogistic, LogisticMAP
 
@@ -33,20 +34,18 @@ def held_out(found, layer, seed):
 
 
 def estimate(reporter, rows):
-    """E[p] of each row (n,), its standard error (n,), and the largest R-hat."""
+    """E[p] of each row (n,), its standard error (n,), and the diagnostics of the worst row."""
     proba = reporter.sample_proba(rows)
-    chains = 1 if reporter.method == "variational" else reporter.chains
-    by_chain = {"p": proba.reshape(chains, -1, proba.shape[1])}
-    error = arviz.mcse(by_chain)["p"].to_numpy()
-    rhat = np.nan if chains == 1 else float(arviz.rhat(by_chain)["p"].max())
-    return proba.mean(axis=0), error, rhat
+    by_chain = proba.reshape(reporter.chains, -1, proba.shape[1])
+    error = arviz.mcse({"p": by_chain})["p"].to_numpy()
+    return proba.mean(axis=0), error, diagnose(by_chain).worst
 
 
 def layers(draws, chains, seed):
     """Print how far apart the three methods are in each layer."""
     found = study.read(load_model(), "cities", seed)
     print(f"seed {seed}: differences of E[p] in standard errors, root mean square and largest")
-    print("layer     HMC − NUTS   HMC − weighted     k̂   R-hat HMC, NUTS", flush=True)
+    print("layer     HMC − NUTS   HMC − weighted     k̂    R-hat and ESS: HMC, NUTS", flush=True)
     for layer in range(len(found["easy"].X)):
         X, y, rows = held_out(found, layer, seed)
         tau = LogisticMAP("evidence").fit(X, y).prior_scale_
@@ -58,7 +57,9 @@ def layers(draws, chains, seed):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)  # k̂ is printed
                 answers[method] = estimate(reporter.fit(X, y), rows)
-        (p, error, rhat), (_, _, rhat_nuts) = answers["hmc"], answers["nuts"]
+        p, error, _ = answers["hmc"]
+        worst = [answers[method][2] for method in ("hmc", "nuts")]
+        diagnostics = ", ".join(f"{w['rhat']:.3f} {w['ess']:5.0f}" for w in worst)
         told = []
         for method in ("nuts", "variational"):
             q, other, _ = answers[method]
@@ -66,7 +67,7 @@ def layers(draws, chains, seed):
             told.append(f"{np.sqrt(np.mean(z**2)):7.2f} {np.abs(z).max():5.1f}")
         print(
             f"{layer:5d} {told[0]:>14s} {told[1]:>16s} {reporter.pareto_k_:6.2f}"
-            f"    {rhat:.3f}, {rhat_nuts:.3f}",
+            f"    {diagnostics}",
             flush=True,
         )
 
@@ -76,7 +77,7 @@ def main():
     parser.add_argument("--draws", type=int, default=500, help="of each chain")
     parser.add_argument("--chains", type=int, default=8)
     parser.add_argument("--replications", type=int, default=1000)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     args = parser.parse_args()
     for seed in args.seeds:
         layers(args.draws, args.chains, seed)
