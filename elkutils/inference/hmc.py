@@ -44,7 +44,7 @@ from elkutils.inference.variational import (
     Target,
 )
 
-PILOT = 2  # draws of every chain for each candidate
+PILOT = 64  # moves, of all chains together, at least, by which a candidate is judged
 LEAST_ACCEPTANCE = 0.7
 SPREADS = 0.2, 0.8, 3.0  # of R, up to which one, two and three gradients are tried first
 SAMPLE = 16  # rows a parameter of the sample that the fit of many rows starts from
@@ -223,6 +223,11 @@ class Sampler:
         z = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
         return cls(target, z, seed, mesh)
 
+    @property
+    def trial(self) -> int:
+        """Draws of every chain for each candidate: the fewer chains, the more."""
+        return min(BLOCK, max(2, -(-PILOT // self.z.shape[1])))
+
     def advance(self, length: int) -> list[np.ndarray]:
         """Take `length` ≤ BLOCK draws; return z, acceptance and energy, (length, chains, …)."""
         noise = Noise.of(self.seed, self.block, (BLOCK, *self.z.shape))
@@ -270,15 +275,15 @@ class Sampler:
             raise NotSettled(f"{best}: the posterior is too far from its Gaussian")
         self.steps = best.steps
         rejected = [np.clip(1 - pilot.acceptance, 1e-3, 0.99) for pilot in self.pilots]
-        left = np.log(0.01) - PILOT * np.log(rejected).sum()
+        left = np.log(0.01) - self.trial * np.log(rejected).sum()
         needed = max(0, int(np.ceil(left / np.log(1 - min(best.acceptance, 0.999)))))
         for done in range(0, needed, BLOCK):
             self.advance(min(BLOCK, needed - done))
-        self.discarded = needed + PILOT * len(self.pilots)
+        self.discarded = needed + self.trial * len(self.pilots)
 
     def _pilot(self, steps: int) -> None:
         self.steps = steps
-        self.pilots.append(Pilot(steps, float(self.advance(PILOT)[1].mean())))
+        self.pilots.append(Pilot(steps, float(self.advance(self.trial)[1].mean())))
 
     def run(self, draws: int, kept: Checkpoint | None = None, progress: bool = False):
         """Go on to `draws` draws; return z, acceptance and energy, (chains, draws, …)."""
