@@ -70,7 +70,7 @@ def hypothesis_posterior(answers, labels, noise, prior=None):
 
     Parameters
     ----------
-    answers : (hypotheses, k) array of P(harm), between 0 and 1.
+    answers : (..., hypotheses, k) array of P(harm), between 0 and 1.
         What each hypothesis says of the inputs that were labelled; k may be 0.
     labels : (..., k) array of 0 and 1.
     noise : η between 0 and ½: the probability that a label is wrong.
@@ -79,7 +79,7 @@ def hypothesis_posterior(answers, labels, noise, prior=None):
 
     Returns
     -------
-    (..., hypotheses) array that sums to 1 over its last axis.
+    (..., hypotheses) array that sums to 1 over its last axis; leading axes broadcast.
 
     Raises
     ------
@@ -87,11 +87,12 @@ def hypothesis_posterior(answers, labels, noise, prior=None):
         If an argument does not fit, or no hypothesis allows the labels, as noiseless ones may.
     """
     answers, labels = np.asarray(answers, dtype=np.float64), np.asarray(labels)
-    if answers.ndim != 2 or not len(answers) or not ((answers >= 0) & (answers <= 1)).all():
+    if answers.ndim < 2 or not ((answers >= 0) & (answers <= 1)).all():
         raise ValueError(
-            f"answers has shape {answers.shape}; it has to be (hypotheses, k), between 0 and 1"
+            f"answers has shape {answers.shape}; it has to be (..., hypotheses, k), "
+            "between 0 and 1"
         )
-    count, k = answers.shape
+    count, k = answers.shape[-2:]
     if labels.ndim == 0 or labels.shape[-1] != k:
         raise ValueError(f"labels has shape {labels.shape}; its last axis has to be k = {k}")
     if labels.size:

@@ -44,6 +44,11 @@ def test_posterior_takes_many_sets_of_labels_and_no_labels():
     found = hypothesis_posterior(answers, labels, 0.1)
     assert found.shape == (4, 2, 3)
     np.testing.assert_allclose(found[1, 1], hypothesis_posterior(answers, labels[1, 1], 0.1))
+    several = RNG.integers(0, 2, (4, 1, 3, 5))
+    found = hypothesis_posterior(several, labels, 0.1)
+    np.testing.assert_allclose(
+        found[2, 1], hypothesis_posterior(several[2, 0], labels[2, 1], 0.1)
+    )
     none = hypothesis_posterior(np.zeros((3, 0)), np.zeros(0), 0.1, [1, 2, 1])
     np.testing.assert_allclose(none, [0.25, 0.5, 0.25])
 
