@@ -190,8 +190,8 @@ def read_vault(seed: int, step: int = VAULT_STEP) -> dict[str, VaultReading]:
     Returns
     -------
     dict of str to VaultReading
-        ``easy`` to train on (600), ``held out`` easy ones (400); ``hard`` to test on (1000)
-        and ``asked``, hard ones to label (1000). Hard ones are balanced.
+        ``easy`` to train on (600), ``held out`` easy ones (400), ``asked``, hard ones to label
+        (1000), and ``hard`` ones to test on (1000). Hard ones are balanced.
     """
     from elkutils.models import activations
     from elkutils.models.vault import load_predictor
@@ -199,7 +199,7 @@ def read_vault(seed: int, step: int = VAULT_STEP) -> dict[str, VaultReading]:
     predictor = load_predictor(seed)
     hooks = list(VAULT_PLACES.values())
     makers = {"easy": (vault.easy, 600), "held out": (vault.easy, 400)}
-    makers |= {"hard": (vault.hard, 1000), "asked": (vault.hard, 1000)}
+    makers |= {"asked": (vault.hard, 1000), "hard": (vault.hard, 1000)}
     found = {}
     for i, (name, (make, n)) in enumerate(makers.items()):
         cases = make(predictor.world, step, n, (seed, step, i))
