@@ -28,6 +28,7 @@ bench: setup
 	$(BIN)/python tests/benchmarks/rivals.py
 	$(BIN)/python tests/benchmarks/posterior.py --patience 60 --output _build/timings-cpu.json
 	$(BIN)/python tests/benchmarks/ensembles.py --output _build/ensembles-cpu.json
+	$(BIN)/python tests/benchmarks/validation.py
 
 # The same on a CUDA device, in under eight minutes; the book shows what is in that folder.
 bench-gpu: setup
