@@ -5,7 +5,8 @@ TransformerLens model that `activations` reads. They were made, and are made aga
 
     python -m elkutils.models.vault train --seeds 0 1 2 3 4 5 6 7 8 9
 
-An interrupted run goes on where it was. The profile *full* trains larger ones.
+An interrupted run goes on where it was. The profile *full* trains larger ones, on a GPU if
+there is one, and leaves them in the cache folder.
 """
 
 import argparse
@@ -47,6 +48,9 @@ class Plan:
     batch: int = 64
     rate: float = 3e-3
     warmup: int = 100
+
+
+LARGE = Plan(layers=4, width=128, heads=8, steps=8000, batch=256, rate=1e-3, warmup=400)
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,7 +221,7 @@ def load_predictor(seed: int, folder: str | Path | None = None) -> Predictor:
     world = World(**about["world"] | {"weights": tuple(about["world"]["weights"])})
     plan = Plan(**about["plan"])
     model = build(world, plan, seed)
-    _put(model, arrays, path)
+    _put(model, arrays, path.name)
     return Predictor(_frozen(model), world, plan, about["seed"], about["accuracy"])
 
 
@@ -304,19 +308,26 @@ def _arrays(model) -> dict[str, np.ndarray]:
     return {n: w.detach().cpu().numpy().astype(np.float16) for n, w in _weights(model).items()}
 
 
-def _put(model, arrays, path) -> None:
+def _finish(model, world, plan, seed) -> Predictor:
+    """The predictor with its weights as they are written, measured on episodes held out."""
+    _put(model, _arrays(model), f"seed {seed}")
+    accuracy = measure(model, simulate(world, 20_000, seed + HELD_OUT))
+    return Predictor(model, world, plan, seed, accuracy)
+
+
+def _put(model, arrays, name) -> None:
     weights = _weights(model)
-    wanted = {name: tuple(weight.shape) for name, weight in weights.items()}
-    found = {name: array.shape for name, array in arrays.items()}
+    wanted = {key: tuple(weight.shape) for key, weight in weights.items()}
+    found = {key: array.shape for key, array in arrays.items()}
     if wanted != found:
-        odd = sorted(n for n in {**wanted, **found} if wanted.get(n) != found.get(n))[0]
+        odd = min(key for key in {**wanted, **found} if wanted.get(key) != found.get(key))
         raise ValueError(
-            f"{path.name} holds weights of another shape than it says: {odd} is "
+            f"{name} holds weights of another shape than it says: {odd} is "
             f"{found.get(odd)}, and has to be {wanted.get(odd)}"
         )
     with torch.no_grad():
-        for name, weight in weights.items():
-            weight.copy_(torch.from_numpy(arrays[name]))
+        for key, weight in weights.items():
+            weight.copy_(torch.from_numpy(arrays[key]))
 
 
 def _read(path) -> tuple[dict[str, np.ndarray], dict]:
@@ -358,18 +369,11 @@ def main(arguments=None) -> None:
         partial = cache_dir() / "predictors" / f"{profiles.active()}-{seed}.partial"
         partial.parent.mkdir(exist_ok=True)
         model = train(world, plan, seed, partial, device, progress=True)
-        save_predictor(rounded(model, world, plan, seed), folder)
+        predictor = _finish(model, world, plan, seed)
+        save_predictor(predictor, folder)
+        told = ", ".join(f"{name} {value:.4f}" for name, value in predictor.accuracy.items())
+        print(f"seed {seed}: {told}")
 
-
-def rounded(model, world: World, plan: Plan, seed: int, episodes=20_000) -> Predictor:
-    """Return the predictor with its weights as `save_predictor` writes them, and measured."""
-    _put(model, _arrays(model), Path("the model"))
-    accuracy = measure(model, simulate(world, episodes, seed + HELD_OUT))
-    print(f"seed {seed}:", ", ".join(f"{name} {value:.4f}" for name, value in accuracy.items()))
-    return Predictor(model, world, plan, seed, accuracy)
-
-
-LARGE = Plan(layers=4, width=128, heads=8, steps=8000, batch=256, rate=1e-3, warmup=400)
 
 if __name__ == "__main__":
     main()

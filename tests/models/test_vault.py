@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
+from elkutils import study
 from elkutils.models import activations, resid_post, vault
 from elkutils.models.vault import (
     Plan,
@@ -176,3 +177,31 @@ def test_the_recorded_accuracy_is_that_of_the_file(shipped):
     )
     # Another processor may round a tie the other way, in a few of the 7000 reveals.
     assert again == pytest.approx(shipped.accuracy, abs=2e-3)
+
+
+def test_the_chapters_readings_are_easy_and_hard_cases_that_share_no_episode():
+    read = study.read_vault(0)
+    step = study.VAULT_STEP - 1
+    shown = {name: set(reading.cases.texts) for name, reading in read.items()}
+    for name, reading in read.items():
+        hidden = reading.cases.episodes.hidden[:, step]
+        assert hidden.all() if name in ("asked", "hard") else not hidden.any()
+        for X in reading.X.values():
+            assert X.shape == (len(reading.y), 48)
+            assert np.isfinite(X).all()
+    assert not shown["asked"] & shown["hard"]
+    assert not shown["easy"] & shown["held out"]
+
+
+def test_the_command_trains_saves_and_says_how_good(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ELKUTILS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(vault, "Plan", lambda: TINY)
+    monkeypatch.setattr(vault, "World", lambda: World(horizon=10))
+    vault.main(["train", "--seeds", "4", "5", "--folder", str(tmp_path)])
+    assert "seed 5: all " in capsys.readouterr().out
+    monkeypatch.undo()
+    loaded = load_predictor(4, tmp_path)
+    assert (loaded.seed, loaded.plan, loaded.world.horizon) == (4, TINY, 10)
+    again = measure(loaded.model, simulate(loaded.world, 20_000, 4 + vault.HELD_OUT))
+    assert again == loaded.accuracy
+    assert not list((tmp_path / "cache").glob("predictors/*.partial"))
