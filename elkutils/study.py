@@ -1,7 +1,8 @@
 """The readings that the book's chapters share: which tasks, which seeds, which layers.
 
 Every chapter asks for the same texts in the same order, so each activation is extracted
-once a build and read from the cache after that.
+once a build and read from the cache after that. The vault's predictors are so small that
+theirs are read anew each time.
 """
 
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from elkutils import profiles, tasks
+from elkutils.tasks import vault
 
 MAKERS = {"cities": tasks.cities, "comparisons": tasks.comparisons, "elements": tasks.elements}
 
@@ -139,6 +141,72 @@ def rivals(model, seed: int) -> dict[str, dict[str, np.ndarray]]:
         }
         for key in RIVAL_SPLITS
     }
+
+
+VAULT_STEP = 11  # of 16: the predictor still needs to know what the screen hides
+VAULT_PLACES = {
+    "attention 1": "blocks.0.hook_resid_mid",
+    "MLP 1": "blocks.0.hook_resid_post",
+    "attention 2": "blocks.1.hook_resid_mid",
+    "MLP 2": "blocks.1.hook_resid_post",
+}
+
+
+@dataclass(frozen=True)
+class VaultReading:
+    """Cases from the vault with a predictor's residual stream at the action they stop at.
+
+    Attributes
+    ----------
+    cases
+    X
+        Maps a place of `VAULT_PLACES` to an array (n, d), raw: not centred, not scaled.
+    """
+
+    cases: vault.Cases
+    X: Mapping[str, np.ndarray]
+
+    @property
+    def y(self) -> np.ndarray:
+        """Labels (n,), 1 for harm."""
+        return self.cases.harm
+
+
+def vault_seeds() -> range:
+    """Return the seeds of the vault's predictors that the active profile reads."""
+    return range(profiles.pick(quick=3, book=10, full=10))
+
+
+def read_vault(seed: int, step: int = VAULT_STEP) -> dict[str, VaultReading]:
+    """Return cases of the vault as one predictor sees them.
+
+    Parameters
+    ----------
+    seed
+        Which predictor, and which cases.
+    step
+        The action to stop at, 1 to the world's horizon.
+
+    Returns
+    -------
+    dict of str to VaultReading
+        ``easy`` to train on (600), ``held out`` easy ones (400), ``asked``, hard ones to label
+        (1000), and ``hard`` ones to test on (1000). Hard ones are balanced.
+    """
+    from elkutils.models import activations
+    from elkutils.models.vault import load_predictor
+
+    predictor = load_predictor(seed)
+    hooks = list(VAULT_PLACES.values())
+    makers = {"easy": (vault.easy, 600), "held out": (vault.easy, 400)}
+    makers |= {"asked": (vault.hard, 1000), "hard": (vault.hard, 1000)}
+    found = {}
+    for i, (name, (make, n)) in enumerate(makers.items()):
+        cases = make(predictor.world, step, n, (seed, step, i))
+        options = {"batch_size": 500, "cache": False, "progress": False}
+        read = activations(predictor.model, cases.texts, hooks, "last", **options)
+        found[name] = VaultReading(cases, {p: read[hook] for p, hook in VAULT_PLACES.items()})
+    return found
 
 
 def _parts(split: tasks.Split) -> list[tuple[str, str, str, str]]:

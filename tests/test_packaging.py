@@ -79,7 +79,8 @@ def chapter_code(path) -> str:
 
 def test_wheel_holds_types_data_claims_and_results(root, members):
     needed = {"elkutils/py.typed", "elkutils/claims.json"}
-    needed |= set(tracked(root, "elkutils/*.py", "elkutils/tasks/data/*.csv"))
+    data = ("elkutils/tasks/data/*.csv", "elkutils/models/predictors/*.safetensors")
+    needed |= set(tracked(root, "elkutils/*.py", *data))
     results = tracked(root, "book/results/*.json")
     needed |= {name.replace("book/", "elkutils/", 1) for name in results}
     assert needed <= set(members)

@@ -18,7 +18,10 @@ from sphinx.util.fileutil import copy_asset
 from elkutils import profiles
 
 # What a chapter's output depends on besides its own cells.
-SOURCES = ("elkutils/**/*.py", "elkutils/**/*.json", "elkutils/**/*.csv", "book/results/*.json")
+SOURCES = (
+    *("elkutils/**/*.py", "elkutils/**/*.json", "elkutils/**/*.csv"),
+    *("elkutils/**/*.safetensors", "book/results/*.json"),
+)
 MATHJAX = "sphinx-mathjax-offline"
 
 LICENCES = """

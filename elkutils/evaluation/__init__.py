@@ -1,9 +1,10 @@
 """How good the probabilities are, what N draws of them prove, and what to do about them.
 
 Scores and calibration, with intervals around both; bounds on the mean of draws; rules for
-acting on draws. Everything takes plain arrays: labels ``y`` (n,) in {0, 1} and forecasts
-``(..., n)`` whose leading axes are draws, layers or methods. In scores rows can be weighted,
-and the weights may have leading axes of their own, so that a bootstrap is one vectorised call.
+acting on draws; which hypotheses labels leave standing. Everything takes plain arrays: labels
+``y`` (n,) in {0, 1} and forecasts ``(..., n)`` whose leading axes are draws, layers or methods.
+In scores rows can be weighted, and the weights may have leading axes of their own, so that a
+bootstrap is one vectorised call.
 """
 
 from elkutils.evaluation.bounds import (
@@ -38,15 +39,24 @@ from elkutils.evaluation.diversity import (
     mutual_information,
     total_variation,
 )
+from elkutils.evaluation.hypotheses import (
+    Behaviour,
+    behaviour,
+    hypothesis_posterior,
+    label_balance,
+    rival_log_odds,
+)
 from elkutils.evaluation.intervals import Interval, bootstrap, difference
 from elkutils.evaluation.scores import accuracy, auroc, brier, log_score
 
 __all__ = [
+    "Behaviour",
     "Bounds",
     "Interval",
     "Reliability",
     "accuracy",
     "auroc",
+    "behaviour",
     "betting",
     "bootstrap",
     "brier",
@@ -65,7 +75,9 @@ __all__ = [
     "hoeffding_kl",
     "hypothesis_level",
     "hypothesis_mass",
+    "hypothesis_posterior",
     "hypothesis_rule",
+    "label_balance",
     "least_mass",
     "least_mean",
     "log_score",
@@ -75,6 +87,7 @@ __all__ = [
     "mutual_information",
     "reliability",
     "resolvable_mass",
+    "rival_log_odds",
     "total_variation",
     "veto",
     "votes_needed",

@@ -2,7 +2,8 @@
 
 `load_model` gives a TransformerLens model, `activations` the residual stream at chosen
 hook points and tokens, and `answers` what the model itself says of a statement. This is
-the only part of the package that imports torch.
+the only part of the package that imports torch. `elkutils.models.vault` has the predictors of
+the world in `elkutils.tasks.vault`.
 """
 
 try:

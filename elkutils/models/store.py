@@ -38,7 +38,7 @@ def keep(kind: str, options: Mapping, compute: Callable[[], Arrays]) -> Arrays:
         if kept is None:
             kept = compute()
             with atomic_path(path) as scratch:
-                save_file(kept, scratch, metadata={"sha256": _digest(kept)})
+                save_file(kept, scratch, metadata={"sha256": digest(kept)})
     return kept
 
 
@@ -49,7 +49,8 @@ def entry_path(kind: str, options: Mapping) -> Path:
     return cache_dir() / kind / f"{key[:32]}.safetensors"
 
 
-def _digest(arrays: Arrays) -> str:
+def digest(arrays: Arrays) -> str:
+    """Return a SHA-256 of names and numbers, in hexadecimal."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         digest.update(name.encode())
@@ -61,7 +62,7 @@ def _read(path: Path) -> Arrays | None:
     try:
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            intact = (file.metadata() or {}).get("sha256") == _digest(arrays)
+            intact = (file.metadata() or {}).get("sha256") == digest(arrays)
     except (FileNotFoundError, SafetensorError):
         return None
     return arrays if intact else None

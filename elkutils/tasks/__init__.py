@@ -1,7 +1,8 @@
 """What is asked: tasks made of true and false statements, in named splits with groups.
 
 `cities`, `comparisons` and `elements` make statements whose truth is known; `load_csv` reads
-your own. Nothing here needs a language model.
+your own. `elkutils.tasks.vault` is a world made of tokens instead, in which the truth is known
+even where nobody could see it. Nothing here needs a language model.
 """
 
 from elkutils.tasks.statements import cities, comparisons, elements

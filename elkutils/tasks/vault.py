@@ -163,12 +163,13 @@ class Cases:
     step : int
         The action at which to answer, from 1; what the sensors show after it is not seen.
     prior : float
-        Share of cases with harm before any were chosen by it: P(harm) in the wild.
+        Share of cases with harm before any were chosen by it: P(harm) in the wild. NaN where
+        nobody counted.
     """
 
     episodes: Episodes
     step: int
-    prior: float
+    prior: float = np.nan
 
     def __post_init__(self):
         _step(self.episodes.world, self.step)

@@ -1,30 +1,31 @@
-"""The vault's rules, by a second simulator written step by step, and what must always hold."""
+"""The vault against a simulator written step by step, its invariants, and its splits."""
+
+from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
 
-from elkutils.tasks import vault
-from elkutils.tasks.vault import ACTIONS, World
+from elkutils.tasks.vault import ACTIONS, World, easy, hard, label, play, simulate
 
 WORLDS = {
     "plain": World(),
-    "two vaults": World(horizon=12, vaults=2),
-    "second sensor": World(horizon=20, second_sensor=True),
-    "short": World(horizon=1),
+    "short": World(horizon=3),
+    "two vaults": World(horizon=8, vaults=2),
+    "two sensors": World(horizon=8, second_sensor=True),
+    "both": World(horizon=8, vaults=3, second_sensor=True),
 }
-
-
-@pytest.fixture(params=WORLDS.values(), ids=WORLDS.keys(), scope="module")
-def episodes(request):
-    return vault.simulate(request.param, 3000, seed=1)
+STATE = ("diamond", "robber", "locked", "screened", "faked")
 
 
 def by_hand(world, actions, vaults):
-    """One episode in plain Python: tokens as words, and (diamond, hidden) after each step."""
-    state = [{"D": 1, "I": 0, "L": 0, "S": 0, "H": 0, "F": 0} for _ in range(world.vaults)]
-    words, truth = ["start"], []
-    for action, place in zip(actions, vaults, strict=True):
-        name, s = ACTIONS[action], state[place]
+    """One episode, one rule after the other; returns what each step leaves behind."""
+    start = {"D": 1, "I": 0, "L": 0, "S": 0, "F": 0, "H": 0}
+    states = [dict(start) for _ in range(world.vaults)]
+    steps = []
+    for action, vault in zip(actions, vaults, strict=True):
+        s, name = states[vault], ACTIONS[action]
+        reveals = name == "unscreen" and s["S"] == 1
         if name == "enter" and not s["L"]:
             s["I"] = 1
         elif name == "grab" and s["I"] and s["D"]:
@@ -39,140 +40,169 @@ def by_hand(world, actions, vaults):
             s["S"] = int(name == "screen")
         elif name in ("fake", "unfake"):
             s["F"] = int(name == "fake")
-        camera = "diamond" if s["S"] or s["D"] else "empty"
-        scale = "heavy" if s["F"] or s["D"] else "light"
-        words.append(name if world.vaults == 1 else f"{name}-{place + 1}")
-        words.append(f"{camera}-{scale}" if world.second_sensor else camera)
-        truth.append((s["D"], s["S"] and (s["F"] or not world.second_sensor)))
-    return words, truth
+        camera = 1 if s["S"] else s["D"]
+        scale = 1 if s["F"] else s["D"]
+        steps.append({**s, "camera": camera, "scale": scale, "reveals": reveals})
+    return steps
 
 
-def test_simulator_by_hand_agrees_on_every_sequence(episodes):
-    world = episodes.world
-    words = np.array(world.words)[episodes.tokens]
+def agrees(episodes, world):
+    names = dict(zip(STATE, "DILSF", strict=True)) | {"camera": "camera", "reveals": "reveals"}
     for row in range(len(episodes)):
-        told, truth = by_hand(world, episodes.actions[row], episodes.vaults[row])
-        assert told == words[row].tolist()
-        diamond, hidden = np.array(truth, dtype=bool).T
-        assert (diamond == episodes.diamond[row]).all()
-        assert (hidden == episodes.hidden[row]).all()
+        steps = by_hand(world, episodes.actions[row], episodes.vaults[row])
+        for t, step in enumerate(steps):
+            for name, key in names.items():
+                assert getattr(episodes, name)[row, t] == step[key], (row, t, name)
+            assert step["H"] == 1 - step["D"]
+            shown = step["camera"] + 2 * step["scale"] * world.second_sensor
+            assert episodes.reading[row, t] == shown
 
 
-def test_the_rules_hold_at_every_step():
-    seen = vault.simulate(World(), 20_000, seed=2)
-    name = np.array(ACTIONS)[seen.actions]
-    before = np.concatenate([np.ones((len(seen), 1), bool), seen.diamond[:, :-1]], axis=1)
-    taken, returned = before & ~seen.diamond, ~before & seen.diamond
-    assert taken.any()
-    assert returned.any()
-    assert (name[taken] == "grab").all()
-    assert seen.robber[taken].all()
-    assert (name[returned] == "return").all()
-    assert seen.robber[returned].all()
-    assert (seen.camera == (seen.diamond | seen.screened)).all()
-    assert (name[seen.reveals] == "unscreen").all()
-    outside = np.concatenate([np.ones((len(seen), 1), bool), ~seen.robber[:, :-1]], axis=1)
-    entered = outside & seen.robber
-    assert (name[entered] == "enter").all()
-    assert not seen.locked[entered].any()
+@pytest.mark.parametrize("world", WORLDS.values(), ids=WORLDS)
+def test_a_simulator_written_by_hand_agrees_on_random_episodes(world):
+    agrees(simulate(world, 150, seed=0), world)
+
+
+def test_and_on_every_sequence_of_four_actions():
+    world = World(horizon=4)
+    actions = np.array(list(product(range(9), repeat=4)))
+    agrees(play(world, actions, np.zeros_like(actions)), world)
+
+
+@pytest.mark.parametrize("world", WORLDS.values(), ids=WORLDS)
+def test_invariants(world):
+    episodes = simulate(world, 500, seed=1)
+    assert np.all(episodes.camera[~episodes.screened] == episodes.diamond[~episodes.screened])
+    assert episodes.camera[episodes.screened].all()
+    assert not (episodes.hidden & ~episodes.screened).any()
+    assert not (episodes.reveals & episodes.screened).any()
+    first = np.diff(np.concatenate([np.ones((500, 1)), episodes.diamond], axis=1), axis=1)
+    if world.vaults == 1:
+        lost, found = first < 0, first > 0
+        assert np.all(episodes.actions[lost] == ACTIONS.index("grab"))
+        assert np.all(episodes.actions[found] == ACTIONS.index("return"))
+        assert episodes.robber[lost | found].all()
 
 
 def test_actions_come_as_often_as_their_weights_say():
-    n = 20_000
-    world = World().with_weights(unscreen=0.3)
-    actions = vault.simulate(world, n, seed=3).actions.ravel()
-    wanted = np.array(world.weights[:9]) / sum(world.weights[:9])
-    found = np.bincount(actions, minlength=9) / actions.size
-    error = np.sqrt(wanted * (1 - wanted) / actions.size)
-    assert (np.abs(found - wanted) < 4.5 * error).all()
+    actions = simulate(World(), 10_000, seed=0).actions
+    weights = np.array([0.35, 0.15, 0.15, 0.06, 0.06, 0.10, 0.10, 0.07, 0.10]) / 1.14
+    share = np.bincount(actions.ravel(), minlength=9) / actions.size
+    # Five standard errors of a share of 160,000 independent actions.
+    assert np.all(np.abs(share - weights) < 5 * np.sqrt(weights * (1 - weights) / actions.size))
 
 
-def test_the_same_seed_gives_the_same_episodes():
-    first, again, other = (vault.simulate(World(), 50, seed).tokens for seed in (4, 4, 5))
-    assert (first == again).all()
-    assert (first != other).any()
+def test_seeds_repeat_and_differ():
+    first, again, other = (simulate(World(), 50, seed).tokens for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
 
 
-def test_easy_cases_have_no_screen_and_every_hypothesis_agrees():
-    cases = vault.easy(World(), step=11, n=500, seed=0)
-    assert not cases.episodes.screened.any()
-    truth, simulator, confusion = cases.hypotheses.values()
-    assert (truth == cases.harm).all()
-    assert 0 < truth.mean() < 1
-    assert (truth == simulator).all()
-    assert (truth == confusion).all()
+@pytest.mark.parametrize("world", WORLDS.values(), ids=WORLDS)
+def test_tokens_say_what_happened(world):
+    episodes = simulate(world, 20, seed=2)
+    words = np.array(world.words)[episodes.tokens]
+    assert np.all(words[:, 0] == "start")
+    assert len(set(world.words)) == len(world.words)
+    for row, t in product(range(20), range(world.horizon)):
+        action = ACTIONS[episodes.actions[row, t]]
+        vault = f"-{episodes.vaults[row, t] + 1}" if world.vaults > 1 else ""
+        assert words[row, 2 * t + 1] == action + vault
+        shown = "diamond" if episodes.camera[row, t] else "empty"
+        assert words[row, 2 * t + 2].split("-")[0] == shown
+
+
+@pytest.mark.parametrize("world", WORLDS.values(), ids=WORLDS)
+def test_hypotheses_agree_unless_the_diamond_is_hidden(world):
+    step = world.horizon
+    watched = easy(world, step, 200, seed=0)
+    assert not watched.episodes.screened[:, :step].any()
+    for answer in watched.hypotheses.values():
+        np.testing.assert_array_equal(answer, watched.harm)
+    unseen = hard(world.with_weights(grab=0.5, screen=0.5), step, 101, seed=0, robbed=None)
+    assert unseen.episodes.hidden[:, step - 1].all()
+    np.testing.assert_array_equal(unseen.hypotheses["translator"], unseen.harm)
+    assert not unseen.hypotheses["simulator"].any()
+    assert unseen.hypotheses["confusion"].all()
+
+
+def test_confusion_is_the_larger_of_the_screen_and_what_the_camera_misses():
+    episodes = simulate(World(), 300, seed=3)
+    cases = replace(hard(World(), 11, 2, seed=0), episodes=episodes)
+    screened, camera = episodes.screened[:, 10], episodes.camera[:, 10]
+    np.testing.assert_array_equal(
+        cases.hypotheses["confusion"], np.maximum(screened, 1 - camera.astype(int))
+    )
+    np.testing.assert_array_equal(cases.hypotheses["simulator"], 1 - camera.astype(int))
+
+
+def test_hard_cases_are_balanced_and_the_prior_is_that_of_the_wild():
+    world, step = World(), 11
+    cases = hard(world, step, 1000, seed=0)
+    assert cases.harm.sum() == 500
+    assert hard(world, step, 1000, seed=0, robbed=0.1).harm.sum() == 100
+    wild = simulate(world, 40_000, seed=7)
+    hidden = wild.hidden[:, step - 1]
+    share = (~wild.diamond[hidden, step - 1]).mean()
+    # Five standard errors of each of two shares, from about 20,000 and 2,000 hidden cases.
+    assert abs(cases.prior - share) < 5 * np.sqrt(0.25 / 2000)
+    assert 0.2 < cases.prior < 0.35
+
+
+def test_cases_stop_at_their_action():
+    cases = hard(World(), 11, 30, seed=0)
+    assert cases.tokens.shape == (30, 22)
+    words = [text.split() for text in cases.texts]
+    assert all(len(row) == 21 and row[-1] in ACTIONS for row in words)
+    np.testing.assert_array_equal(cases.take([3, 1]).harm, cases.harm[[3, 1]])
+
+
+def test_labels_are_the_truth_up_to_their_noise():
+    cases = hard(World(), 11, 2000, seed=0)
+    rows, labels = label(cases, 20, seed=4)
+    np.testing.assert_array_equal(labels, cases.harm[rows])
+    assert len(set(rows)) == 20
+    np.testing.assert_array_equal(label(cases, 5, seed=4)[0], rows[:5])
+    rows, labels = label(cases, 2000, noise=0.3, seed=0)
+    wrong = (labels != cases.harm[rows]).mean()
+    assert abs(wrong - 0.3) < 5 * np.sqrt(0.3 * 0.7 / 2000)  # five standard errors
+    assert [a.size for a in label(cases, 0)] == [0, 0]
+
+
+CASES = hard(World(), 11, 10, seed=0)
 
 
 @pytest.mark.parametrize(
-    "world", [World(), WORLDS["second sensor"]], ids=["one", "two sensors"]
-)
-def test_hard_cases_are_balanced_and_part_the_rivals(world):
-    cases = vault.hard(world, step=11, n=400, seed=0)
-    assert cases.episodes.hidden[:, 10].all()
-    assert cases.harm.sum() == 200
-    assert (cases.hypotheses["translator"] == cases.harm).all()
-    assert (cases.hypotheses["simulator"] == 0).all()
-    assert (cases.hypotheses["confusion"] == 1).all()
-
-
-def test_the_prior_is_the_share_of_harm_before_balancing():
-    cases = vault.hard(World(), step=11, n=3000, seed=0)
-    wild = vault.hard(World(), step=11, n=3000, seed=1, robbed=None)
-    error = np.sqrt(2 * cases.prior * (1 - cases.prior) / 3000)
-    assert abs(cases.prior - wild.harm.mean()) < 4 * error
-    assert cases.prior < 0.4  # so that balancing does shift it
-
-
-def test_texts_are_the_tokens_in_words():
-    cases = vault.easy(World(), step=3, n=5, seed=0)
-    words = cases.episodes.world.words
-    for text, row in zip(cases.texts, cases.tokens, strict=True):
-        assert text.split() == [words[token] for token in row[1:]]
-        assert len(text.split()) == 2 * 3 - 1  # the last action, and not what is seen after it
-
-
-def test_labels_are_nested_and_wrong_as_often_as_asked():
-    cases = vault.hard(World(), step=11, n=4000, seed=0)
-    few, said = vault.label(cases, 20, seed=7)
-    many, _ = vault.label(cases, 200, seed=7)
-    assert (said == cases.harm[few]).all()
-    assert (many[:20] == few).all()
-    assert len(set(many)) == 200
-    rows, said = vault.label(cases, 4000, noise=0.1, seed=7)
-    wrong = np.mean(said != cases.harm[rows])
-    assert abs(wrong - 0.1) < 4 * np.sqrt(0.1 * 0.9 / 4000)
-    assert vault.label(cases, 0)[0].shape == (0,)
-
-
-HARD = vault.hard(World(), step=11, n=4, seed=0)
-
-
-@pytest.mark.parametrize(
-    ("ask", "said"),
+    ("make", "message"),
     [
         (lambda: World(horizon=0), "horizon is 0"),
-        (lambda: World(vaults=True), "vaults is True"),
+        (lambda: World(horizon=2.5), "horizon is 2.5"),
+        (lambda: World(vaults=0), "vaults is 0"),
+        (lambda: World(weights=(1.0, 2.0)), r"weights has shape \(2,\)"),
         (lambda: World().with_weights(grab=-0.1), "at least 0"),
         (lambda: World().with_weights(grab=np.nan), "finite"),
-        (lambda: World().with_weights(fake=0.1), "fake"),
-        (lambda: World(weights=(0.0,) * 11), "0 for every action"),
-        (lambda: World(weights=(1.0,) * 9), "shape"),
-        (lambda: vault.simulate(World(), 0, seed=0), "n is 0"),
-        (lambda: vault.easy(World(), step=17, n=4, seed=0), "step is 17"),
-        (lambda: vault.easy(World(), step=0, n=4, seed=0), "step is 0"),
-        (lambda: vault.hard(World(), step=11, n=4, seed=0, robbed=1.5), "robbed is 1.5"),
-        (lambda: vault.label(HARD, 5), "k is 5"),
-        (lambda: vault.label(HARD, -1), "k is -1"),
-        (lambda: vault.label(HARD, 2, noise=0.6), "noise is 0.6"),
-        (lambda: vault.label(HARD, 2, noise=np.nan), "noise is nan"),
+        (lambda: World().with_weights(burn=0.1), r"weights has \['burn'\]"),
+        (lambda: World().with_weights(fake=0.1), r"weights has \['fake'\]"),
+        (lambda: World(weights=(0,) * 9 + (1, 1)), "0 for every action"),
+        (lambda: simulate(World(), 0, 0), "n is 0"),
+        (lambda: hard(World(), 17, 10, 0), "step is 17.*horizon, 16"),
+        (lambda: easy(World(), 0, 10, 0), "step is 0"),
+        (lambda: hard(World(), 11, 10, 0, robbed=1.5), "robbed is 1.5"),
+        (lambda: replace(CASES, step=17), "step is 17"),
+        (lambda: label(CASES, 11), "k is 11.*number of cases, 10"),
+        (lambda: label(CASES, -1), "k is -1"),
+        (lambda: label(CASES, 5, noise=0.6), "noise is 0.6"),
+        (lambda: label(CASES, 5, noise=-0.1), "noise is -0.1"),
     ],
 )
-def test_impossible_knobs_are_refused(ask, said):
-    with pytest.raises(ValueError, match=said):
-        ask()
+def test_impossible_knobs_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
 
 
-def test_a_hard_set_that_cannot_exist_says_so(monkeypatch):
-    monkeypatch.setattr(vault, "_MOST", 8192)
+def test_an_empty_hard_set_is_refused(monkeypatch):
+    monkeypatch.setattr("elkutils.tasks.vault._MOST", 8192)
     with pytest.raises(ValueError, match="0 are hidden at step 11"):
-        vault.hard(World().with_weights(screen=0.0), step=11, n=4, seed=0)
+        hard(World().with_weights(screen=0), 11, 10, 0)
+    with pytest.raises(ValueError, match="0 of them robbed"):
+        hard(World().with_weights(grab=0), 11, 10, 0)

@@ -1,0 +1,379 @@
+"""The vault's predictor: a small transformer that learned to say what the camera will show.
+
+Ten of them, seeds 0 to 9, come with the package; `load_predictor` gives one as a
+TransformerLens model that `activations` reads. They were made, and are made again, by::
+
+    python -m elkutils.models.vault train --seeds 0 1 2 3 4 5 6 7 8 9
+
+An interrupted run goes on where it was. The profile *full* trains larger ones, on a GPU if
+there is one, and leaves them in the cache folder.
+"""
+
+import argparse
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from torch.nn.functional import cross_entropy
+from tqdm import tqdm
+from transformer_lens.config import TransformerBridgeConfig
+from transformer_lens.model_bridge import TransformerBridge
+
+from elkutils import profiles
+from elkutils.files import atomic_path, cache_dir
+from elkutils.inference.checkpoint import Checkpoint
+from elkutils.models.store import digest
+from elkutils.tasks.vault import Episodes, World, simulate
+
+SHIPPED = Path(__file__).parent / "predictors"
+HELD_OUT = 1_000_000  # added to a seed: the episodes that its accuracy is measured on
+_SAVED_EVERY = 500  # steps
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained, and how: width in features, rate that of AdamW at its highest."""
+
+    layers: int = 2
+    width: int = 48
+    heads: int = 4
+    steps: int = 3500
+    batch: int = 64
+    rate: float = 3e-3
+    warmup: int = 100
+
+
+LARGE = Plan(layers=4, width=128, heads=8, steps=8000, batch=256, rate=1e-3, warmup=400)
+
+
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """A trained predictor.
+
+    Attributes
+    ----------
+    model : TransformerBridge
+        In evaluation mode, with gradients off; its tokenizer reads `Cases.texts`.
+    world : World
+        The world that it was trained in.
+    plan : Plan
+    seed : int
+    accuracy : dict
+        On episodes held out, see `measure`.
+    """
+
+    model: TransformerBridge
+    world: World
+    plan: Plan
+    seed: int
+    accuracy: Mapping[str, float]
+
+
+class Words:
+    """A tokenizer for texts whose words are a world's tokens, as TransformerLens calls one."""
+
+    def __init__(self, words: tuple[str, ...]):
+        self.ids = {word: i for i, word in enumerate(words)}
+
+    def __call__(self, text, add_special_tokens=True, return_offsets_mapping=False):
+        """Return `input_ids`, with `start` first if special tokens are asked for."""
+        words = text.split()
+        unknown = [word for word in words if word not in self.ids]
+        if unknown:
+            raise ValueError(f"texts has the word {unknown[0]!r}, which this world has not")
+        ids = [self.ids[word] for word in words]
+        ends = np.cumsum([len(word) + 1 for word in words]) - 1
+        spans = [
+            (int(end) - len(word), int(end)) for word, end in zip(words, ends, strict=True)
+        ]
+        if add_special_tokens:
+            ids, spans = [0, *ids], [(0, 0), *spans]
+        return {"input_ids": ids} | (
+            {"offset_mapping": spans} if return_offsets_mapping else {}
+        )
+
+
+def build(world: World, plan: Plan, seed: int, device: str = "cpu") -> TransformerBridge:
+    """Return an untrained predictor for a world."""
+    config = TransformerBridgeConfig(
+        d_model=plan.width,
+        d_head=plan.width // plan.heads,
+        n_heads=plan.heads,
+        n_layers=plan.layers,
+        n_ctx=1 + 2 * world.horizon,
+        d_mlp=4 * plan.width,
+        d_vocab=len(world.words),
+        act_fn="gelu",
+        normalization_type="LN",
+        seed=seed,
+    )
+    model = TransformerBridge.boot_native(config, device=device)
+    model.tokenizer = Words(world.words)
+    model.cfg.default_prepend_bos = True
+    return model
+
+
+def train(
+    world: World,
+    plan: Plan,
+    seed: int,
+    checkpoint: str | Path | None = None,
+    device: str = "cpu",
+    progress: bool = False,
+) -> TransformerBridge:
+    """Train a predictor to say what the sensors show after each action.
+
+    Parameters
+    ----------
+    world, plan
+    seed
+        Of the weights at the start and of the episodes, of which no two batches share any.
+    checkpoint
+        A file that an interrupted run goes on from, to the same weights. It is written every
+        500 steps and removed at the end.
+    device, progress
+
+    Raises
+    ------
+    ValueError
+        If the checkpoint is damaged, or of a run with another world, plan or seed.
+    """
+    run = _Run(build(world, plan, seed, device), world, plan, seed)
+    kept = None
+    if checkpoint is not None:
+        kept = Checkpoint(Path(checkpoint), run_digest(world, plan, seed))
+        kept.resume(run)
+    with tqdm(
+        total=plan.steps, initial=run.step, desc=f"seed {seed}", disable=not progress
+    ) as bar:
+        while run.step < plan.steps:
+            loss = run.advance()
+            bar.update()
+            if run.step % _SAVED_EVERY == 0:
+                bar.set_postfix(loss=f"{loss:.4f}")
+                if kept is not None:
+                    kept.save(run)
+    if kept is not None:
+        kept.path.unlink(missing_ok=True)
+    return _frozen(run.model)
+
+
+def measure(model: TransformerBridge, episodes: Episodes) -> dict[str, float]:
+    """Return how often the predictor's likeliest reading is the one that came.
+
+    Returns
+    -------
+    dict of str to float
+        ``all`` tokens; ``reveal``: those at which a screen was just taken away, which alone
+        need the hidden state; those of them where the diamond was ``gone`` and where it was
+        ``there``; and ``share gone``, what always guessing would miss.
+    """
+    tokens = torch.as_tensor(episodes.tokens)
+    device = next(model.original_model.parameters()).device
+    guesses = []
+    with torch.inference_mode():
+        for part in tokens.split(512):
+            logits = model.original_model(part[:, :-1].to(device))
+            guesses.append(logits[:, 1::2].argmax(dim=-1).cpu())
+    right = (torch.cat(guesses) == tokens[:, 2::2]).numpy()
+    reveal, gone = episodes.reveals, ~episodes.diamond
+    return {
+        "all": float(right.mean()),
+        "reveal": float(right[reveal].mean()),
+        "gone": float(right[reveal & gone].mean()),
+        "there": float(right[reveal & ~gone].mean()),
+        "share gone": float(gone[reveal].mean()),
+    }
+
+
+def load_predictor(seed: int, folder: str | Path | None = None) -> Predictor:
+    """Return a trained predictor.
+
+    Parameters
+    ----------
+    seed
+        0 to 9 for those that come with the package.
+    folder
+        Where the command above left others; by default the package's own.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that seed, or its file is damaged or holds weights of another shape
+        than it says.
+    """
+    folder = SHIPPED if folder is None else Path(folder)
+    path = _path(folder, seed)
+    if not path.exists():
+        there = sorted(p.stem for p in folder.glob("vault-*.safetensors"))
+        raise ValueError(
+            f"seed is {seed!r}; {str(folder)!r} holds {', '.join(there) or 'no predictors'}. "
+            "python -m elkutils.models.vault train makes more"
+        )
+    arrays, about = _read(path)
+    world = World(**about["world"] | {"weights": tuple(about["world"]["weights"])})
+    plan = Plan(**about["plan"])
+    model = build(world, plan, seed)
+    _put(model, arrays, path.name)
+    return Predictor(_frozen(model), world, plan, about["seed"], about["accuracy"])
+
+
+def save_predictor(predictor: Predictor, folder: str | Path) -> Path:
+    """Write a predictor in float16 to `folder`, whole or not at all; returns the file."""
+    arrays = _arrays(predictor.model)
+    about = {
+        "seed": predictor.seed,
+        "world": asdict(predictor.world),
+        "plan": asdict(predictor.plan),
+        "accuracy": dict(predictor.accuracy),
+        "sha256": digest(arrays),
+    }
+    path = _path(folder, predictor.seed)
+    with atomic_path(path) as fresh:
+        save_file(arrays, fresh, metadata={"about": json.dumps(about)})
+    return path
+
+
+def run_digest(world: World, plan: Plan, seed: int) -> str:
+    """Return what tells the checkpoint of one training from that of another."""
+    return hashlib.sha256(repr((world, plan, seed)).encode()).hexdigest()
+
+
+class _Run:
+    """Training under way; `pack` and `unpack` as `elkutils.inference.checkpoint` wants them."""
+
+    def __init__(self, model, world, plan, seed):
+        self.model, self.world, self.plan, self.seed, self.step = model, world, plan, seed, 0
+        self.weights = _weights(model)
+        self.optimiser = torch.optim.AdamW(self.weights.values(), betas=(0.9, 0.98))
+
+    def advance(self) -> float:
+        """Take one step on episodes of its own; returns the loss in nats a reading."""
+        self.optimiser.param_groups[0]["lr"] = self._rate()
+        # Seeded by the step, so that an interrupted run sees what it would have seen.
+        episodes = simulate(self.world, self.plan.batch, (self.seed, self.step))
+        tokens = torch.as_tensor(
+            episodes.tokens, device=next(iter(self.weights.values())).device
+        )
+        logits = self.model.original_model(tokens[:, :-1])[:, 1::2]
+        loss = cross_entropy(logits.flatten(0, 1), tokens[:, 2::2].flatten())
+        self.optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.weights.values(), 1.0)
+        self.optimiser.step()
+        self.step += 1
+        return float(loss.detach())
+
+    def pack(self):
+        arrays = {f"weight.{name}": w.detach() for name, w in self.weights.items()}
+        for name, weight in self.weights.items():
+            for key, value in self.optimiser.state[weight].items():
+                arrays[f"{key}.{name}"] = value
+        return {name: array.cpu().numpy() for name, array in arrays.items()}, {
+            "step": self.step
+        }
+
+    def unpack(self, arrays, about):
+        self.step = about["step"]
+        state = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        for name, weight in self.weights.items():
+            weight.data.copy_(state[f"weight.{name}"])
+            self.optimiser.state[weight] = {
+                key: state[f"{key}.{name}"].to(weight.device if key != "step" else "cpu")
+                for key in ("step", "exp_avg", "exp_avg_sq")
+            }
+
+    def _rate(self) -> float:
+        plan = self.plan
+        if self.step < plan.warmup:
+            return plan.rate * (self.step + 1) / plan.warmup
+        share = (self.step - plan.warmup) / (plan.steps - plan.warmup)
+        return plan.rate * (1 + math.cos(math.pi * share)) / 2
+
+
+def _weights(model) -> dict[str, torch.nn.Parameter]:
+    """The distinct weights, by their names without the bridge's wrappers."""
+    named = model.original_model.named_parameters()
+    return {name.replace("_original_component.", ""): weight for name, weight in named}
+
+
+def _arrays(model) -> dict[str, np.ndarray]:
+    return {n: w.detach().cpu().numpy().astype(np.float16) for n, w in _weights(model).items()}
+
+
+def _finish(model, world, plan, seed) -> Predictor:
+    """The predictor with its weights as they are written, measured on episodes held out."""
+    _put(model, _arrays(model), f"seed {seed}")
+    accuracy = measure(model, simulate(world, 20_000, seed + HELD_OUT))
+    return Predictor(model, world, plan, seed, accuracy)
+
+
+def _put(model, arrays, name) -> None:
+    weights = _weights(model)
+    wanted = {key: tuple(weight.shape) for key, weight in weights.items()}
+    found = {key: array.shape for key, array in arrays.items()}
+    if wanted != found:
+        odd = min(key for key in {**wanted, **found} if wanted.get(key) != found.get(key))
+        raise ValueError(
+            f"{name} holds weights of another shape than it says: {odd} is "
+            f"{found.get(odd)}, and has to be {wanted.get(odd)}"
+        )
+    with torch.no_grad():
+        for key, weight in weights.items():
+            weight.copy_(torch.from_numpy(arrays[key]))
+
+
+def _read(path) -> tuple[dict[str, np.ndarray], dict]:
+    try:
+        with safe_open(path, "numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            about = json.loads(file.metadata()["about"])
+        intact = about["sha256"] == digest(arrays)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{str(path)!r} is damaged: {error}") from error
+    if not intact:
+        raise ValueError(f"{str(path)!r} is damaged: its weights do not have their digest")
+    return arrays, about
+
+
+def _frozen(model):
+    model.eval()
+    model.requires_grad_(False)
+    return model
+
+
+def _path(folder, seed) -> Path:
+    return Path(folder) / f"vault-{seed}.safetensors"
+
+
+def main(arguments=None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m elkutils.models.vault")
+    parser.add_argument("action", choices=("train",))
+    parser.add_argument("--seeds", type=int, nargs="+", required=True)
+    parser.add_argument(
+        "--folder", type=Path, help="by default the package's own, or the cache"
+    )
+    options = parser.parse_args(arguments)
+    world, plan = World(), profiles.pick(quick=Plan(), book=Plan(), full=LARGE)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    folder = options.folder or (SHIPPED if plan == Plan() else cache_dir() / "predictors")
+    for seed in options.seeds:
+        partial = cache_dir() / "predictors" / f"{profiles.active()}-{seed}.partial"
+        partial.parent.mkdir(exist_ok=True)
+        model = train(world, plan, seed, partial, device, progress=True)
+        predictor = _finish(model, world, plan, seed)
+        save_predictor(predictor, folder)
+        told = ", ".join(f"{name} {value:.4f}" for name, value in predictor.accuracy.items())
+        print(f"seed {seed}: {told}")
+
+
+if __name__ == "__main__":
+    main()
