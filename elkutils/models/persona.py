@@ -38,6 +38,7 @@ from elkutils.tasks.task import Task
 
 SHIPPED = Path(__file__).parent / "adapters"
 ANSWERS = (" True", " False")
+SAVED_EVERY = 10  # steps
 _WEIGHTS, _ABOUT = "adapter_model.safetensors", "about.json"
 
 
@@ -176,7 +177,7 @@ def train(
     kept = checkpoint and Checkpoint(
         Path(checkpoint), hashlib.sha256(text.encode()).hexdigest()
     )
-    finish(run, len(plan), kept, 10, f"seed {seed}", progress)
+    finish(run, len(plan), kept, SAVED_EVERY, f"seed {seed}", progress)
     adapted.eval()
     return adapted
 
