@@ -79,7 +79,8 @@ def chapter_code(path) -> str:
 
 def test_wheel_holds_types_data_claims_and_results(root, members):
     needed = {"elkutils/py.typed", "elkutils/claims.json"}
-    data = ("elkutils/tasks/data/*.csv", "elkutils/models/predictors/*.safetensors")
+    data = ("elkutils/tasks/data/*.csv", "elkutils/models/*/*.safetensors")
+    data += ("elkutils/models/*/*.json",)
     needed |= set(tracked(root, "elkutils/*.py", *data))
     results = tracked(root, "book/results/*.json")
     needed |= {name.replace("book/", "elkutils/", 1) for name in results}

@@ -13,6 +13,7 @@ CHAPTERS = (
     "thresholds",
     "ensembles",
     "member-bounds",
+    "easy-to-hard",
     "confused-human",
 )
 MOST_LINES, MOST_COLUMNS = 25, 88
