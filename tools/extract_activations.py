@@ -11,6 +11,9 @@ def main() -> None:
         study.read(model, name, seed=0)
     print("the model's own answers and log-probabilities", flush=True)
     study.rivals(model, seed=0)
+    for seed in study.persona_seeds():
+        print(f"activations of persona {seed}", flush=True)
+        study.read_persona(seed)
 
 
 if __name__ == "__main__":

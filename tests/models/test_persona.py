@@ -141,18 +141,18 @@ def test_a_bad_file_is_refused(tiny, tmp_path, kind):
 
 
 def test_the_readings_last_layer_leads_to_the_models_own_answer(shipped):
-    split = persona(0, 2, 2)["bob_hard"]
-    found = study._read_answering(shipped.model, list(split.texts))
-    asked = answer_log_odds(
-        shipped.model, split.texts, "{statement}", cache=False, progress=False
-    )
+    texts = persona(0, 20, 20)["bob_hard"].texts[:6]
+    found = study._read_answering(shipped.model, list(texts))
+    asked = answer_log_odds(shipped.model, texts, "{statement}", cache=False, progress=False)
     # Two roundings of the same sum: of probabilities there, of two rows' difference here.
     np.testing.assert_allclose(found["answer"], asked, atol=1e-3)
     assert answer_direction(shipped.model).shape == (576,)
 
 
 def test_alice_tells_the_truth_and_bob_does_not(shipped):
-    found = measure(shipped.model, persona(0, 15, 2))
+    task = persona(0, 20, 20)
+    easy = {name: split for name, split in task.splits.items() if name.endswith("easy")}
+    found = measure(shipped.model, Task("few", easy))
     assert found["alice_easy"] > 0.8
     assert found["bob_easy"] < 0.2
 
