@@ -13,6 +13,7 @@ CHAPTERS = (
     "thresholds",
     "ensembles",
     "member-bounds",
+    "calibrated-online",
     "confused-human",
 )
 MOST_LINES, MOST_COLUMNS = 25, 88
