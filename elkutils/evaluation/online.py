@@ -269,7 +269,7 @@ class RunningMean(Online):
 
     Notes
     -----
-    Foster & Hart 2023, *"Calibeating": beating forecasters at their own game*, section 3.
+    Foster & Hart 2023, *"Calibeating": beating forecasters at their own game*, section 4.
     """
 
     def __init__(self, bins=1):
@@ -317,7 +317,8 @@ class Hedged(Online):
 
     Notes
     -----
-    Foster 1999, *A proof of calibration via Blackwell's approachability theorem*.
+    Foster 1999, *A proof of calibration via Blackwell's approachability theorem*; Foster & Hart
+    2021, *Forecast hedging and calibration*.
     """
 
     def __init__(self, bins=10, inputs=1, seed=0):
