@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, logit, logsumexp
+from scipy.special import expit, log_expit, logit
 
 from elkutils.evaluation._arrays import check_labels, check_proba
 
@@ -208,8 +208,8 @@ class OnlinePlatt(Online):
     """
 
     def __init__(self, slopes=None, intercepts=None, share=0.0, limit=5.0):
-        self.slopes = _grid("slopes", np.linspace(-2, 3, 101) if slopes is None else slopes)
-        default = np.linspace(-5, 5, 101)
+        self.slopes = _grid("slopes", np.linspace(-2, 3, 51) if slopes is None else slopes)
+        default = np.linspace(-5, 5, 51)
         self.intercepts = _grid("intercepts", default if intercepts is None else intercepts)
         if not 0 <= share < 1:
             raise ValueError(f"share is {share!r}; it has to be at least 0 and below 1")
@@ -217,11 +217,12 @@ class OnlinePlatt(Online):
             raise ValueError(f"limit is {limit!r}; it has to be above 0 and finite")
         self.share, self.limit = share, limit
         self._pairs = np.stack(np.meshgrid(self.slopes, self.intercepts), -1).reshape(-1, 2)
-        self._log_weights = np.full(len(self._pairs), -math.log(len(self._pairs)))
+        self._weights = np.full(len(self._pairs), 1 / len(self._pairs))
+        self._log_weights = np.log(self._weights)
 
     @property
     def state(self):
-        return tuple((np.exp(self._log_weights) @ self._pairs).tolist())
+        return tuple((self._weights @ self._pairs).tolist())
 
     def bound(self, n: int, stretches: int = 1) -> float:
         """Return the most by which the total log loss of `n` steps exceeds that of any pairs.
@@ -246,16 +247,17 @@ class OnlinePlatt(Online):
         return self._pairs @ np.array([log_odds, 1.0])
 
     def _forecast(self, p):
-        return float(np.exp(self._log_weights) @ expit(self._scores(p)))
+        return float(self._weights @ expit(self._scores(p)))
 
     def _learn(self, p, y):
-        scores = self._scores(p)
-        weights = self._log_weights - np.logaddexp(0, -scores if y else scores)
-        weights -= logsumexp(weights)
+        log_weights = self._log_weights + log_expit(self._scores(p) * (2 * y - 1))
+        log_weights -= log_weights.max()
+        weights = np.exp(log_weights)
+        total = weights.sum()
+        self._weights, self._log_weights = weights / total, log_weights - math.log(total)
         if self.share:
-            alike = math.log(self.share / len(weights))
-            weights = np.logaddexp(math.log1p(-self.share) + weights, alike)
-        self._log_weights = weights
+            self._weights = (1 - self.share) * self._weights + self.share / len(weights)
+            self._log_weights = np.log(self._weights)
 
 
 class RunningMean(Online):
