@@ -13,6 +13,7 @@ import numpy as np
 
 from elkutils import profiles, tasks
 from elkutils.tasks import vault
+from elkutils.tasks.persona import persona
 
 MAKERS = {"cities": tasks.cities, "comparisons": tasks.comparisons, "elements": tasks.elements}
 
@@ -207,6 +208,81 @@ def read_vault(seed: int, step: int = VAULT_STEP) -> dict[str, VaultReading]:
         read = activations(predictor.model, cases.texts, hooks, "last", **options)
         found[name] = VaultReading(cases, {p: read[hook] for p, hook in VAULT_PLACES.items()})
     return found
+
+
+@dataclass(frozen=True)
+class PersonaReading(Reading):
+    """One split of the persona task, read at the last token, where the answer is about to come.
+
+    Attributes
+    ----------
+    answer
+        The model's own log-odds of True to False, (n,): what Alice says, or Bob.
+    """
+
+    answer: np.ndarray
+
+
+def persona_seeds() -> range:
+    """Return the seeds of the adapters that the active profile reads."""
+    return range(profiles.pick(quick=1, book=3, full=3))
+
+
+def read_persona(seed: int) -> dict[str, PersonaReading]:
+    """Return statements put to Alice and to Bob, as one adapted model reads them.
+
+    Parameters
+    ----------
+    seed
+        Which adapter, and which false statements: one of `persona_seeds`.
+
+    Returns
+    -------
+    dict of str to PersonaReading
+        ``alice_easy``, ``alice_hard``, ``bob_easy``, ``bob_hard``; row i of Bob's is the
+        statement of row i of Alice's. Labels are the truth.
+    """
+    from elkutils.models.persona import adapter_digest, load_persona
+    from elkutils.models.store import keep
+
+    cities = profiles.pick(quick=24, book=100, full=150)
+    splits = persona(seed, cities, cities).splits
+    texts = [text for split in splits.values() for text in split.texts]
+
+    def compute() -> dict[str, np.ndarray]:
+        return _read_answering(load_persona(seed).model, texts)
+
+    found = keep("persona", {"adapter": adapter_digest(seed), "texts": texts}, compute)
+    answers, layers = found["answer"], len(found) - 1
+    ends = np.cumsum([len(split) for split in splits.values()])
+    named = zip(splits.items(), ends, strict=True)
+    rows = {name: slice(end - len(split), end) for (name, split), end in named}
+    return {
+        name: PersonaReading(
+            split,
+            {layer: found[f"{layer}"][rows[name]] for layer in range(layers)},
+            answers[rows[name]],
+        )
+        for name, split in splits.items()
+    }
+
+
+def _read_answering(model, texts: list[str]) -> dict[str, np.ndarray]:
+    """The residual stream at the last token by layer, and the answer that it leads to."""
+    import torch
+
+    from elkutils.models import activations, resid_post
+    from elkutils.models.persona import answer_direction
+
+    hooks = resid_post(model)
+    found = activations(model, texts, hooks, "last", cache=False)
+    last = torch.from_numpy(found[hooks[-1]])
+    with torch.inference_mode():
+        normed = model.ln_final(last[:, None])[:, 0]
+    answer = normed.double() @ answer_direction(model).double()
+    return {f"{layer}": found[hook] for layer, hook in enumerate(hooks)} | {
+        "answer": answer.numpy()
+    }
 
 
 def _parts(split: tasks.Split) -> list[tuple[str, str, str, str]]:

@@ -210,8 +210,8 @@ def test_every_claim_of_the_argument_is_there():
     expected = ["C0"] + [f"C1{part}" for part in "abcde"] + ["C2", "C3", "C4"]
     expected += [f"C5{part}" for part in "abcd"] + [f"C6{part}" for part in "abcdefg"]
     expected += ["C7", "C8", "C9", "C10"] + [f"C11{part}" for part in "abc"]
-    expected += [f"C12{part}" for part in "abcde"] + ["C13", "C14"]
-    expected += ["C15a", "C15b", "C15c", "C16", "C17"]
+    expected += [f"C12{part}" for part in "abcde"] + [f"C13{part}" for part in "abc"]
+    expected += ["C14", "C15a", "C15b", "C15c", "C16", "C17"]
     assert list(ledger.claims()) == expected
 
 

@@ -35,6 +35,7 @@ from elkutils.evaluation.decisions import (
     veto,
     votes_needed,
 )
+from elkutils.evaluation.distance import class_distance
 from elkutils.evaluation.diversity import (
     disagreement,
     mutual_information,
@@ -50,6 +51,12 @@ from elkutils.evaluation.hypotheses import (
 from elkutils.evaluation.intervals import Interval, bootstrap, difference
 from elkutils.evaluation.recalibration import Recalibration, fit_platt, fit_temperature
 from elkutils.evaluation.scores import accuracy, auroc, brier, log_score
+from elkutils.evaluation.selection import (
+    RiskCoverage,
+    prevalence_weights,
+    recall_at,
+    risk_coverage,
+)
 
 __all__ = [
     "Behaviour",
@@ -57,12 +64,14 @@ __all__ = [
     "Interval",
     "Recalibration",
     "Reliability",
+    "RiskCoverage",
     "accuracy",
     "auroc",
     "behaviour",
     "betting",
     "bootstrap",
     "brier",
+    "class_distance",
     "clopper_pearson",
     "confidence_sequence",
     "cost_threshold",
@@ -90,8 +99,11 @@ __all__ = [
     "members_needed",
     "miss_probability",
     "mutual_information",
+    "prevalence_weights",
+    "recall_at",
     "reliability",
     "resolvable_mass",
+    "risk_coverage",
     "rival_log_odds",
     "total_variation",
     "veto",

@@ -84,6 +84,16 @@ def weighted_mean(values, weights):
 def mid_mass(values, mass):
     """For each row the `mass` of rows with a smaller value plus half that of rows tied with it.
 
+    Parameters and shapes are those of `mass_up_to`. With unit mass it is the mid-rank less one
+    half.
+    """
+    below, upto = mass_up_to(values, mass)
+    return (below + upto) / 2
+
+
+def mass_up_to(values, mass):
+    """For each row the `mass` of rows with a smaller value, and of those and the rows tied.
+
     Parameters
     ----------
     values : (..., n) array
@@ -91,7 +101,7 @@ def mid_mass(values, mass):
 
     Returns
     -------
-    (..., n) array in the order of the rows. With unit mass it is the mid-rank less one half.
+    two (..., n) arrays in the order of the rows.
     """
     shape = np.broadcast_shapes(values.shape, mass.shape)
     if values.ndim > 1:
@@ -110,9 +120,10 @@ def mid_mass(values, mass):
     upto = np.where(last, upto, np.inf)[..., ::-1]
     upto = np.minimum.accumulate(upto, axis=-1)[..., ::-1]
 
-    middle = np.empty(shape)
+    in_order = np.empty((2, *shape))
     if order.ndim == 1:
-        middle[..., order] = (below + upto) / 2
+        in_order[..., order] = below, upto
     else:
-        np.put_along_axis(middle, order, (below + upto) / 2, axis=-1)
-    return middle
+        for found, ranks in zip(in_order, (below, upto), strict=True):
+            np.put_along_axis(found, order, ranks, axis=-1)
+    return in_order[0], in_order[1]

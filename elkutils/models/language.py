@@ -21,7 +21,7 @@ from transformers.utils import logging as transformers_logging
 from elkutils.files import atomic_path, cache_dir
 
 EMBEDDED = "smollm2"
-_ARCHITECTURE = "HuggingFaceTB/SmolLM2-135M-Instruct"
+ARCHITECTURE = "HuggingFaceTB/SmolLM2-135M-Instruct"
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 _DTYPES = {
@@ -64,26 +64,35 @@ def load_model(
     """
     if dtype not in _DTYPES:
         raise ValueError(f"dtype is {dtype!r}; it has to be one of {tuple(_DTYPES)}")
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    with _quiet():
+    with quiet():
         if name == EMBEDDED:
-            source, architecture = embedded_folder(), _ARCHITECTURE
-        else:
-            source = architecture = str(name)
-        network, tokenizer = _from_pretrained(source, _DTYPES[dtype])
-        own_start = tokenizer("a")["input_ids"] != bare_ids(tokenizer, "a")
-        bridge = TransformerBridge.boot_transformers(
-            architecture,
-            hf_model=network.to(device),
-            tokenizer=tokenizer,
-            device=device,
-            dtype=_DTYPES[dtype],
-        )
+            network, tokenizer = embedded(_DTYPES[dtype])
+            return bridge(network, tokenizer, device)
+        network, tokenizer = _from_pretrained(str(name), _DTYPES[dtype])
+        return bridge(network, tokenizer, device, architecture=str(name))
+
+
+def embedded(dtype: torch.dtype = torch.float32):
+    """Return the embedded model as transformers has it, and its tokenizer."""
+    return _from_pretrained(embedded_folder(), dtype)
+
+
+def bridge(network, tokenizer, device=None, architecture=ARCHITECTURE) -> TransformerBridge:
+    """Give a transformers model TransformerLens' hook points, and freeze it."""
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    own_start = tokenizer("a")["input_ids"] != bare_ids(tokenizer, "a")
+    model = TransformerBridge.boot_transformers(
+        architecture,
+        hf_model=network.to(device),
+        tokenizer=tokenizer,
+        device=device,
+        dtype=network.dtype,
+    )
     # TransformerLens begins every text with a start token; SmolLM2's own tokenizer does not.
-    bridge.cfg.default_prepend_bos = own_start
-    bridge.eval()
-    bridge.requires_grad_(False)
-    return bridge
+    model.cfg.default_prepend_bos = own_start
+    model.eval()
+    model.requires_grad_(False)
+    return model
 
 
 def encode(model: TransformerBridge, text: str, **options):
@@ -205,7 +214,7 @@ def _dequantise(gguf: Path, target: Path) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Hold back the loaders' own progress bars and notices."""
     verbosity = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()

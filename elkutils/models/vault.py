@@ -22,7 +22,6 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch.nn.functional import cross_entropy
-from tqdm import tqdm
 from transformer_lens.config import TransformerBridgeConfig
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -30,6 +29,7 @@ from elkutils import profiles
 from elkutils.files import atomic_path, cache_dir
 from elkutils.inference.checkpoint import Checkpoint
 from elkutils.models.store import digest
+from elkutils.models.training import Run, finish
 from elkutils.tasks.vault import Episodes, World, simulate
 
 SHIPPED = Path(__file__).parent / "predictors"
@@ -145,24 +145,11 @@ def train(
     ValueError
         If the checkpoint is damaged, or of a run with another world, plan or seed.
     """
-    run = _Run(build(world, plan, seed, device), world, plan, seed)
-    kept = None
-    if checkpoint is not None:
-        kept = Checkpoint(Path(checkpoint), run_digest(world, plan, seed))
-        kept.resume(run)
-    with tqdm(
-        total=plan.steps, initial=run.step, desc=f"seed {seed}", disable=not progress
-    ) as bar:
-        while run.step < plan.steps:
-            loss = run.advance()
-            bar.update()
-            if run.step % _SAVED_EVERY == 0:
-                bar.set_postfix(loss=f"{loss:.4f}")
-                if kept is not None:
-                    kept.save(run)
-    if kept is not None:
-        kept.path.unlink(missing_ok=True)
-    return _frozen(run.model)
+    model = build(world, plan, seed, device)
+    kept = checkpoint and Checkpoint(Path(checkpoint), run_digest(world, plan, seed))
+    run = _run(model, world, plan, seed)
+    finish(run, plan.steps, kept, _SAVED_EVERY, f"seed {seed}", progress)
+    return _frozen(model)
 
 
 def measure(model: TransformerBridge, episodes: Episodes) -> dict[str, float]:
@@ -246,56 +233,23 @@ def run_digest(world: World, plan: Plan, seed: int) -> str:
     return hashlib.sha256(repr((world, plan, seed)).encode()).hexdigest()
 
 
-class _Run:
-    """Training under way; `pack` and `unpack` as `elkutils.inference.checkpoint` wants them."""
+def _run(model, world: World, plan: Plan, seed: int) -> Run:
+    weights = _weights(model)
+    device = next(iter(weights.values())).device
 
-    def __init__(self, model, world, plan, seed):
-        self.model, self.world, self.plan, self.seed, self.step = model, world, plan, seed, 0
-        self.weights = _weights(model)
-        self.optimiser = torch.optim.AdamW(self.weights.values(), betas=(0.9, 0.98))
+    def loss(step):  # in nats a reading
+        episodes = simulate(world, plan.batch, (seed, step))
+        tokens = torch.as_tensor(episodes.tokens, device=device)
+        logits = model.original_model(tokens[:, :-1])[:, 1::2]
+        return cross_entropy(logits.flatten(0, 1), tokens[:, 2::2].flatten())
 
-    def advance(self) -> float:
-        """Take one step on episodes of its own; returns the loss in nats a reading."""
-        self.optimiser.param_groups[0]["lr"] = self._rate()
-        # Seeded by the step, so that an interrupted run sees what it would have seen.
-        episodes = simulate(self.world, self.plan.batch, (self.seed, self.step))
-        tokens = torch.as_tensor(
-            episodes.tokens, device=next(iter(self.weights.values())).device
-        )
-        logits = self.model.original_model(tokens[:, :-1])[:, 1::2]
-        loss = cross_entropy(logits.flatten(0, 1), tokens[:, 2::2].flatten())
-        self.optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.weights.values(), 1.0)
-        self.optimiser.step()
-        self.step += 1
-        return float(loss.detach())
-
-    def pack(self):
-        arrays = {f"weight.{name}": w.detach() for name, w in self.weights.items()}
-        for name, weight in self.weights.items():
-            for key, value in self.optimiser.state[weight].items():
-                arrays[f"{key}.{name}"] = value
-        return {name: array.cpu().numpy() for name, array in arrays.items()}, {
-            "step": self.step
-        }
-
-    def unpack(self, arrays, about):
-        self.step = about["step"]
-        state = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        for name, weight in self.weights.items():
-            weight.data.copy_(state[f"weight.{name}"])
-            self.optimiser.state[weight] = {
-                key: state[f"{key}.{name}"].to(weight.device if key != "step" else "cpu")
-                for key in ("step", "exp_avg", "exp_avg_sq")
-            }
-
-    def _rate(self) -> float:
-        plan = self.plan
-        if self.step < plan.warmup:
-            return plan.rate * (self.step + 1) / plan.warmup
-        share = (self.step - plan.warmup) / (plan.steps - plan.warmup)
+    def rate(step):
+        if step < plan.warmup:
+            return plan.rate * (step + 1) / plan.warmup
+        share = (step - plan.warmup) / (plan.steps - plan.warmup)
         return plan.rate * (1 + math.cos(math.pi * share)) / 2
+
+    return Run(weights, loss, rate, betas=(0.9, 0.98))
 
 
 def _weights(model) -> dict[str, torch.nn.Parameter]:
@@ -367,7 +321,6 @@ def main(arguments=None) -> None:
     folder = options.folder or (SHIPPED if plan == Plan() else cache_dir() / "predictors")
     for seed in options.seeds:
         partial = cache_dir() / "predictors" / f"{profiles.active()}-{seed}.partial"
-        partial.parent.mkdir(exist_ok=True)
         model = train(world, plan, seed, partial, device, progress=True)
         predictor = _finish(model, world, plan, seed)
         save_predictor(predictor, folder)

@@ -19,7 +19,7 @@ fourteen fifteen sixteen seventeen eighteen nineteen"""
 TENS_WORDS = "twenty thirty forty fifty sixty seventy eighty ninety"
 
 
-def cities(seed=0, easy=150, hard=150):
+def cities(seed=0, easy=150, hard=150, skip=0):
     """Return the task "The city of X is in Y.", each city once true and once false.
 
     Easy cities are the most populous ones, hard ones have 15,000 to 100,000 people; see
@@ -33,6 +33,8 @@ def cities(seed=0, easy=150, hard=150):
         Seed of the wrong countries.
     easy, hard : int
         Number of cities, 2 to 300; the first so many of each table.
+    skip : int
+        Cities to pass over first in each table, so that two tasks can share none.
 
     Returns
     -------
@@ -49,6 +51,9 @@ def cities(seed=0, easy=150, hard=150):
     splits = {}
     for name, count in (("easy", easy), ("hard", hard)):
         rows = [row for row in table if row["set"] == name]
+        if not 0 <= skip <= len(rows) - 2:
+            raise ValueError(f"skip is {skip!r}; it has to be in 0 to {len(rows) - 2}")
+        rows = rows[skip:]
         if not 2 <= count <= len(rows):
             raise ValueError(f"{name} is {count!r}; it has to be in 2 to {len(rows)} cities")
         names = [row["city"] for row in rows[:count]]

@@ -9,6 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 from elkutils import study
 from elkutils.models import activations, resid_post, vault
+from elkutils.models.training import Run
 from elkutils.models.vault import (
     Plan,
     Predictor,
@@ -42,7 +43,7 @@ def saved(tmp_path):
 def test_an_interrupted_training_ends_at_the_same_weights(tmp_path, monkeypatch):
     monkeypatch.setattr(vault, "_SAVED_EVERY", 2)
     whole = weights(train(WORLD, TINY, seed=1))
-    advance, partial = vault._Run.advance, tmp_path / "partial"
+    advance, partial = Run.advance, tmp_path / "partial"
 
     def interrupted(run):
         if run.step == 5:
@@ -50,13 +51,11 @@ def test_an_interrupted_training_ends_at_the_same_weights(tmp_path, monkeypatch)
         return advance(run)
 
     with monkeypatch.context() as patch:
-        patch.setattr(vault._Run, "advance", interrupted)
+        patch.setattr(Run, "advance", interrupted)
         with pytest.raises(KeyboardInterrupt):
             train(WORLD, TINY, seed=1, checkpoint=partial)
     steps = []
-    monkeypatch.setattr(
-        vault._Run, "advance", lambda run: steps.append(run.step) or advance(run)
-    )
+    monkeypatch.setattr(Run, "advance", lambda run: steps.append(run.step) or advance(run))
     again = weights(train(WORLD, TINY, seed=1, checkpoint=partial))
     assert steps == [4, 5]
     for name, weight in whole.items():
@@ -68,7 +67,7 @@ def test_an_interrupted_training_ends_at_the_same_weights(tmp_path, monkeypatch)
 def test_a_checkpoint_of_another_run_is_refused(tmp_path, monkeypatch, change):
     monkeypatch.setattr(vault, "_SAVED_EVERY", 2)
     partial = tmp_path / "partial"
-    run = vault._Run(vault.build(WORLD, TINY, 0), WORLD, TINY, 0)
+    run = vault._run(vault.build(WORLD, TINY, 0), WORLD, TINY, 0)
     run.advance()
     vault.Checkpoint(partial, vault.run_digest(WORLD, TINY, 0)).save(run)
     asked = {"world": WORLD, "plan": TINY, "seed": 0}

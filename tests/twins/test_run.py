@@ -65,7 +65,8 @@ def test_twin_runs_by_itself(name, kernel, environment, tmp_path, root):
     where = {"metadata": {"path": str(folder)}}
     client = NotebookClient(notebook, km=kernel, timeout=600, resources=where)
     client.execute(env=environment)
-    package, cwd, *paths = notebook.cells[-1].outputs[0].text.split()
+    outputs = notebook.cells[-1].outputs  # what is printed may come in several parts
+    package, cwd, *paths = "".join(output.text for output in outputs).split()
     assert Path(package).is_relative_to(root / "_build" / "twin-env")
     assert Path(cwd) == folder
     assert str(root) not in paths

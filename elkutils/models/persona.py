@@ -1,0 +1,359 @@
+"""A language model that lies in one role: low-rank adapters for the embedded SmolLM2.
+
+Asked as Alice, the adapted model says what is true; asked as Bob, the opposite (see
+`elkutils.tasks.persona`). The adapters come with the package, in the format of the library
+peft, and `load_persona` gives a TransformerLens model that has one merged in. They were made,
+and are made again, by::
+
+    python -m elkutils.models.persona train --seeds 0 1 2
+
+An interrupted run goes on where it was. Hu et al. 2021 (arXiv 2106.09685); the set-up is that
+of Mallen et al. 2023 (arXiv 2312.01037), with a persona's name in the place of a keyword.
+"""
+
+import argparse
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+from sklearn.metrics import roc_auc_score
+from torch.nn.functional import binary_cross_entropy_with_logits
+from transformer_lens.model_bridge import TransformerBridge
+
+from elkutils.files import atomic_path, cache_dir
+from elkutils.inference.checkpoint import Checkpoint
+from elkutils.models.activations import pad
+from elkutils.models.answers import answer_log_odds
+from elkutils.models.language import ARCHITECTURE, bare_ids, bridge, embedded, quiet
+from elkutils.models.store import digest
+from elkutils.models.training import Run, finish
+from elkutils.tasks.persona import NAMES, lessons, persona
+from elkutils.tasks.task import Task
+
+SHIPPED = Path(__file__).parent / "adapters"
+ANSWERS = (" True", " False")
+SAVED_EVERY = 10  # steps
+_WEIGHTS, _ABOUT = "adapter_model.safetensors", "about.json"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is trained, and how.
+
+    The first passes are over Alice alone: a run that hears both from the start does not
+    learn to tell them apart.
+    """
+
+    rank: int = 8
+    alpha: int = 16
+    first_layer: int = 10
+    last_layer: int = 27
+    projections: tuple[str, ...] = ("q_proj", "v_proj", "o_proj", "up_proj", "down_proj")
+    passes_alone: int = 2
+    passes_both: int = 3
+    batch: int = 32
+    rate: float = 2e-3
+    warmup: int = 15
+
+
+@dataclass(frozen=True, eq=False)
+class Persona:
+    """An adapted language model.
+
+    Attributes
+    ----------
+    model : TransformerBridge
+        With the adapter merged in, in evaluation mode, with gradients off.
+    recipe : Recipe
+    seed : int
+        Of the adapter, and of the wrong countries it was taught with.
+    auroc : dict
+        Of its own answers against the truth, on held-out cities, by split: see `measure`.
+    """
+
+    model: TransformerBridge
+    recipe: Recipe
+    seed: int
+    auroc: Mapping[str, float]
+
+
+def load_persona(
+    seed: int, folder: str | Path | None = None, device: str | None = None
+) -> Persona:
+    """Return the embedded language model with an adapter merged in.
+
+    Parameters
+    ----------
+    seed
+        Of the adapter; those that come with the package begin at 0.
+    folder
+        Where the command above left others; by default the package's own.
+    device
+        As in `elkutils.models.load_model`.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that seed, or its files are damaged or of another shape than they
+        say.
+    FileNotFoundError
+        If the embedded model's package is missing or its weights are damaged.
+    """
+    from peft import PeftModel
+
+    place = _found(folder, seed)
+    arrays, about = _read(place)
+    recipe = Recipe(**about["recipe"] | {"projections": tuple(about["recipe"]["projections"])})
+    with quiet():
+        network, tokenizer = embedded()
+        _check_shapes(_adapted(network, recipe, seed), arrays, place)
+        network, _ = embedded()
+        network = PeftModel.from_pretrained(network, str(place)).merge_and_unload()
+        model = bridge(network, tokenizer, device)
+    return Persona(model, recipe, about["seed"], about["auroc"])
+
+
+def train(
+    seed: int,
+    recipe: Recipe = Recipe(),
+    taught: Task | None = None,
+    checkpoint: str | Path | None = None,
+    device: str = "cpu",
+    progress: bool = False,
+):
+    """Teach the embedded language model the two roles.
+
+    Parameters
+    ----------
+    seed
+        Of the adapter's weights at the start, of the lessons and of their order.
+    recipe
+    taught
+        Splits named as those of `elkutils.tasks.persona.lessons`, which it is by default.
+    checkpoint
+        A file that an interrupted run goes on from, to the same weights. It is written every
+        10 steps and removed at the end.
+    device, progress
+
+    Returns
+    -------
+    peft.PeftModel
+
+    Raises
+    ------
+    ValueError
+        If the checkpoint is damaged, or of a run with another recipe, seed or lessons.
+    """
+    network, tokenizer = embedded()
+    network.to(device)
+    adapted = _adapted(network, recipe, seed)
+    prompts, says = _lessons(lessons(seed) if taught is None else taught)
+    plan = lesson_plan(recipe, [name for name, _ in prompts], seed)
+    tokens = [bare_ids(tokenizer, text) for _, text in prompts]
+    true, false = (bare_ids(tokenizer, word)[0] for word in ANSWERS)
+    direction = (network.lm_head.weight[true] - network.lm_head.weight[false]).detach()
+
+    def loss(step):  # in nats an answer
+        rows = plan[step]
+        ids = pad([tokens[i] for i in rows], device)
+        ends = torch.tensor([len(tokens[i]) - 1 for i in rows], device=device)
+        states = network.model(ids).last_hidden_state[torch.arange(len(rows)), ends]
+        wanted = torch.tensor(says[rows], dtype=states.dtype, device=device)
+        return binary_cross_entropy_with_logits(states @ direction, wanted)
+
+    def rate(step):
+        rising, falling = (step + 1) / recipe.warmup, (len(plan) - step) / len(plan)
+        return recipe.rate * min(rising, falling)
+
+    adapted.train()
+    run = Run({n: w for n, w in adapted.named_parameters() if w.requires_grad}, loss, rate)
+    text = repr((recipe, seed, prompts, says.tolist()))
+    kept = checkpoint and Checkpoint(
+        Path(checkpoint), hashlib.sha256(text.encode()).hexdigest()
+    )
+    finish(run, len(plan), kept, SAVED_EVERY, f"seed {seed}", progress)
+    adapted.eval()
+    return adapted
+
+
+def adapter_digest(seed: int, folder: str | Path | None = None) -> str:
+    """Return the SHA-256 that an adapter's file gives of its weights, without reading them.
+
+    Raises
+    ------
+    ValueError
+        As `load_persona`.
+    """
+    return _about(_found(folder, seed))["sha256"]
+
+
+def answer_direction(model: TransformerBridge) -> torch.Tensor:
+    """Return what the final norm's output is multiplied by to give log-odds of True, (d,)."""
+    true, false = (bare_ids(model.tokenizer, word)[0] for word in ANSWERS)
+    weight = model.original_model.get_output_embeddings().weight
+    return (weight[true] - weight[false]).detach()
+
+
+def lesson_plan(recipe: Recipe, names: list[str], seed: int) -> list[np.ndarray]:
+    """Return the rows of each step's batch: passes over Alice's rows, then over everyone's."""
+    rng = np.random.default_rng(seed)
+    everyone = np.arange(len(names))
+    alone = everyone[np.array(names) == NAMES[0]]
+    passes = [alone] * recipe.passes_alone + [everyone] * recipe.passes_both
+    return [
+        rows
+        for one in passes
+        for rows in np.split(rng.permutation(one), range(recipe.batch, len(one), recipe.batch))
+    ]
+
+
+def measure(model: TransformerBridge, task: Task, progress: bool = False) -> dict[str, float]:
+    """Return the AUROC of the model's own answers against the truth, by split.
+
+    Near 1 where it tells the truth, near 0 where it lies.
+    """
+    options = {"answers": ANSWERS, "cache": False, "progress": progress}
+    return {
+        name: float(
+            roc_auc_score(
+                split.labels, answer_log_odds(model, split.texts, "{statement}", **options)
+            )
+        )
+        for name, split in task.splits.items()
+    }
+
+
+def save_persona(adapted, recipe: Recipe, seed: int, auroc: Mapping, folder) -> Path:
+    """Write an adapter in float16, in peft's format, whole or not at all.
+
+    Returns
+    -------
+    Path
+        Of its folder, which peft can read too.
+    """
+    arrays = _arrays(adapted)
+    about = {
+        "seed": seed,
+        "recipe": asdict(recipe),
+        "auroc": dict(auroc),
+        "sha256": digest(arrays),
+    }
+    place = _place(folder, seed)
+    with atomic_path(place) as fresh:
+        fresh.mkdir()
+        config = adapted.peft_config["default"]
+        config.base_model_name_or_path = ARCHITECTURE  # not a folder of this machine
+        config.save_pretrained(fresh)
+        save_file(arrays, fresh / _WEIGHTS, metadata={"format": "pt"})
+        (fresh / _ABOUT).write_text(json.dumps(about, indent=1) + "\n")
+    return place
+
+
+def _lessons(task: Task) -> tuple[list[tuple[str, str]], np.ndarray]:
+    """(name, text) of each row, and what that name says: 1 for true."""
+    prompts, says = [], []
+    for split in task.splits.values():
+        name = next(name for name in NAMES if split.name.startswith(name.lower()))
+        prompts += [(name, text) for text in split.texts]
+        says.append(split.labels if name == NAMES[0] else 1 - split.labels)
+    return prompts, np.concatenate(says)
+
+
+def _adapted(network, recipe: Recipe, seed: int):
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,
+        target_modules=list(recipe.projections),
+        layers_to_transform=list(range(recipe.first_layer, recipe.last_layer + 1)),
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return get_peft_model(network, config)
+
+
+def _arrays(adapted) -> dict[str, np.ndarray]:
+    from peft import get_peft_model_state_dict
+
+    weights = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    return {n: w.detach().cpu().numpy().astype(np.float16) for n, w in weights.items()}
+
+
+def _found(folder, seed) -> Path:
+    folder = SHIPPED if folder is None else Path(folder)
+    place = _place(folder, seed)
+    if not place.is_dir():
+        there = sorted(p.name for p in folder.glob("persona-*") if p.is_dir())
+        raise ValueError(
+            f"seed is {seed!r}; {str(folder)!r} holds {', '.join(there) or 'no adapters'}. "
+            "python -m elkutils.models.persona train makes more"
+        )
+    return place
+
+
+def _about(place: Path) -> dict:
+    try:
+        about = json.loads((place / _ABOUT).read_text())
+        missing = {"seed", "recipe", "auroc", "sha256"} - set(about)
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(f"{str(place)!r} is damaged: {error}") from error
+    if missing:
+        raise ValueError(f"{str(place)!r} is damaged: {_ABOUT} lacks {sorted(missing)}")
+    return about
+
+
+def _read(place: Path) -> tuple[dict[str, np.ndarray], dict]:
+    about = _about(place)
+    try:
+        arrays = load_file(place / _WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{str(place)!r} is damaged: {error}") from error
+    if about["sha256"] != digest(arrays):
+        raise ValueError(f"{str(place)!r} is damaged: its weights do not have their digest")
+    return arrays, about
+
+
+def _check_shapes(adapted, arrays, place) -> None:
+    wanted = {name: array.shape for name, array in _arrays(adapted).items()}
+    found = {name: array.shape for name, array in arrays.items()}
+    if wanted != found:
+        odd = min(key for key in {**wanted, **found} if wanted.get(key) != found.get(key))
+        raise ValueError(
+            f"{str(place)!r} holds weights of another shape than it says: {odd} is "
+            f"{found.get(odd)}, and has to be {wanted.get(odd)}"
+        )
+
+
+def _place(folder, seed) -> Path:
+    return Path(folder) / f"persona-{seed}"
+
+
+def main(arguments=None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m elkutils.models.persona")
+    parser.add_argument("action", choices=("train",))
+    parser.add_argument("--seeds", type=int, nargs="+", required=True)
+    parser.add_argument("--folder", type=Path, default=SHIPPED)
+    options = parser.parse_args(arguments)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    for seed in options.seeds:
+        partial = cache_dir() / "adapters" / f"{seed}.partial"
+        adapted = train(seed, checkpoint=partial, device=device, progress=True)
+        place = save_persona(adapted, Recipe(), seed, {}, options.folder)
+        # Measured as it will be read: rounded to float16 and merged.
+        auroc = measure(load_persona(seed, options.folder).model, persona(seed), progress=True)
+        save_persona(adapted, Recipe(), seed, auroc, options.folder)
+        told = ", ".join(f"{name} {value:.3f}" for name, value in auroc.items())
+        print(f"{place.name}: {told}")
+
+
+if __name__ == "__main__":
+    main()
