@@ -1,7 +1,8 @@
 """How good the probabilities are, what N draws of them prove, and what to do about them.
 
-Scores and calibration, with intervals around both; bounds on the mean of draws; rules for
-acting on draws; which hypotheses labels leave standing. Everything takes plain arrays: labels
+Scores, calibration and recalibration, with intervals; bounds on the mean of draws; rules for
+acting on draws; which hypotheses labels leave standing; and in `elkutils.evaluation.online`
+what can be promised of a stream. Everything takes plain arrays: labels
 ``y`` (n,) in {0, 1} and forecasts ``(..., n)`` whose leading axes are draws, layers or methods.
 In scores rows can be weighted, and the weights may have leading axes of their own, so that a
 bootstrap is one vectorised call.
@@ -48,6 +49,7 @@ from elkutils.evaluation.hypotheses import (
     rival_log_odds,
 )
 from elkutils.evaluation.intervals import Interval, bootstrap, difference
+from elkutils.evaluation.recalibration import Recalibration, fit_platt, fit_temperature
 from elkutils.evaluation.scores import accuracy, auroc, brier, log_score
 from elkutils.evaluation.selection import (
     RiskCoverage,
@@ -60,6 +62,7 @@ __all__ = [
     "Behaviour",
     "Bounds",
     "Interval",
+    "Recalibration",
     "Reliability",
     "RiskCoverage",
     "accuracy",
@@ -80,6 +83,8 @@ __all__ = [
     "ece_bias",
     "empirical_bernstein",
     "firing_probability",
+    "fit_platt",
+    "fit_temperature",
     "hoeffding",
     "hoeffding_kl",
     "hypothesis_level",

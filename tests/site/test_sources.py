@@ -13,6 +13,7 @@ CHAPTERS = (
     "thresholds",
     "ensembles",
     "member-bounds",
+    "calibrated-online",
     "easy-to-hard",
     "confused-human",
 )

@@ -1,0 +1,111 @@
+"""Probabilities put right by two numbers, learned on labelled rows that were held out.
+
+Both methods straighten the log odds and leave the order of the rows alone (if the slope is
+above 0), so ranking is what it was.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit, logit
+
+from elkutils.evaluation._arrays import check_labels, check_proba
+
+_LIMIT = 30.0  # log odds beyond it count as it: 1e-13 from certainty
+
+
+@dataclass(frozen=True)
+class Recalibration:
+    """The map p → σ(slope · logit p + intercept).
+
+    Called with an array of probabilities it returns them recalibrated, in the same shape. Log
+    odds beyond ±30 count as ±30, so 0 and 1 are welcome.
+    """
+
+    slope: float
+    intercept: float = 0.0
+
+    @property
+    def temperature(self) -> float:
+        """What the log odds are divided by; above 1 for a reporter that was too sure."""
+        return 1 / self.slope if self.slope else np.inf
+
+    def __call__(self, proba):
+        proba = np.atleast_1d(proba)
+        log_odds = _log_odds(check_proba(proba, proba.shape[-1]))
+        return expit(self.slope * log_odds + self.intercept)
+
+
+def fit_temperature(y, proba) -> Recalibration:
+    """Learn one number, the temperature; the intercept stays 0.
+
+    Parameters
+    ----------
+    y : (n,) array of 0 and 1: labels of rows that the reporter was not fitted on.
+    proba : (n,) array of the reporter's P(y = 1), between 0 and 1.
+
+    Returns
+    -------
+    Recalibration
+        Its slope is at least 0: a temperature never turns a reporter round.
+
+    Raises
+    ------
+    ValueError
+        If `proba` is ½ everywhere, holds NaN or leaves [0, 1], or shapes or labels do not fit.
+
+    Notes
+    -----
+    Guo et al. 2017 (arXiv:1706.04599), section 4.2, with Platt's targets in place of 0 and 1.
+    """
+    log_odds, targets = _held_out(y, proba)
+    if not log_odds.any():
+        raise ValueError("proba is ½ in every row; no temperature changes that")
+    found = _fit(log_odds[:, None], targets, [1.0], [(0, None)])
+    return Recalibration(float(found[0]))
+
+
+def fit_platt(y, proba) -> Recalibration:
+    """Learn two numbers, slope and intercept: logistic regression on the log odds.
+
+    Parameters and errors are those of `fit_temperature`; `proba` may not be the same in every
+    row. The slope may come out negative, for a reporter that is wrong more often than right.
+
+    Notes
+    -----
+    Platt 1999, *Probabilistic outputs for support vector machines*. His targets are
+    (n₁ + 1)/(n₁ + 2) for the n₁ rows with y = 1 and 1/(n₀ + 2) for the others, so that the
+    fit stays finite where the log odds separate the labels.
+    """
+    log_odds, targets = _held_out(y, proba)
+    if np.ptp(log_odds) == 0:
+        raise ValueError(f"proba is {np.ravel(proba)[0]} in every row; Platt's slope needs two")
+    design = np.column_stack([log_odds, np.ones_like(log_odds)])
+    slope, intercept = _fit(design, targets, [1.0, 0.0], None)
+    return Recalibration(float(slope), float(intercept))
+
+
+def _held_out(y, proba):
+    y = check_labels(y)
+    proba = check_proba(proba, len(y))
+    if proba.ndim != 1:
+        raise ValueError(f"proba has shape {proba.shape}; it has to be one forecast (n,)")
+    ones = y.sum()
+    targets = np.where(y == 1, (ones + 1) / (ones + 2), 1 / (len(y) - ones + 2))
+    return _log_odds(proba), targets
+
+
+def _log_odds(proba):
+    with np.errstate(divide="ignore"):
+        return np.clip(logit(proba), -_LIMIT, _LIMIT)
+
+
+def _fit(design, targets, start, bounds):
+    def loss(theta):
+        log_odds = design @ theta
+        value = np.logaddexp(0, log_odds) - targets * log_odds
+        return value.mean(), design.T @ (expit(log_odds) - targets) / len(targets)
+
+    options = {"ftol": 1e-14, "gtol": 1e-9}
+    return minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
