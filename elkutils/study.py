@@ -242,7 +242,7 @@ def read_persona(seed: int) -> dict[str, PersonaReading]:
         ``alice_easy``, ``alice_hard``, ``bob_easy``, ``bob_hard``; row i of Bob's is the
         statement of row i of Alice's. Labels are the truth.
     """
-    from elkutils.models.persona import adapter_digest, load_persona
+    from elkutils.models.persona import adapter_digest, load_persona, read_answering
     from elkutils.models.store import keep
 
     cities = profiles.pick(quick=24, book=100, full=150)
@@ -250,7 +250,7 @@ def read_persona(seed: int) -> dict[str, PersonaReading]:
     texts = [text for split in splits.values() for text in split.texts]
 
     def compute() -> dict[str, np.ndarray]:
-        return _read_answering(load_persona(seed).model, texts)
+        return read_answering(load_persona(seed).model, texts)
 
     found = keep("persona", {"adapter": adapter_digest(seed), "texts": texts}, compute)
     answers, layers = found["answer"], len(found) - 1
@@ -264,24 +264,6 @@ def read_persona(seed: int) -> dict[str, PersonaReading]:
             answers[rows[name]],
         )
         for name, split in splits.items()
-    }
-
-
-def _read_answering(model, texts: list[str]) -> dict[str, np.ndarray]:
-    """The residual stream at the last token by layer, and the answer that it leads to."""
-    import torch
-
-    from elkutils.models import activations, resid_post
-    from elkutils.models.persona import answer_direction
-
-    hooks = resid_post(model)
-    found = activations(model, texts, hooks, "last", cache=False)
-    last = torch.from_numpy(found[hooks[-1]])
-    with torch.inference_mode():
-        normed = model.ln_final(last[:, None])[:, 0]
-    answer = normed.double() @ answer_direction(model).double()
-    return {f"{layer}": found[hook] for layer, hook in enumerate(hooks)} | {
-        "answer": answer.numpy()
     }
 
 

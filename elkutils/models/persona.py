@@ -28,7 +28,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from elkutils.files import atomic_path, cache_dir
 from elkutils.inference.checkpoint import Checkpoint
-from elkutils.models.activations import pad
+from elkutils.models.activations import activations, pad, resid_post
 from elkutils.models.answers import answer_log_odds
 from elkutils.models.language import ARCHITECTURE, bare_ids, bridge, embedded, quiet
 from elkutils.models.store import digest
@@ -198,6 +198,24 @@ def answer_direction(model: TransformerBridge) -> torch.Tensor:
     true, false = (bare_ids(model.tokenizer, word)[0] for word in ANSWERS)
     weight = model.original_model.get_output_embeddings().weight
     return (weight[true] - weight[false]).detach()
+
+
+def read_answering(model: TransformerBridge, texts: list[str]) -> dict[str, np.ndarray]:
+    """Return the residual stream at the last token, and the answer that it leads to.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Layer ``"0"``, ``"1"`` … to (n, d); ``"answer"`` to the log-odds of True, (n,).
+    """
+    hooks = resid_post(model)
+    found = activations(model, texts, hooks, "last", cache=False)
+    last = torch.from_numpy(found[hooks[-1]]).to(model.cfg.device)
+    with torch.inference_mode():
+        normed = model.ln_final(last[:, None])[:, 0]
+    answer = normed.double() @ answer_direction(model).double()
+    stream = {f"{layer}": found[hook] for layer, hook in enumerate(hooks)}
+    return stream | {"answer": answer.cpu().numpy()}
 
 
 def lesson_plan(recipe: Recipe, names: list[str], seed: int) -> list[np.ndarray]:

@@ -8,7 +8,6 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from elkutils import study
 from elkutils.models import answer_log_odds
 from elkutils.models import persona as module
 from elkutils.models.persona import (
@@ -18,6 +17,7 @@ from elkutils.models.persona import (
     lesson_plan,
     load_persona,
     measure,
+    read_answering,
     save_persona,
     train,
 )
@@ -142,7 +142,7 @@ def test_a_bad_file_is_refused(tiny, tmp_path, kind):
 
 def test_the_readings_last_layer_leads_to_the_models_own_answer(shipped):
     texts = persona(0, 20, 20)["bob_hard"].texts[:6]
-    found = study._read_answering(shipped.model, list(texts))
+    found = read_answering(shipped.model, list(texts))
     asked = answer_log_odds(shipped.model, texts, "{statement}", cache=False, progress=False)
     # Two roundings of the same sum: of probabilities there, of two rows' difference here.
     np.testing.assert_allclose(found["answer"], asked, atol=1e-3)
