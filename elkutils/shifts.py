@@ -19,7 +19,7 @@ SHIFTS = {
     "negation": "cities: is in, to is not in",
     "cities to elements": "another task",
     "cities to comparisons": "another task",
-    **dict.fromkeys(ADAPTERS, "big cities, the truth told, to small ones, lied about"),
+    **dict.fromkeys(ADAPTERS, "Alice and big cities, to Bob and small"),
     "vault": "no screen, to behind the screen",
 }
 
