@@ -31,7 +31,7 @@ from elkutils.inference.checkpoint import Checkpoint
 from elkutils.models.activations import activations, pad, resid_post
 from elkutils.models.answers import answer_log_odds
 from elkutils.models.language import ARCHITECTURE, bare_ids, bridge, embedded, quiet
-from elkutils.models.store import digest
+from elkutils.models.store import check_shapes, digest
 from elkutils.models.training import Run, finish
 from elkutils.tasks.persona import NAMES, lessons, persona
 from elkutils.tasks.task import Task
@@ -105,17 +105,19 @@ def load_persona(
     FileNotFoundError
         If the embedded model's package is missing or its weights are damaged.
     """
-    from peft import PeftModel
+    from peft import set_peft_model_state_dict
 
     place = _found(folder, seed)
     arrays, about = _read(place)
     recipe = Recipe(**about["recipe"] | {"projections": tuple(about["recipe"]["projections"])})
     with quiet():
         network, tokenizer = embedded()
-        _check_shapes(_adapted(network, recipe, seed), arrays, place)
-        network, _ = embedded()
-        network = PeftModel.from_pretrained(network, str(place)).merge_and_unload()
-        model = bridge(network, tokenizer, device)
+        adapted = _adapted(network, recipe, seed)
+        wanted = {name: array.shape for name, array in _arrays(adapted).items()}
+        check_shapes(arrays, wanted, repr(str(place)))
+        weights = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        set_peft_model_state_dict(adapted, weights)
+        model = bridge(adapted.merge_and_unload(), tokenizer, device)
     return Persona(model, recipe, about["seed"], about["auroc"])
 
 
@@ -337,17 +339,6 @@ def _read(place: Path) -> tuple[dict[str, np.ndarray], dict]:
     if about["sha256"] != digest(arrays):
         raise ValueError(f"{str(place)!r} is damaged: its weights do not have their digest")
     return arrays, about
-
-
-def _check_shapes(adapted, arrays, place) -> None:
-    wanted = {name: array.shape for name, array in _arrays(adapted).items()}
-    found = {name: array.shape for name, array in arrays.items()}
-    if wanted != found:
-        odd = min(key for key in {**wanted, **found} if wanted.get(key) != found.get(key))
-        raise ValueError(
-            f"{str(place)!r} holds weights of another shape than it says: {odd} is "
-            f"{found.get(odd)}, and has to be {wanted.get(odd)}"
-        )
 
 
 def _place(folder, seed) -> Path:

@@ -58,6 +58,18 @@ def digest(arrays: Arrays) -> str:
     return digest.hexdigest()
 
 
+def check_shapes(found: Arrays, wanted: Mapping, where: str) -> None:
+    """Raise `ValueError` unless arrays have the names and shapes (by name) that are wanted."""
+    found = {name: tuple(array.shape) for name, array in found.items()}
+    wanted = {name: tuple(shape) for name, shape in wanted.items()}
+    if wanted != found:
+        odd = min(key for key in {**wanted, **found} if wanted.get(key) != found.get(key))
+        raise ValueError(
+            f"{where} holds weights of another shape than it says: {odd} is "
+            f"{found.get(odd)}, and has to be {wanted.get(odd)}"
+        )
+
+
 def _read(path: Path) -> Arrays | None:
     try:
         with safe_open(path, framework="numpy") as file:

@@ -28,7 +28,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from elkutils import profiles
 from elkutils.files import atomic_path, cache_dir
 from elkutils.inference.checkpoint import Checkpoint
-from elkutils.models.store import digest
+from elkutils.models.store import check_shapes, digest
 from elkutils.models.training import Run, finish
 from elkutils.tasks.vault import Episodes, World, simulate
 
@@ -271,14 +271,7 @@ def _finish(model, world, plan, seed) -> Predictor:
 
 def _put(model, arrays, name) -> None:
     weights = _weights(model)
-    wanted = {key: tuple(weight.shape) for key, weight in weights.items()}
-    found = {key: array.shape for key, array in arrays.items()}
-    if wanted != found:
-        odd = min(key for key in {**wanted, **found} if wanted.get(key) != found.get(key))
-        raise ValueError(
-            f"{name} holds weights of another shape than it says: {odd} is "
-            f"{found.get(odd)}, and has to be {wanted.get(odd)}"
-        )
+    check_shapes(arrays, {key: weight.shape for key, weight in weights.items()}, name)
     with torch.no_grad():
         for key, weight in weights.items():
             weight.copy_(torch.from_numpy(arrays[key]))
