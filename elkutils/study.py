@@ -2,7 +2,7 @@
 
 Every chapter asks for the same texts in the same order, so each activation is extracted
 once a build and read from the cache after that. The vault's predictors are so small that
-theirs are read anew each time.
+every chapter reads theirs anew.
 """
 
 from collections.abc import Mapping
@@ -178,6 +178,7 @@ def vault_seeds() -> range:
     return range(profiles.pick(quick=3, book=10, full=10))
 
 
+@lru_cache(maxsize=16)
 def read_vault(seed: int, step: int = VAULT_STEP) -> dict[str, VaultReading]:
     """Return cases of the vault as one predictor sees them.
 
@@ -242,10 +243,14 @@ def read_persona(seed: int) -> dict[str, PersonaReading]:
         ``alice_easy``, ``alice_hard``, ``bob_easy``, ``bob_hard``; row i of Bob's is the
         statement of row i of Alice's. Labels are the truth.
     """
+    return _read_persona(seed, profiles.pick(quick=24, book=100, full=150))
+
+
+@lru_cache(maxsize=3)
+def _read_persona(seed: int, cities: int) -> dict[str, PersonaReading]:
     from elkutils.models.persona import adapter_digest, load_persona, read_answering
     from elkutils.models.store import keep
 
-    cities = profiles.pick(quick=24, book=100, full=150)
     splits = persona(seed, cities, cities).splits
     texts = [text for split in splits.values() for text in split.texts]
 
