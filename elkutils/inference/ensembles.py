@@ -145,23 +145,6 @@ class Trained:
     seconds: float
 
 
-def draw(head: MLP, members: int, d: int, seed: int) -> Parameters:
-    """Return prior draws, stacked; the first ones are the same for any number of members."""
-    return _draw(head, members, d, jax.random.key(seed))
-
-
-@partial(jax.jit, static_argnums=(0, 1, 2))
-def _draw(head, members, d, key):
-    keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(members))
-    return jax.vmap(lambda key: head.init(key, d))(keys)
-
-
-@partial(jax.jit, static_argnums=0)
-def outputs(head: MLP, parameters: Parameters, X: jax.Array) -> jax.Array:
-    """Return what each member says of each row, (members, n): log odds, for a classifier."""
-    return jax.lax.map(lambda member: head(member, X), parameters)
-
-
 def train(
     head: MLP,
     start: Parameters,
@@ -182,7 +165,7 @@ def train(
     ----------
     head : MLP
     start : Parameters
-        One draw a member, stacked, as from `draw`.
+        One draw a member, stacked, as from `heads.draw`.
     X : (n, d) array
     y : (n,) or (members, n) array
         Targets, of all or of each member.

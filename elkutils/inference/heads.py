@@ -7,13 +7,18 @@ probable the prior finds them. Parameters are a tuple of layers, each a pair of 
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.stats import norm
+from numpy.typing import ArrayLike
 
 ACTIVATIONS = {"relu": jax.nn.relu, "silu": jax.nn.silu, "tanh": jnp.tanh}
+
+UNITS = 2**24  # hidden units computed at once: bounds the memory
 
 Parameters = tuple[tuple[jax.Array, jax.Array], ...]
 
@@ -89,3 +94,54 @@ class MLP:
 def log_likelihood(log_odds: jax.Array, y: jax.Array) -> jax.Array:
     """Return the log probability of the labels y (n,) of 0 and 1, in nats."""
     return -jnp.sum(jax.nn.softplus(jnp.where(y == 1, -log_odds, log_odds)))
+
+
+def draw(head: MLP, numbers: int | ArrayLike, d: int, seed: int) -> Parameters:
+    """Return draws of a head's prior, stacked.
+
+    Parameters
+    ----------
+    head : MLP
+    numbers : int or (k,) array of int
+        How many, or which of them: draw i is the same whatever others are drawn.
+    d : int
+        Inputs.
+    seed : int
+    """
+    numbers = np.arange(numbers) if np.ndim(numbers) == 0 else np.asarray(numbers)
+    count = len(numbers)
+    room = 1 << max(0, count - 1).bit_length()  # few sizes, so few to compile
+    padded = np.zeros(room, np.uint32)
+    padded[:count] = numbers
+    found = _draw(head, padded, d, jax.random.key(seed))
+    return jax.tree.map(lambda leaf: leaf[:count], found)
+
+
+@partial(jax.jit, static_argnums=(0, 2))
+def _draw(head, numbers, d, key):
+    return jax.vmap(lambda number: head.init(jax.random.fold_in(key, number), d))(numbers)
+
+
+def log_odds(head: MLP, parameters: Parameters, X: ArrayLike) -> np.ndarray:
+    """Return the log odds (draws, n) of X (n, d) for parameters with one leading axis.
+
+    Raises
+    ------
+    ValueError
+        If X is not a finite table of as many columns as the parameters have inputs.
+    """
+    X = np.asarray(X, dtype=jnp.result_type(float))
+    d = parameters[0][0].shape[-2]
+    if X.ndim != 2 or X.shape[1] != d or not np.isfinite(X).all():
+        raise ValueError(f"X has shape {X.shape}; it needs (n, {d}), every entry finite")
+    with jax.default_matmul_precision("highest"):
+        return np.asarray(_log_odds(head, parameters, X))
+
+
+@partial(jax.jit, static_argnums=0)
+def _log_odds(head, parameters, X):
+    at_once = max(1, UNITS // max(1, len(X) * max(head.widths, default=1)))
+    each = partial(head, X=X)
+    if len(parameters[0][0]) <= at_once:
+        return jax.vmap(each)(parameters)
+    return jax.lax.map(each, parameters, batch_size=at_once)

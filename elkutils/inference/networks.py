@@ -10,7 +10,7 @@ it matters, in predictions: `HeadDraws.diagnose`.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ from numpyro.infer.hmc import hmc
 from tqdm import tqdm
 
 from elkutils.inference.diagnostics import Diagnostics, diagnose
-from elkutils.inference.heads import MLP, Parameters, log_likelihood
+from elkutils.inference.heads import MLP, Parameters, log_likelihood, log_odds
 from elkutils.inference.logistic import check_data
 
 BLOCK = 20  # kept draws a call of the compiled program: how often progress shows
@@ -62,12 +62,9 @@ class HeadDraws:
 
     def log_odds(self, X: ArrayLike) -> np.ndarray:
         """Return the log odds (chains, draws, n) of X (n, d)."""
-        return np.stack(
-            [
-                log_odds(self.head, jax.tree.map(lambda leaf, c=c: leaf[c], self.parameters), X)
-                for c in range(len(self.step_size))
-            ]
-        )
+        shape = len(self.step_size), -1
+        flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), self.parameters)
+        return log_odds(self.head, flat, X).reshape(*shape, len(X))
 
     def sample_proba(self, X: ArrayLike) -> np.ndarray:
         """Return draws of the probability of 1, (chains · draws, n), chain by chain."""
@@ -152,17 +149,6 @@ def sample_each(
     pairs = [check_rows(*pair) for pair in zip(X, y, strict=True)]
     data = tuple(np.stack(part) for part in zip(*pairs, strict=True))
     return _run(head, data, False, len(X), draws, warmup, steps, "hmc", thin, seed, progress)
-
-
-def log_odds(head: MLP, parameters: Parameters, X: ArrayLike) -> np.ndarray:
-    """Return the log odds (draws, n) of X (n, d) for parameters with one leading axis."""
-    with jax.default_matmul_precision("highest"):
-        return np.asarray(_log_odds(parameters, _inputs(X), head))
-
-
-@partial(jax.jit, static_argnames="head")
-def _log_odds(parameters, X, head):
-    return jax.vmap(head, in_axes=(0, None))(parameters, X)
 
 
 def prior_scales(head: MLP, d: int) -> tuple[jax.Array, Callable]:
@@ -312,10 +298,3 @@ def _strong(x: jax.Array) -> jax.Array:
 
 def _with_step_size(state, step_size):
     return state._replace(adapt_state=state.adapt_state._replace(step_size=step_size))
-
-
-def _inputs(X: ArrayLike) -> jax.Array:
-    X = np.asarray(X, dtype=np.float32)
-    if X.ndim != 2 or not np.isfinite(X).all():
-        raise ValueError(f"X has shape {X.shape}; it needs (n, d), every entry finite")
-    return jnp.asarray(X)

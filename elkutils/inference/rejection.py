@@ -18,8 +18,8 @@ from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from elkutils.inference import smc
-from elkutils.inference.heads import MLP, Parameters, log_likelihood
-from elkutils.inference.networks import check_counts, check_rows, log_odds, prior_scales
+from elkutils.inference.heads import MLP, Parameters, draw, log_likelihood, log_odds
+from elkutils.inference.networks import check_counts, check_rows, prior_scales
 
 FLOATS = 4
 
@@ -112,7 +112,7 @@ def sample(
     numbers = np.concatenate(kept)
     with np.errstate(divide="ignore"):
         log_rate = float(np.log(len(numbers) / tried))
-    parameters = jax.tree.map(np.asarray, prior_draws(head, X.shape[1], seed, numbers))
+    parameters = jax.tree.map(np.asarray, draw(head, numbers, X.shape[1], seed))
     return Accepted(head, parameters, np.concatenate(losses), float(threshold), log_rate, tried)
 
 
@@ -127,7 +127,7 @@ def prior_losses(
 ) -> np.ndarray:
     """Return the mean training loss (tries,) of prior draws: what thresholds can be reached.
 
-    The draws are those that `sample` tries with the same seed, so those of `prior_draws`.
+    The draws are those that `sample` tries with the same seed, so those of `heads.draw`.
     """
     X, y = _check(X, y, 1.0, tries=tries)
     blocks = _tries(head, X, y, tries, memory, seed, progress)
@@ -143,6 +143,7 @@ def descend(
     share: float = 0.5,
     steps: int = 8,
     most_moves: int = 100,
+    last_moves: int | None = None,
     memory: int = 2**27,
     seed: int = 0,
     progress: bool = False,
@@ -175,6 +176,7 @@ def descend(
         share=share,
         steps=steps,
         most_moves=most_moves,
+        last_moves=last_moves,
         batch=batch_size(head, n, d, memory // 4),
         seed=seed,
         progress=progress,
@@ -191,15 +193,6 @@ def descend(
     )
 
 
-def prior_draws(head: MLP, d: int, seed: int, numbers: ArrayLike) -> Parameters:
-    """Return the prior draws that `sample` tries under these numbers (k,)."""
-    count, key = len(numbers), jax.random.key(seed)
-    room = 256 << max(0, (count - 1) // 256).bit_length()  # few sizes, so few to compile
-    padded = np.resize(np.append(np.asarray(numbers, np.uint32), np.uint32(0)), room)
-    found = _compiled_prior_draws(key, padded, head, d)
-    return jax.tree.map(lambda leaf: leaf[:count], found)
-
-
 def batch_size(head: MLP, n: int, d: int, memory: int) -> int:
     """Return how many heads fit into `memory` bytes, parameters and units of n rows; ≥ 1."""
     parameters = len(prior_scales(head, d)[0])
@@ -212,17 +205,9 @@ def mean_loss(head: MLP, parameters: Parameters, X: jax.Array, y: jax.Array) -> 
     return -log_likelihood(head(parameters, X), y) / len(y)
 
 
-def _prior_draws(key, numbers, head, d):
-    return jax.vmap(lambda i: head.init(jax.random.fold_in(key, i), d))(numbers)
-
-
-_compiled_prior_draws = jax.jit(_prior_draws, static_argnames=("head", "d"))
-
-
 @partial(jax.jit, static_argnames="head")
-def _prior_losses(key, numbers, X, y, *, head):
-    draws = _prior_draws(key, numbers, head, X.shape[1])
-    return jax.vmap(lambda parameters: mean_loss(head, parameters, X, y))(draws)
+def _losses(parameters, X, y, *, head):
+    return jax.vmap(lambda each: mean_loss(head, each, X, y))(parameters)
 
 
 @lru_cache(maxsize=16)
@@ -234,14 +219,13 @@ def _loss_at(head, d):
 
 def _tries(head, X, y, tries, memory, seed, progress):
     """Yield the numbers of prior draws, their losses, and the bar, a batch at a time."""
-    batch, key = min(tries, batch_size(head, *X.shape, memory)), jax.random.key(seed)
+    batch = min(tries, batch_size(head, *X.shape, memory))
     X, y = jnp.asarray(X), jnp.asarray(y)
     with tqdm(total=tries, disable=not progress, desc="prior", unit="draw") as bar:
         for begin in range(0, tries, batch):
-            numbers = np.arange(
-                begin, begin + batch, dtype=np.uint32
-            )  # the last may be surplus
-            losses = np.asarray(_prior_losses(key, numbers, X, y, head=head))
+            numbers = np.arange(begin, begin + batch)  # the last may be surplus
+            drawn = draw(head, numbers, X.shape[1], seed)
+            losses = np.asarray(_losses(drawn, X, y, head=head))
             used = min(batch, tries - begin)
             bar.update(used)
             yield numbers[:used], losses[:used], bar

@@ -128,7 +128,7 @@ def temper(
             weights = step * run.values
             log_ratio += float(logsumexp(weights) - np.log(len(weights)))
             run.resample(np.exp(weights - weights.max()))
-            run.settle(beta)
+            run.settle(beta, most_moves)
             levels.append(beta)
             bar.update()
             bar.set_postfix(beta=f"{beta:.3g}", moves=run.moves[-1])
@@ -144,6 +144,7 @@ def constrain(
     share: float = 0.5,
     steps: int = 8,
     most_moves: int = 100,
+    last_moves: int | None = None,
     batch: int = 4096,
     seed: int = 0,
     progress: bool = False,
@@ -159,6 +160,9 @@ def constrain(
         Draws of N(0, I).
     share : float
         Particles that each new threshold keeps, as a share, in (0, 1).
+    last_moves : int or None
+        As `most_moves`, at the last threshold: how much the final particles remember is decided
+        by its moves alone. None for `most_moves`.
     data, steps, most_moves, batch, seed, progress
         As in `temper`.
 
@@ -171,6 +175,8 @@ def constrain(
     """
     if not np.isfinite(threshold):
         raise ValueError(f"threshold is {threshold}; it has to be finite")
+    last_moves = most_moves if last_moves is None else last_moves
+    check_counts(most_moves=most_moves, last_moves=last_moves)
     move = partial(_constrained, loss=loss, steps=steps, batch=batch)
     run = _Run.begin(
         partial(values, loss, batch=batch), move, start, data, share, steps, most_moves, seed
@@ -188,7 +194,7 @@ def constrain(
             under = run.values <= level
             log_ratio += float(np.log(under.mean()))
             run.resample(under.astype(float))
-            run.settle(level)
+            run.settle(level, last_moves if level <= threshold else most_moves)
             levels.append(level)
             bar.update()
             bar.set_postfix(loss=f"{level:.4g}", moves=run.moves[-1])
@@ -212,7 +218,6 @@ class _Run:
     particles: jax.Array
     values: np.ndarray
     data: tuple
-    most_moves: int
     rng: np.random.Generator
     angle: float  # of a trajectory
     ancestors: np.ndarray
@@ -238,7 +243,7 @@ class _Run:
                 f"{np.sum(~np.isfinite(found))} of the start's tilts or losses are not finite"
             )
         who = np.arange(len(start))
-        return cls(move, particles, found, data, most_moves, rng, QUARTER, who, [], [], [])
+        return cls(move, particles, found, data, rng, QUARTER, who, [], [], [])
 
     def resample(self, weights: np.ndarray) -> None:
         """Systematic resampling: as many copies as the weight says, but for rounding."""
@@ -248,7 +253,7 @@ class _Run:
         self.particles, self.values = self.particles[chosen], self.values[chosen]
         self.ancestors = self.ancestors[chosen]
 
-    def settle(self, level: float) -> None:
+    def settle(self, level: float, most_moves: int) -> None:
         """Move every particle until little is left of where it was."""
         first, first_values, accepted = np.asarray(self.particles), self.values, []
         while True:
@@ -263,7 +268,7 @@ class _Run:
                 _correlation(first, np.asarray(self.particles)),
                 _correlation(first_values[:, None], self.values[:, None]),
             )
-            if left < REMEMBERED or len(accepted) == self.most_moves:
+            if left < REMEMBERED or len(accepted) == most_moves:
                 break
         self.acceptance.append(np.mean(accepted))
         self.moves.append(len(accepted))

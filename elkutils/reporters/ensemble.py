@@ -118,7 +118,7 @@ class Ensemble(Reporter):
         ValueError
             For bad input or parameters, and if every member diverges.
         """
-        from elkutils.inference import ensembles
+        from elkutils.inference import ensembles, heads
 
         X, y = self._check_training(X, y)
         self._check_parameters()
@@ -133,7 +133,7 @@ class Ensemble(Reporter):
             patience=self.patience,
         )
         head = self._head()
-        start = ensembles.draw(head, self.members, X.shape[1], self.seed)
+        start = heads.draw(head, self.members, X.shape[1], self.seed)
         labels, weights = self._own_rows(y)
         trained = ensembles.train(
             head,
@@ -221,7 +221,7 @@ class Ensemble(Reporter):
     def _log_odds_draws(self, X: np.ndarray) -> np.ndarray:
         import jax
 
-        from elkutils.inference.ensembles import outputs
+        from elkutils.inference.heads import log_odds
         from elkutils.inference.rows import exactly
 
         head = self._head()
@@ -233,7 +233,7 @@ class Ensemble(Reporter):
             part.reshape(-1, *leaf.shape) for part, leaf in zip(parts, leaves, strict=True)
         )
         with exactly():
-            return np.asarray(outputs(head, tree.unflatten(shaped), X))
+            return log_odds(head, tree.unflatten(shaped), X)
 
     def _log_odds(self, X: np.ndarray) -> np.ndarray:
         return mean_log_odds(self._log_odds_draws(X))

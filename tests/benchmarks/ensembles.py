@@ -38,8 +38,8 @@ def data():
 
 def ours(members, width):
     """A function that trains the members, compiled."""
-    from elkutils.inference.ensembles import Plan, draw, train
-    from elkutils.inference.heads import MLP
+    from elkutils.inference.ensembles import Plan, train
+    from elkutils.inference.heads import MLP, draw
 
     X, y = data()
     head = MLP((width, width), "relu")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from elkutils.inference.heads import MLP, log_likelihood
+from elkutils.inference import heads
+from elkutils.inference.heads import MLP, draw, log_likelihood, log_odds
 
 
 def test_a_head_without_hidden_layers_is_linear():
@@ -38,6 +39,31 @@ def test_log_likelihood_is_the_sum_of_log_probabilities():
     p = 1 / (1 + np.exp(-np.asarray(log_odds, float)))
     expected = np.log(p[0]) + np.log(1 - p[1]) - 90
     np.testing.assert_allclose(log_likelihood(log_odds, y), expected, rtol=1e-6)
+
+
+def test_a_draw_is_the_same_in_any_company():
+    head = MLP((2,))
+    few, many, some = (draw(head, numbers, 3, seed=5) for numbers in (2, 9, [7, 1]))
+    for a, b, c in zip(*map(jax.tree.leaves, (few, many, some)), strict=True):
+        np.testing.assert_array_equal(a, b[:2])
+        np.testing.assert_array_equal(c, b[np.array([7, 1])])
+    assert [len(leaf) for leaf in jax.tree.leaves(draw(head, 0, 3, seed=5))] == [0] * 4
+
+
+def test_log_odds_of_many_are_those_of_each(monkeypatch):
+    head, X = MLP((2,)), np.random.default_rng(0).standard_normal((4, 3))
+    parameters = draw(head, 5, 3, seed=0)
+    each = [head(jax.tree.map(lambda leaf, i=i: leaf[i], parameters), X) for i in range(5)]
+    np.testing.assert_allclose(log_odds(head, parameters, X), each, rtol=1e-4)
+    monkeypatch.setattr(heads, "UNITS", 2 * 4 * 2)  # two draws at once, then one
+    jax.clear_caches()
+    np.testing.assert_allclose(log_odds(head, parameters, X), each, rtol=1e-4)
+
+
+@pytest.mark.parametrize("X", [np.ones(3), np.ones((1, 2)), np.full((1, 3), np.inf)])
+def test_log_odds_need_finite_rows_of_the_right_length(X):
+    with pytest.raises(ValueError, match=r"it needs \(n, 3\)"):
+        log_odds(MLP(), draw(MLP(), 2, 3, seed=0), X)
 
 
 @pytest.mark.parametrize(

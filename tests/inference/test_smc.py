@@ -96,6 +96,14 @@ def test_same_seed_same_population_whatever_the_batch():
     assert one.log_ratio == other.log_ratio
 
 
+def test_moves_at_the_last_threshold_are_counted_apart():
+    found = smc.constrain(square, 0.1, start(300, 2, 0), most_moves=1, last_moves=50, seed=1)
+    assert len(found.moves) > 1
+    assert np.all(found.moves[:-1] == 1)
+    assert found.moves[-1] > 1
+    assert found.remembered[-1] < smc.REMEMBERED
+
+
 def test_an_impossible_constraint_is_given_up():
     with pytest.raises(ArithmeticError, match="levels were not enough"):
         smc.constrain(square, -1.0, start(50, 2, 0), most_moves=1)
@@ -115,6 +123,7 @@ def test_progress_shows(capfd):
         ({"share": 1.0}, "share is 1.0"),
         ({"steps": 0}, "steps is 0"),
         ({"most_moves": 0}, "most_moves is 0"),
+        ({"last_moves": 0}, "last_moves is 0"),
         ({"start": np.zeros(3)}, "start has shape"),
         ({"start": np.zeros((1, 3))}, "start has shape"),
         ({"start": np.full((3, 3), np.nan)}, "start has shape"),
