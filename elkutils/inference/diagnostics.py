@@ -1,5 +1,6 @@
 """Whether chains can be believed: rank-normalised R-hat, bulk and tail ESS, through ArviZ."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,7 +75,9 @@ def diagnose(draws: np.ndarray, diverging: np.ndarray | None = None) -> Diagnost
     draws = np.asarray(draws, dtype=np.float64)
     if draws.ndim != 3:
         raise ValueError(f"draws has shape {draws.shape}; it needs (chains, draws, parameters)")
-    data = arviz.convert_to_dataset({"x": draws})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "More chains")  # ArviZ doubts the order of the axes
+        data = arviz.convert_to_dataset({"x": draws})
     return Diagnostics(
         rhat=arviz.rhat(data, method="rank")["x"].values,
         ess_bulk=arviz.ess(data, method="bulk")["x"].values,
