@@ -110,11 +110,16 @@ class Plan:
     def each_step(self) -> "Plan":
         """What a single step depends on, so that plans that share it share a program."""
         steps = self.steps if self.decay else 1
-        return replace(self, steps=steps, patience=None, target_loss=None, every=1)
+        free = {"learning_rate": 1.0, "patience": None, "target_loss": None, "every": 1}
+        return replace(self, steps=steps, **free)
 
-    def rate(self, step: jax.Array) -> jax.Array:
-        """Return the learning rate at a step."""
-        return self.learning_rate * (1 - step / self.steps if self.decay else 1.0)
+    def optimiser_at(self, learning_rate: jax.typing.ArrayLike) -> optimizers.Optimizer:
+        """Return the optimiser with another learning rate at the start."""
+
+        def rate(step):
+            return learning_rate * (1 - step / self.steps if self.decay else 1.0)
+
+        return OPTIMISERS[self.optimiser](rate)
 
 
 @dataclass(frozen=True)
@@ -289,7 +294,6 @@ def _mean_loss(head, loss, parameters, data: _Rows):
 @lru_cache(maxsize=16)
 def _advance(head: MLP, plan: Plan, loss: Loss):
     """Compile what takes all members from one look to the next."""
-    _, update, parameters_of = OPTIMISERS[plan.optimiser](plan.rate)
 
     def objective(parameters, anchor, rows, data):
         (X, y, weights, n), count = data, data.n
@@ -303,8 +307,9 @@ def _advance(head: MLP, plan: Plan, loss: Loss):
 
     slope_and_fit = jax.grad(objective, has_aux=True)
 
-    def alone(state, anchor, begun, length, rows, data):
+    def alone(state, anchor, learning_rate, begun, length, rows, data):
         """Take one member there; say its mean fit and whether all is finite."""
+        _, update, parameters_of = plan.optimiser_at(learning_rate)
 
         def step(i, carry):
             state, total = carry
@@ -318,11 +323,12 @@ def _advance(head: MLP, plan: Plan, loss: Loss):
         return after, total / length, finite
 
     @jax.jit
-    def advance(state, active, anchors, begun, length, rows, data):
+    def advance(state, active, anchors, learning_rate, begun, length, rows, data):
         def one(each):
             state, anchor, batches, own = each
             batches = rows if batches is None else batches
-            return alone(state, anchor, begun, length, batches, data.of_member(own))
+            data_of_it = data.of_member(own)
+            return alone(state, anchor, learning_rate, begun, length, batches, data_of_it)
 
         batches = None if plan.shared_batches else rows
         size = _side_by_side(anchors)
@@ -356,7 +362,7 @@ class _Run:
     """Members on their way: see `checkpoint.Resumable`."""
 
     def __init__(self, head, start, data, held_out, plan, loss, seed):
-        init, _, self._parameters_of = OPTIMISERS[plan.optimiser](plan.rate)
+        init, _, self._parameters_of = plan.optimiser_at(plan.learning_rate)
         self.head, self.start, self.data, self.plan = head, start, data, plan
         self.held_out, self.loss, self.seed = held_out, loss, seed
         self.program = _advance(head, plan.each_step, loss)
@@ -391,9 +397,8 @@ class _Run:
     def advance(self, length: int) -> None:
         """Take `length` steps and look."""
         rows = self._rows()
-        self.state, fit, finite = self.program(
-            self.state, self.active, self.start, self.step, length, rows, self.data
-        )
+        now = self.start, self.plan.learning_rate, self.step, length, rows, self.data
+        self.state, fit, finite = self.program(self.state, self.active, *now)
         moved = self.active & np.asarray(finite)
         self.trace.append(np.where(moved, fit, np.nan))
         self.diverged |= self.active & ~moved
