@@ -35,15 +35,18 @@ TYPESET = """async () => {
   };
 }"""
 
-# Elements that reach past the page's width without a box of their own that scrolls.
+# Elements that reach past the page's width, or are cut off there, without a box that scrolls.
 TOO_WIDE = """() => {
   const width = document.documentElement.clientWidth;
   const scrolls = node => {
-    for (let n = node.parentElement; n; n = n.parentElement)
-      if (/auto|scroll|hidden|clip/.test(getComputedStyle(n).overflowX)) return true;
+    for (let n = node.parentElement; n; n = n.parentElement) {
+      const overflow = getComputedStyle(n).overflowX;
+      if (overflow !== "visible") return /auto|scroll/.test(overflow);
+    }
     return false;
   };
   return [...document.querySelectorAll("article.bd-article *")]
+    .filter(node => !node.closest("mjx-assistive-mml"))
     .filter(node => node.getBoundingClientRect().right > width + 1 && !scrolls(node))
     .map(node => node.outerHTML.slice(0, 120));
 }"""
