@@ -72,7 +72,8 @@ class Criterion:
         if self.rule == "within":
             low, high = self.margin
             return f"{self.estimand}: within {low:g} and {high:g}"
-        return f"{self.estimand}: {self.rule} {self.margin:g}"
+        ends = {"above": "at least", "below": "at most"}
+        return f"{self.estimand}: {ends[self.rule]} {self.margin:g}"
 
 
 @dataclass(frozen=True)
