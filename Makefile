@@ -33,7 +33,7 @@ bench: setup
 # The same on a CUDA device, in under eight minutes; the book shows what is in that folder.
 bench-gpu: setup
 	JAX_PLATFORMS=cuda $(BIN)/python tests/benchmarks/posterior.py --patience 30 \
-	  --output elkutils/inference/times/gpu.json
+	  --output elkutils/study/times/gpu.json
 
 serve: book
 	@echo "The book is at http://localhost:$(PORT) (Ctrl-C stops it)"

@@ -28,7 +28,7 @@ from scipy.optimize import brentq
 from scipy.special import logsumexp
 from tqdm import tqdm
 
-from elkutils.inference.networks import check_counts
+from elkutils.inference._checks import check_counts
 
 TARGET_ACCEPT = 0.75
 QUARTER = np.pi / 2
@@ -117,7 +117,7 @@ def temper(
         For bad arguments, or a tilt that is not finite at a starting particle.
     """
     move = partial(_tempered, tilt=tilt, excess=excess, steps=steps, batch=batch)
-    run = _Run.begin(
+    run = _Particles.begin(
         partial(values, tilt, batch=batch), move, start, data, share, steps, most_moves, seed
     )
     beta, levels, log_ratio = 0.0, [], 0.0
@@ -178,7 +178,7 @@ def constrain(
     last_moves = most_moves if last_moves is None else last_moves
     check_counts(most_moves=most_moves, last_moves=last_moves)
     move = partial(_constrained, loss=loss, steps=steps, batch=batch)
-    run = _Run.begin(
+    run = _Particles.begin(
         partial(values, loss, batch=batch), move, start, data, share, steps, most_moves, seed
     )
     level, levels, log_ratio = np.inf, [], 0.0
@@ -211,7 +211,7 @@ def values(
 
 
 @dataclass
-class _Run:
+class _Particles:
     """A population on its way."""
 
     move: Callable
@@ -226,7 +226,9 @@ class _Run:
     remembered: list
 
     @classmethod
-    def begin(cls, values_of, move, start, data, share, steps, most_moves, seed) -> "_Run":
+    def begin(
+        cls, values_of, move, start, data, share, steps, most_moves, seed
+    ) -> "_Particles":
         check_counts(steps=steps, most_moves=most_moves)
         if not 0 < share < 1:
             raise ValueError(f"share is {share}; it has to lie between 0 and 1")

@@ -26,13 +26,13 @@ from sklearn.metrics import roc_auc_score
 from torch.nn.functional import binary_cross_entropy_with_logits
 from transformer_lens.model_bridge import TransformerBridge
 
+from elkutils.checkpoint import Checkpoint
 from elkutils.files import atomic_path, cache_dir
-from elkutils.inference.checkpoint import Checkpoint
 from elkutils.models.activations import activations, pad, resid_post
 from elkutils.models.answers import answer_log_odds
 from elkutils.models.language import ARCHITECTURE, bare_ids, bridge, embedded, quiet
 from elkutils.models.store import check_shapes, digest
-from elkutils.models.training import Run, finish
+from elkutils.models.training import ResumableTraining, finish
 from elkutils.tasks.persona import NAMES, lessons, persona
 from elkutils.tasks.task import Task
 
@@ -174,7 +174,9 @@ def train(
         return recipe.rate * min(rising, falling)
 
     adapted.train()
-    run = Run({n: w for n, w in adapted.named_parameters() if w.requires_grad}, loss, rate)
+    run = ResumableTraining(
+        {n: w for n, w in adapted.named_parameters() if w.requires_grad}, loss, rate
+    )
     text = repr((recipe, seed, prompts, says.tolist()))
     kept = checkpoint and Checkpoint(
         Path(checkpoint), hashlib.sha256(text.encode()).hexdigest()

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from elkutils.inference.checkpoint import Checkpoint
+from elkutils.checkpoint import Checkpoint
 
 
-class Run:
-    """Training under way; `pack` and `unpack` as `elkutils.inference.checkpoint` wants them.
+class ResumableTraining:
+    """Training under way; `pack` and `unpack` as `elkutils.checkpoint` wants them.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class Run:
 
 
 def finish(
-    run: Run,
+    run: ResumableTraining,
     steps: int,
     checkpoint: Checkpoint | None = None,
     saved_every: int = 500,

@@ -26,10 +26,10 @@ from transformer_lens.config import TransformerBridgeConfig
 from transformer_lens.model_bridge import TransformerBridge
 
 from elkutils import profiles
+from elkutils.checkpoint import Checkpoint
 from elkutils.files import atomic_path, cache_dir
-from elkutils.inference.checkpoint import Checkpoint
 from elkutils.models.store import check_shapes, digest
-from elkutils.models.training import Run, finish
+from elkutils.models.training import ResumableTraining, finish
 from elkutils.tasks.vault import Episodes, World, simulate
 
 SHIPPED = Path(__file__).parent / "predictors"
@@ -38,7 +38,7 @@ _SAVED_EVERY = 500  # steps
 
 
 @dataclass(frozen=True)
-class Plan:
+class PredictorPlan:
     """What is trained, and how: width in features, rate that of AdamW at its highest."""
 
     layers: int = 2
@@ -50,7 +50,9 @@ class Plan:
     warmup: int = 100
 
 
-LARGE = Plan(layers=4, width=128, heads=8, steps=8000, batch=256, rate=1e-3, warmup=400)
+LARGE = PredictorPlan(
+    layers=4, width=128, heads=8, steps=8000, batch=256, rate=1e-3, warmup=400
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +65,7 @@ class Predictor:
         In evaluation mode, with gradients off; its tokenizer reads `Cases.texts`.
     world : World
         The world that it was trained in.
-    plan : Plan
+    plan : PredictorPlan
     seed : int
     accuracy : dict
         On episodes held out, see `measure`.
@@ -71,7 +73,7 @@ class Predictor:
 
     model: TransformerBridge
     world: World
-    plan: Plan
+    plan: PredictorPlan
     seed: int
     accuracy: Mapping[str, float]
 
@@ -100,7 +102,9 @@ class Words:
         )
 
 
-def build(world: World, plan: Plan, seed: int, device: str = "cpu") -> TransformerBridge:
+def build(
+    world: World, plan: PredictorPlan, seed: int, device: str = "cpu"
+) -> TransformerBridge:
     """Return an untrained predictor for a world."""
     config = TransformerBridgeConfig(
         d_model=plan.width,
@@ -122,7 +126,7 @@ def build(world: World, plan: Plan, seed: int, device: str = "cpu") -> Transform
 
 def train(
     world: World,
-    plan: Plan,
+    plan: PredictorPlan,
     seed: int,
     checkpoint: str | Path | None = None,
     device: str = "cpu",
@@ -206,7 +210,7 @@ def load_predictor(seed: int, folder: str | Path | None = None) -> Predictor:
         )
     arrays, about = _read(path)
     world = World(**about["world"] | {"weights": tuple(about["world"]["weights"])})
-    plan = Plan(**about["plan"])
+    plan = PredictorPlan(**about["plan"])
     model = build(world, plan, seed)
     _put(model, arrays, path.name)
     return Predictor(_frozen(model), world, plan, about["seed"], about["accuracy"])
@@ -228,12 +232,12 @@ def save_predictor(predictor: Predictor, folder: str | Path) -> Path:
     return path
 
 
-def run_digest(world: World, plan: Plan, seed: int) -> str:
+def run_digest(world: World, plan: PredictorPlan, seed: int) -> str:
     """Return what tells the checkpoint of one training from that of another."""
     return hashlib.sha256(repr((world, plan, seed)).encode()).hexdigest()
 
 
-def _run(model, world: World, plan: Plan, seed: int) -> Run:
+def _run(model, world: World, plan: PredictorPlan, seed: int) -> ResumableTraining:
     weights = _weights(model)
     device = next(iter(weights.values())).device
 
@@ -249,7 +253,7 @@ def _run(model, world: World, plan: Plan, seed: int) -> Run:
         share = (step - plan.warmup) / (plan.steps - plan.warmup)
         return plan.rate * (1 + math.cos(math.pi * share)) / 2
 
-    return Run(weights, loss, rate, betas=(0.9, 0.98))
+    return ResumableTraining(weights, loss, rate, betas=(0.9, 0.98))
 
 
 def _weights(model) -> dict[str, torch.nn.Parameter]:
@@ -309,9 +313,14 @@ def main(arguments=None) -> None:
         "--folder", type=Path, help="by default the package's own, or the cache"
     )
     options = parser.parse_args(arguments)
-    world, plan = World(), profiles.pick(quick=Plan(), book=Plan(), full=LARGE)
+    world, plan = (
+        World(),
+        profiles.pick(quick=PredictorPlan(), book=PredictorPlan(), full=LARGE),
+    )
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    folder = options.folder or (SHIPPED if plan == Plan() else cache_dir() / "predictors")
+    folder = options.folder or (
+        SHIPPED if plan == PredictorPlan() else cache_dir() / "predictors"
+    )
     for seed in options.seeds:
         partial = cache_dir() / "predictors" / f"{profiles.active()}-{seed}.partial"
         model = train(world, plan, seed, partial, device, progress=True)

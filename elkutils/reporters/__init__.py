@@ -7,16 +7,19 @@ X, so a prior scale is in the units of 1/X as given.
 """
 
 from elkutils.inference.logistic import LogisticPath, logistic_path
-from elkutils.reporters.base import Reporter
+from elkutils.reporters.base import DrawsReporter, Reporter
 from elkutils.reporters.bayesian import BayesianLogistic
 from elkutils.reporters.ensemble import Ensemble
 from elkutils.reporters.linear import DifferenceInMeans, LinearDiscriminant
-from elkutils.reporters.logistic import LogisticMAP
+from elkutils.reporters.logistic_map import LogisticMAP
+from elkutils.reporters.network import BayesianNetwork
 from elkutils.reporters.persist import load
 
 __all__ = [
     "BayesianLogistic",
+    "BayesianNetwork",
     "DifferenceInMeans",
+    "DrawsReporter",
     "Ensemble",
     "LinearDiscriminant",
     "LogisticMAP",

@@ -1,18 +1,29 @@
-"""What every reporter shares: checking what it is given, and turning draws into answers."""
+"""What every reporter shares: checks of its input, answers from draws, its state on disk."""
 
-import numbers
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import expit, logsumexp
+from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from elkutils.reporters import persist
+
+if TYPE_CHECKING:
+    from elkutils.inference.draws import Draws
+
 
 class Reporter(ClassifierMixin, BaseEstimator):
     """A classifier of two classes that draws probabilities.
+
+    A subclass has `fit`, and either `coef_` and `intercept_` or its own `sample_proba` and
+    `decision_function`. It can be saved and loaded as it is if what it learned is numbers and
+    arrays of numbers; otherwise it overrides `state` and `restore`.
 
     Attributes
     ----------
@@ -24,6 +35,11 @@ class Reporter(ClassifierMixin, BaseEstimator):
         Log odds at x = 0, likewise.
     n_features_in_ : int
     """
+
+    def __init_subclass__(cls, **kwargs) -> None:
+        """Register the class, so that `load` finds it."""
+        super().__init_subclass__(**kwargs)
+        persist.register(cls)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Return the likelier label of each row, (n,)."""
@@ -37,7 +53,7 @@ class Reporter(ClassifierMixin, BaseEstimator):
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Return the log odds of `classes_[1]`, (n,)."""
-        return self._log_odds(self._check(X))
+        return self._check(X) @ self.coef_[0] + self.intercept_[0]
 
     def sample_proba(self, X: ArrayLike) -> np.ndarray:
         """Return draws of P(y = classes_[1] | x), (draws, n); a point estimate has one."""
@@ -45,14 +61,29 @@ class Reporter(ClassifierMixin, BaseEstimator):
 
     def save(self, folder: str | Path) -> None:
         """Write the fitted reporter to `folder`; see `elkutils.reporters.load`."""
-        from elkutils.reporters.persist import save
+        persist.save(self, folder)
 
-        save(self, folder)
+    def state(self) -> dict[str, np.ndarray | float | None]:
+        """Return what was learned, by name: numbers, arrays of numbers, or None."""
+        return dict(self._learned())
+
+    def restore(self, arrays: dict[str, np.ndarray | float]) -> None:
+        """Undo `state` on an unfitted reporter; entries that were None are missing.
+
+        `classes_`, `feature_names_in_` and the constructor's parameters are there already.
+        """
+        for name, value in arrays.items():
+            setattr(self, name, value)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = False
         return tags
+
+    def _learned(self) -> Iterator[tuple[str, object]]:
+        for name, value in vars(self).items():
+            if name.endswith("_") and name not in ("classes_", "feature_names_in_"):
+                yield name, value
 
     def _check(self, X) -> np.ndarray:
         check_is_fitted(self)
@@ -75,19 +106,54 @@ class Reporter(ClassifierMixin, BaseEstimator):
         self.classes_ = classes
         return X, (y == classes[1]).astype(np.float64)
 
-    def _log_odds(self, X: np.ndarray) -> np.ndarray:
-        return X @ self.coef_[0] + self.intercept_[0]
 
+class DrawsReporter(Reporter, ABC):
+    """A reporter whose answers are those of draws of a head.
 
-def mean_log_odds(log_odds: np.ndarray) -> np.ndarray:
-    """Return the log odds (n,) of the mean probability over draws (draws, n) of log odds."""
-    log_p = logsumexp(-np.logaddexp(0.0, -log_odds), axis=0)
-    return log_p - logsumexp(-np.logaddexp(0.0, log_odds), axis=0)
+    Probabilities are means over the draws. `decision_function` is their log odds, so it need
+    not be linear in x.
 
+    Attributes
+    ----------
+    draws_ : elkutils.inference.draws.Draws
+        What the sampler returned. A reporter that was loaded lacks its `details`.
+    """
 
-def check_counts(reporter: Reporter, least: dict[str, int]) -> None:
-    """Raise `ValueError` unless these parameters are whole numbers of at least so much."""
-    for name, smallest in least.items():
-        value = getattr(reporter, name)
-        if not isinstance(value, numbers.Integral) or value < smallest:
-            raise ValueError(f"{name} is {value!r}; it has to be a whole number ≥ {smallest}")
+    draws_: "Draws"
+
+    def decision_function(self, X: ArrayLike) -> np.ndarray:
+        """Return the log odds of the mean probability of `classes_[1]`, (n,)."""
+        X = self._check(X)
+        return self.draws_.mean_log_odds(X)
+
+    def predict_proba(self, X: ArrayLike) -> np.ndarray:
+        """Return the probability of each class, (n, 2): the mean over the draws.
+
+        Rows are taken in blocks, so the memory needed does not grow with draws · n.
+        """
+        log_odds = self.decision_function(X)
+        return np.column_stack([expit(-log_odds), expit(log_odds)])
+
+    def sample_proba(self, X: ArrayLike) -> np.ndarray:
+        """Return draws of P(y = classes_[1] | x), (draws, n), chain by chain."""
+        X = self._check(X)
+        return self.draws_.sample_proba(X)
+
+    def state(self) -> dict[str, np.ndarray | float | None]:
+        """Return what was learned: the draws, their statistics, and the rest."""
+        draws = {"draws_.theta": self.draws_.theta}
+        draws |= {f"draws_.stats.{name}": value for name, value in self.draws_.stats.items()}
+        return draws | {name: value for name, value in self._learned() if name != "draws_"}
+
+    def restore(self, arrays: dict[str, np.ndarray | float]) -> None:
+        """Undo `state` on an unfitted reporter."""
+        from elkutils.inference.draws import Draws
+
+        prefix = "draws_.stats."
+        stats = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+        super().restore({k: v for k, v in arrays.items() if not k.startswith("draws_.")})
+        self.draws_ = Draws(self._head(), arrays["draws_.theta"], stats)
+
+    @abstractmethod
+    def _head(self):
+        """Return the head of the draws, from the parameters and `n_features_in_`."""

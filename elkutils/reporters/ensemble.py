@@ -8,31 +8,32 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import expit
 
-from elkutils.reporters.base import Reporter, check_counts, mean_log_odds
+from elkutils.inference._checks import check_counts
+from elkutils.reporters.base import DrawsReporter
 
 if TYPE_CHECKING:
-    from elkutils.inference.heads import MLP
+    from elkutils.inference.draws import Draws
+    from elkutils.inference.networks.network import FlatNetwork, Network
 
 
-class Ensemble(Reporter):
+class Ensemble(DrawsReporter):
     """Heads trained from different draws of the prior, all at once.
 
     Each member is one draw of the probabilities. Nothing makes the members draws from a
     posterior but what is asked for here, and for this loss only approximately; the exact case
-    is `elkutils.inference.linear_gaussian.sample_then_optimise`.
+    is `elkutils.inference.linear.sample_then_optimise`.
 
     Parameters
     ----------
     members : int
         One works, and is a point estimate.
-    head : "linear" or MLP
-        The second from `elkutils.inference.heads`.
+    head : "linear" or Network
+        The second is any network, such as `elkutils.inference.networks.mlp.MLP`.
     init : float or "prior"
         The prior that members start at draws from, and are anchored by: the head's own, or
         with another scale. For a linear head that is τ, the standard deviation of each weight
-        in the units of 1/X (1/√d in its own prior); for an MLP it is `weight_scale`.
+        in the units of 1/X (1/√d in its own prior); for a network it is `weight_scale`.
     anchored : bool
         Hold each member to its own start with the strength of the prior; else nothing
         regularises them but `steps` and `patience`.
@@ -41,7 +42,8 @@ class Ensemble(Reporter):
     bootstrap : bool
         Each member sees its own resample of the rows. One that misses a class is drawn again.
     steps, learning_rate, optimiser, decay, batch, shared_batches, patience
-        As in `elkutils.inference.ensembles.Plan`; `patience` needs rows held out in `fit`.
+        As in `elkutils.inference.networks.training.Plan`; `patience` needs rows held out in
+        `fit`.
     seed : int
         The same seed on the same machine gives the same members, of which the first are the
         same for any number of them unless they have batches, labels or rows of their own.
@@ -52,21 +54,14 @@ class Ensemble(Reporter):
 
     Attributes
     ----------
-    parameters_ : (kept, p) array
-        Each member's, one after another: layer by layer, weights before biases. Members that
-        diverged are left out, with a warning.
     diverged_ : (members,) bool array
-        Which they were.
-    loss_ : (kept,) array
-        Mean loss of each on its own training rows, in nats, without the anchor's part.
-    steps_ : (kept,) int array
-        Steps that each has taken.
+        Members that diverged; they are left out of `draws_`, with a warning.
     """
 
     def __init__(
         self,
         members: int = 16,
-        head: "str | MLP" = "linear",
+        head: "str | Network" = "linear",
         init: float | str = "prior",
         anchored: bool = False,
         perturb: float = 0.0,
@@ -118,11 +113,12 @@ class Ensemble(Reporter):
         ValueError
             For bad input or parameters, and if every member diverges.
         """
-        from elkutils.inference import ensembles, heads
+        from elkutils.inference.networks import training
+        from elkutils.inference.networks.network import draw_prior
 
         X, y = self._check_training(X, y)
         self._check_parameters()
-        plan = ensembles.Plan(
+        plan = training.Plan(
             steps=self.steps,
             learning_rate=self.learning_rate,
             optimiser=self.optimiser,
@@ -132,11 +128,11 @@ class Ensemble(Reporter):
             anchored=self.anchored,
             patience=self.patience,
         )
-        head = self._head()
-        start = heads.draw(head, self.members, X.shape[1], self.seed)
+        network = self._network()
+        start = draw_prior(network, self.members, X.shape[1], self.seed)
         labels, weights = self._own_rows(y)
-        trained = ensembles.train(
-            head,
+        trained = training.train(
+            network,
             start,
             X,
             labels,
@@ -150,9 +146,20 @@ class Ensemble(Reporter):
         self._keep(trained)
         return self
 
-    def sample_proba(self, X: ArrayLike) -> np.ndarray:
-        """Return each member's P(y = classes_[1] | x), (members kept, n)."""
-        return expit(self._log_odds_draws(self._check(X)))
+    @property
+    def parameters_(self) -> np.ndarray:
+        """Parameters of each member, (kept, p): for an MLP layer by layer, biases last."""
+        return self.draws_.flat
+
+    @property
+    def loss_(self) -> np.ndarray:
+        """Mean loss of each on its own training rows, (kept,), in nats, without the anchor."""
+        return self.draws_.stats["loss"][0]
+
+    @property
+    def steps_(self) -> np.ndarray:
+        """Steps that each member has taken, (kept,)."""
+        return self.draws_.stats["n_steps"][0]
 
     @property
     def coef_draws_(self) -> np.ndarray:
@@ -176,18 +183,33 @@ class Ensemble(Reporter):
         """Mean bias of the members, (1,), where the head is linear."""
         return self.intercept_draws_.mean(keepdims=True)
 
+    def restore(self, arrays: dict[str, np.ndarray | float]) -> None:
+        """Undo `state`, also that of version 0.1."""
+        if "draws_.theta" not in arrays:
+            old = "parameters_", "loss_", "steps_"
+            new = "draws_.theta", "draws_.stats.loss", "draws_.stats.n_steps"
+            renamed = {name: arrays[key][None] for name, key in zip(new, old, strict=True)}
+            arrays = renamed | {k: v for k, v in arrays.items() if k not in old}
+        super().restore(arrays)
+
     def _check_linear(self, name: str) -> None:
-        if not hasattr(self, "parameters_") or (self.head != "linear" and self.head.widths):
+        linear = self.head == "linear" or not getattr(self.head, "widths", True)
+        if not (hasattr(self, "draws_") and linear):
             raise AttributeError(f"{name} needs a linear head that has been fitted")
 
-    def _head(self) -> "MLP":
-        from elkutils.inference.heads import MLP
+    def _network(self) -> "Network":
+        from elkutils.inference.networks.mlp import MLP
 
-        head = MLP() if isinstance(self.head, str) else self.head
+        network = MLP() if isinstance(self.head, str) else self.head
         if isinstance(self.init, str):
-            return head
+            return network
         units = math.sqrt(self.n_features_in_) if isinstance(self.head, str) else 1.0
-        return replace(head, weight_scale=self.init * units)
+        return replace(network, weight_scale=self.init * units)
+
+    def _head(self) -> "FlatNetwork":
+        from elkutils.inference.networks.network import flat
+
+        return flat(self._network(), self.n_features_in_)
 
     def _own_rows(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Each member's labels and how often its resample holds each row."""
@@ -199,9 +221,9 @@ class Ensemble(Reporter):
             weights = np.stack([_resample(y, rng) for _ in range(self.members)])
         return labels, weights
 
-    def _keep(self, trained) -> None:
-        self.diverged_ = trained.diverged
-        kept = ~trained.diverged
+    def _keep(self, trained: "Draws") -> None:
+        self.diverged_ = trained.stats["diverging"][0]
+        kept = ~self.diverged_
         if not kept.any():
             raise ValueError(
                 f"learning_rate is {self.learning_rate} and init {self.init!r}: all"
@@ -214,29 +236,15 @@ class Ensemble(Reporter):
                 RuntimeWarning,
                 stacklevel=3,
             )
-        leaves = [part.reshape(len(part), -1) for layer in trained.parameters for part in layer]
-        self.parameters_ = np.concatenate(leaves, axis=1).astype(np.float64)[kept]
-        self.loss_, self.steps_ = trained.loss[kept], trained.steps[kept]
-
-    def _log_odds_draws(self, X: np.ndarray) -> np.ndarray:
-        import jax
-
-        from elkutils.inference.heads import log_odds
-        from elkutils.inference.rows import exactly
-
-        head = self._head()
-        form = jax.eval_shape(lambda: head.init(jax.random.key(0), self.n_features_in_))
-        leaves, tree = jax.tree.flatten(form)
-        ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
-        parts = np.split(self.parameters_, ends, axis=1)
-        shaped = (
-            part.reshape(-1, *leaf.shape) for part, leaf in zip(parts, leaves, strict=True)
+        self.draws_ = replace(
+            trained,
+            theta=trained.theta[:, kept].astype(np.float64),
+            stats={
+                name: values[:, kept]
+                for name, values in trained.stats.items()
+                if name != "diverging"
+            },
         )
-        with exactly():
-            return log_odds(head, tree.unflatten(shaped), X)
-
-    def _log_odds(self, X: np.ndarray) -> np.ndarray:
-        return mean_log_odds(self._log_odds_draws(X))
 
     def _check_held_out(self, X, y) -> tuple[np.ndarray, np.ndarray]:
         X, y = self._check(X), np.asarray(y)
@@ -248,9 +256,10 @@ class Ensemble(Reporter):
         return X, (y == self.classes_[1]).astype(np.float64)
 
     def _check_parameters(self) -> None:
-        check_counts(self, {"members": 1, "seed": 0})
+        check_counts(members=self.members)
+        check_counts(least=0, seed=self.seed)
         if not (callable(self.head) or self.head == "linear"):
-            raise ValueError(f'head is {self.head!r}; it has to be "linear" or an MLP')
+            raise ValueError(f'head is {self.head!r}; it has to be "linear" or a network')
         number = isinstance(self.init, numbers.Real) and 0 < self.init < math.inf
         if not (self.init == "prior" or number):
             raise ValueError(f'init is {self.init!r}; it has to be positive or "prior"')

@@ -1,13 +1,18 @@
 """Reporters on disk: `reporter.json` and `arrays.safetensors`, parameters and what was learned.
 
 No pickles. The folder is written under a temporary name and renamed, so it is whole or absent,
-and the JSON carries the digest of the arrays, so that damage is noticed when it is read.
+and the JSON carries the digest of the arrays, so that damage is noticed when it is read. Each
+reporter says itself what it learned (`state`), and registers its class when it is defined;
+nothing here knows a reporter by name.
 """
 
 import hashlib
+import importlib
 import json
-from dataclasses import asdict, is_dataclass
+import sys
+from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors.numpy import load as load_arrays
@@ -15,53 +20,62 @@ from safetensors.numpy import save as dump_arrays
 from sklearn.utils.validation import check_is_fitted
 
 from elkutils.files import atomic_path
-from elkutils.inference.logistic import LogisticPath
-from elkutils.reporters.base import Reporter
-from elkutils.reporters.bayesian import BayesianLogistic
-from elkutils.reporters.ensemble import Ensemble
-from elkutils.reporters.linear import DifferenceInMeans, LinearDiscriminant
-from elkutils.reporters.logistic import LogisticMAP
+
+if TYPE_CHECKING:
+    from elkutils.reporters.base import Reporter
 
 FORMAT = 1
-KINDS = {
-    c.__name__: c
-    for c in (BayesianLogistic, DifferenceInMeans, Ensemble, LinearDiscriminant, LogisticMAP)
-}
-HEADS = ("MLP",)
-NESTED = ("path_", "sample_stats_")
+KINDS: dict[str, type] = {}
 
 
-def save(reporter: Reporter, folder: str | Path) -> None:
+def register(cls: type) -> None:
+    """Have `load` find this class of reporters."""
+    KINDS[kind_of(cls)] = cls
+
+
+def kind_of(cls: type) -> str:
+    """Return the name by which saved reporters name their class."""
+    ours = cls.__module__.startswith("elkutils.")
+    return cls.__name__ if ours else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def save(reporter: "Reporter", folder: str | Path) -> None:
     """Write a fitted reporter to `folder`, replacing what stands there.
 
     Raises
     ------
+    ValueError
+        If the reporter is not fitted, or holds something that `load` could not read back.
     OSError
         If it cannot be written, for one when the disk is full; `folder` is then as it was.
     """
     check_is_fitted(reporter)
-    arrays = dump_arrays(_arrays(reporter))
+    state = _arrays(reporter.state())
+    arrays = dump_arrays(state)
     about = {
         "format": FORMAT,
-        "reporter": type(reporter).__name__,
-        "parameters": {name: _plain(value) for name, value in reporter.get_params().items()},
+        "reporter": kind_of(type(reporter)),
+        "parameters": _parameters(reporter),
         "classes": {"dtype": reporter.classes_.dtype.str, "values": reporter.classes_.tolist()},
         "features": getattr(reporter, "feature_names_in_", np.array([])).tolist(),
         "sha256": hashlib.sha256(arrays).hexdigest(),
     }
+    text = _json(about)
+    _check_readable(reporter, state, text)
     with atomic_path(folder) as fresh:
         fresh.mkdir()
         (fresh / "arrays.safetensors").write_bytes(arrays)
-        (fresh / "reporter.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+        (fresh / "reporter.json").write_text(text, encoding="utf-8")
 
 
-def load(folder: str | Path) -> Reporter:
+def load(folder: str | Path) -> "Reporter":
     """Read a reporter that `save` wrote; its draws are identical.
 
     Raises
     ------
     ValueError
-        If `folder` is no saved reporter, is damaged, or was written by a later format.
+        If `folder` is no saved reporter, is damaged, was written by a later format, or holds
+        a class that has not been defined: import the module of a reporter of your own first.
     """
     folder = Path(folder)
     try:
@@ -74,66 +88,122 @@ def load(folder: str | Path) -> Reporter:
         ) from error
     if written != FORMAT or kind not in KINDS:
         raise ValueError(
-            f"folder holds a {kind!r} of format {written!r}; this version reads format {FORMAT}"
-            f" of {', '.join(KINDS)}"
+            f"folder holds a {kind!r} of format {written!r}; this version reads format"
+            f" {FORMAT}, and so far knows {', '.join(sorted(KINDS))}"
         )
     if hashlib.sha256(arrays).hexdigest() != digest:
         raise ValueError(f"folder is {str(folder)!r}, whose arrays.safetensors is damaged")
     return _rebuild(about, load_arrays(arrays))
 
 
-def _arrays(reporter: Reporter) -> dict[str, np.ndarray]:
-    """What was learned, as arrays: nested ones under "path_.coefs" and the like."""
+def _arrays(state: dict) -> dict[str, np.ndarray]:
+    """What was learned, as arrays that safetensors holds."""
     found = {}
-    for name, value in vars(reporter).items():
-        if not name.endswith("_") or name in ("classes_", "feature_names_in_") or value is None:
+    for name, value in state.items():
+        if value is None:
             continue
-        if name in NESTED:
-            fields = value if isinstance(value, dict) else asdict(value)
-            found |= {
-                f"{name}.{key}": np.ascontiguousarray(part) for key, part in fields.items()
-            }
-        else:
-            found[name] = np.array(value, order="C")
+        array = np.array(value, order="C")
+        if array.dtype.kind not in "biuf":
+            raise ValueError(
+                f"the reporter learned {name} of type {type(value).__name__}; what is saved has"
+                " to be numbers: override `state` and `restore`"
+            )
+        found[name] = array
     return found
 
 
-def _rebuild(about: dict, arrays: dict[str, np.ndarray]) -> Reporter:
+def _rebuild(about: dict, arrays: dict[str, np.ndarray]) -> "Reporter":
     parameters = {name: _revived(value) for name, value in about["parameters"].items()}
     reporter = KINDS[about["reporter"]](**parameters)
     reporter.classes_ = np.array(about["classes"]["values"], dtype=about["classes"]["dtype"])
     if about["features"]:
         reporter.feature_names_in_ = np.array(about["features"], dtype=object)
-    nested = {name: {} for name in NESTED}
-    for name, value in arrays.items():
-        outer, _, inner = name.partition(".")
-        if inner:
-            nested[outer][inner] = value
-        else:
-            setattr(reporter, name, value.item() if value.ndim == 0 else value)
-    if isinstance(reporter, LogisticMAP):
-        reporter.path_ = LogisticPath(**nested["path_"]) if nested["path_"] else None
-        reporter.cv_log_score_ = arrays.get("cv_log_score_")
-    if isinstance(reporter, BayesianLogistic):
-        reporter.sample_stats_ = nested["sample_stats_"]
+    arrays = {k: value.item() if value.ndim == 0 else value for k, value in arrays.items()}
+    if "n_features_in_" in arrays:  # heads are made from it
+        reporter.n_features_in_ = arrays["n_features_in_"]
+    reporter.restore(arrays)
     return reporter
 
 
-def _plain(value):
-    """A constructor's parameter as JSON has it; a head is its name and what it is made of."""
-    if is_dataclass(value):
-        return {"head": type(value).__name__} | asdict(value)
+def _check_readable(reporter, state: dict[str, np.ndarray], text: str) -> None:
+    """Raise ValueError unless what would be written can be read back as the same reporter."""
+    if KINDS.get(kind_of(type(reporter))) is not type(reporter):
+        raise ValueError(
+            f"{kind_of(type(reporter))} has been defined again since this reporter was made;"
+            " `load` would read another class: fit it anew"
+        )
+    try:
+        again = _rebuild(json.loads(text), dict(state))
+        parameters = _parameters(again)
+        learned = _arrays(again.state())
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise ValueError(f"the reporter could not be read back: {error}") from error
+    same = parameters == json.loads(text)["parameters"] and learned.keys() == state.keys()
+    if not (same and all(_equal(learned[name], state[name]) for name in state)):
+        raise ValueError(
+            "the reporter would not be the same when read back: `restore` has to undo `state`,"
+            " and parameters have to be of JSON's types, arrays, or dataclasses of these"
+        )
+
+
+def _equal(a: np.ndarray, b: np.ndarray) -> bool:
+    return np.array_equal(a, b, equal_nan=a.dtype.kind == b.dtype.kind == "f")
+
+
+def _parameters(reporter) -> dict:
+    named = reporter.get_params(deep=False)
+    return {name: _plain(name, value) for name, value in named.items()}
+
+
+def _json(value) -> str:
+    try:
+        return json.dumps(value, indent=1)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"a parameter of the reporter is not JSON's: {error}") from error
+
+
+def _plain(name: str, value):
+    """A constructor's parameter as JSON has it; a dataclass is its class and its fields."""
+    if is_dataclass(value) and not isinstance(value, type):
+        kind = type(value)
+        if "<locals>" in kind.__qualname__:
+            raise ValueError(
+                f"{name} is a {kind.__qualname__}, a class made in a function; `load` could not"
+                " find it: define it in a module"
+            )
+        held = {f.name: _plain(f.name, getattr(value, f.name)) for f in fields(value)}
+        return {"dataclass": f"{kind.__module__}:{kind.__qualname__}"} | held
+    if isinstance(value, tuple | list):
+        return [_plain(name, part) for part in value]
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
 def _revived(value):
     """The parameter that `_plain` wrote."""
+    if isinstance(value, list):
+        return [_revived(part) for part in value]
     if not isinstance(value, dict):
         return value
-    from elkutils.inference import heads
+    fields = dict(value)
+    path = fields.pop("dataclass", None) or _PATH_OF_NETWORK + fields.pop("head")
+    revived = {key: _revived(part) for key, part in fields.items()}
+    held = {k: tuple(part) if isinstance(part, list) else part for k, part in revived.items()}
+    return _class_at(path)(**held)
 
-    arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
-    kind = arguments.pop("head")
-    if kind not in HEADS:
-        raise ValueError(f"folder holds a head {kind!r}; this version reads {HEADS}")
-    return getattr(heads, kind)(**arguments)
+
+_PATH_OF_NETWORK = "elkutils.inference.networks.mlp:"  # version 0.1 wrote the name alone
+
+
+def _class_at(path: str) -> type:
+    """The dataclass at "module:name"; a module of ours is imported, others have to be."""
+    module, _, name = path.partition(":")
+    if module.startswith("elkutils."):
+        importlib.import_module(module)
+    found = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if not (isinstance(found, type) and is_dataclass(found)):
+        raise ValueError(
+            f"folder holds a {path!r}, which has not been defined: import its module first"
+        )
+    return found

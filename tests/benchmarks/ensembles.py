@@ -38,12 +38,13 @@ def data():
 
 def ours(members, width):
     """A function that trains the members, compiled."""
-    from elkutils.inference.ensembles import Plan, train
-    from elkutils.inference.heads import MLP, draw
+    from elkutils.inference.networks.mlp import MLP
+    from elkutils.inference.networks.network import draw_prior
+    from elkutils.inference.networks.training import Plan, train
 
     X, y = data()
     head = MLP((width, width), "relu")
-    start = draw(head, members, D, seed=0)
+    start = draw_prior(head, members, D, seed=0)
     plan = Plan(STEPS, 1e-3, batch=BATCH)
     train(head, start, X, y, plan)
     return lambda: train(head, start, X, y, plan)

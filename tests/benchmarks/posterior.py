@@ -43,9 +43,7 @@ def problem(n, d, seed=0):
 
 def ours(X, y, prior_scale, seed, draws=200, chains=32):
     """Seconds to 400 effective draws, and what they were made of."""
-    from elkutils.inference import hmc
-    from elkutils.inference.diagnostics import diagnose
-    from elkutils.inference.logistic import row_space
+    from elkutils.inference.logistic import hmc, row_space
 
     begun = time.perf_counter()
     n, d = X.shape
@@ -53,20 +51,21 @@ def ours(X, y, prior_scale, seed, draws=200, chains=32):
     rotated = time.perf_counter() - begun
     precision = np.append(np.full(coordinates.shape[1], prior_scale**-2), 0.0)
     found = hmc.sample(coordinates, y, precision, draws, chains, seed)
-    worst = diagnose(found.theta).worst
-    gradients = found.steps * draws
+    worst = found.diagnose_parameters().worst
+    seconds, steps = found.details["seconds"], found.details["steps"]
+    gradients = steps * draws
     flops = 4 * n * (coordinates.shape[1] + 1) * chains * gradients
     return {
         "seconds": rotated
-        + found.seconds["fit"]
-        + found.seconds["pilots"]
-        + found.seconds["draws"] * TARGET / worst["ess"],
+        + seconds["fit"]
+        + seconds["pilots"]
+        + seconds["draws"] * TARGET / worst["ess"],
         "rotation": rotated,
-        **found.seconds,
+        **seconds,
         "rhat": worst["rhat"],
         "ess_a_gradient": worst["ess"] / (gradients * chains),
-        "steps": found.steps,
-        "gigaflops": flops / found.seconds["draws"] / 1e9,
+        "steps": steps,
+        "gigaflops": flops / seconds["draws"] / 1e9,
     }
 
 
@@ -203,7 +202,7 @@ def main():
 
     import jax
 
-    from elkutils.inference import timings
+    from elkutils.study import timings
 
     finished = {}
     about = {

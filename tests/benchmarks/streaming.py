@@ -38,8 +38,8 @@ def write(path, n, d):
 
 def run(path, y, memory, draws, chains):
     """Draw with the rows on disk; return what it took."""
-    from elkutils.inference import hmc
     from elkutils.inference.diagnostics import diagnose
+    from elkutils.inference.logistic import hmc
 
     X = np.load(path, mmap_mode="r")
     prior = np.append(np.full(X.shape[1], X.shape[1] / 9), 0.0)
@@ -55,9 +55,9 @@ def run(path, y, memory, draws, chains):
     return {
         "n": len(y),
         "seconds": taken,
-        **found.seconds,
-        "passes": found.fit.passes,
-        "steps": found.steps,
+        **found.details["seconds"],
+        "passes": found.details["fit"].passes,
+        "steps": found.details["steps"],
         "ess": worst["ess"],
         "rhat": worst["rhat"],
         "megabytes_of_rows": X.nbytes / 1e6,

@@ -18,8 +18,9 @@ import arviz
 import numpy as np
 
 from elkutils import study
-from elkutils.inference import sbc
 from elkutils.inference.diagnostics import diagnose
+from elkutils.inference.logistic import sbc
+from elkutils.inference.logistic.samplers import SAMPLERS
 from elkutils.models import load_model
 from elkutils.reporters import BayesianLogistic, LogisticMAP
 
@@ -50,7 +51,7 @@ def layers(draws, chains, seed):
         X, y, rows = held_out(found, layer, seed)
         tau = LogisticMAP("evidence").fit(X, y).prior_scale_
         answers = {}
-        for method in ("hmc", "nuts", "variational"):
+        for method in (name for name, sampler in SAMPLERS.items() if sampler.exact):
             reporter = BayesianLogistic(
                 tau, method=method, draws=draws, chains=chains, seed=seed + 1
             )
@@ -81,7 +82,7 @@ def main():
     args = parser.parse_args()
     for seed in args.seeds:
         layers(args.draws, args.chains, seed)
-    for method in sbc.METHODS:
+    for method in SAMPLERS:
         for seed in args.seeds:
             found = sbc.calibrate(method, args.replications, seed=100 * seed)
             print(f"{method}, seed {seed}: {found}", flush=True)

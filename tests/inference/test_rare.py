@@ -9,6 +9,7 @@ from scipy.stats import norm
 from sklearn.datasets import load_breast_cancer
 
 from elkutils.inference import rare
+from elkutils.inference.logistic import rare as logistic_rare
 from elkutils.reporters import BayesianLogistic
 
 
@@ -96,7 +97,7 @@ def test_real_patients_by_quadrature(cancer, x):
     r = BayesianLogistic(2.0, bias_scale=2.0, draws=250, chains=16).fit(X, y)
     x = np.array(x)
     exact = exact_logistic(X, y, x, 2.0, 2.0)
-    found = rare.logistic(X, y, x, r.coef_draws_, r.intercept_draws_, 2.0, 2.0)
+    found = logistic_rare.estimate_at(X, y, x, r.coef_draws_, r.intercept_draws_, 2.0, 2.0)
     assert abs(found.estimate / exact - 1) < 4.5 * found.relative_error
     assert found.relative_error < 0.15
 
@@ -108,7 +109,7 @@ def test_what_lies_outside_the_rows_is_handled_exactly():
     r = BayesianLogistic(2.0, bias_scale=1.0, draws=500).fit(X, y)
     basis = np.linalg.svd(X)[2]
     for x in (-4 * basis[4], -8 * basis[3] + 3 * X[0]):
-        found = rare.logistic(X, y, x, r.coef_draws_, r.intercept_draws_, 2.0, 1.0)
+        found = logistic_rare.estimate_at(X, y, x, r.coef_draws_, r.intercept_draws_, 2.0, 1.0)
         error = np.hypot(found.relative_error, found.naive_relative_error)
         assert abs(found.estimate / found.naive - 1) < 4.5 * error
         assert found.carriers > 300  # so that averaging is right
@@ -121,7 +122,7 @@ def test_a_general_posterior_is_the_logistic_one(cancer):
     theta = np.column_stack([r.coef_draws_, r.intercept_draws_])
     data = X.astype(np.float32), y.astype(np.float32), x.astype(np.float32)
     general = rare.estimate(log_posterior, log_p_at, theta, data)
-    special = rare.logistic(X, y, x, r.coef_draws_, r.intercept_draws_, 2.0, 2.0)
+    special = logistic_rare.estimate_at(X, y, x, r.coef_draws_, r.intercept_draws_, 2.0, 2.0)
     error = np.hypot(general.relative_error, special.relative_error)
     assert abs(general.estimate / special.estimate - 1) < 4.5 * error
 
@@ -166,6 +167,6 @@ def test_bad_input_is_named(draws, more, said):
 def test_bad_shapes_of_a_logistic_posterior_are_named(cancer):
     X, y = cancer
     with pytest.raises(ValueError, match="x has shape"):
-        rare.logistic(X, y, np.zeros(3), np.zeros((20, 2)), np.zeros(20), 1.0)
+        logistic_rare.estimate_at(X, y, np.zeros(3), np.zeros((20, 2)), np.zeros(20), 1.0)
     with pytest.raises(ValueError, match="coef_draws has shape"):
-        rare.logistic(X, y, np.zeros(2), np.zeros((20, 3)), np.zeros(20), 1.0)
+        logistic_rare.estimate_at(X, y, np.zeros(2), np.zeros((20, 3)), np.zeros(20), 1.0)

@@ -21,7 +21,7 @@ from elkutils.models.persona import (
     save_persona,
     train,
 )
-from elkutils.models.training import Run
+from elkutils.models.training import ResumableTraining
 from elkutils.tasks import Task
 from elkutils.tasks.persona import lessons, persona
 
@@ -72,7 +72,7 @@ def test_bob_is_taught_the_opposite(taught):
 
 
 def test_an_interrupted_training_ends_at_the_same_weights(taught, tiny, tmp_path, monkeypatch):
-    advance, partial, steps = Run.advance, tmp_path / "partial", []
+    advance, partial, steps = ResumableTraining.advance, tmp_path / "partial", []
 
     def interrupted(run):
         if run.step == 3:
@@ -81,10 +81,12 @@ def test_an_interrupted_training_ends_at_the_same_weights(taught, tiny, tmp_path
 
     monkeypatch.setattr(module, "SAVED_EVERY", 1)
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "advance", interrupted)
+        patch.setattr(ResumableTraining, "advance", interrupted)
         with pytest.raises(KeyboardInterrupt):
             train(0, TINY, taught, partial)
-    monkeypatch.setattr(Run, "advance", lambda run: steps.append(run.step) or advance(run))
+    monkeypatch.setattr(
+        ResumableTraining, "advance", lambda run: steps.append(run.step) or advance(run)
+    )
     again = module._arrays(train(0, TINY, taught, partial))
     assert steps[0] == 3
     for name, weight in module._arrays(tiny).items():

@@ -9,10 +9,10 @@ from safetensors.numpy import load_file, save_file
 
 from elkutils import study
 from elkutils.models import activations, resid_post, vault
-from elkutils.models.training import Run
+from elkutils.models.training import ResumableTraining
 from elkutils.models.vault import (
-    Plan,
     Predictor,
+    PredictorPlan,
     load_predictor,
     measure,
     save_predictor,
@@ -20,7 +20,7 @@ from elkutils.models.vault import (
 )
 from elkutils.tasks.vault import World, hard, simulate
 
-TINY = Plan(layers=1, width=8, heads=2, steps=6, batch=4, warmup=2)
+TINY = PredictorPlan(layers=1, width=8, heads=2, steps=6, batch=4, warmup=2)
 WORLD = World(horizon=4)
 
 
@@ -43,7 +43,7 @@ def saved(tmp_path):
 def test_an_interrupted_training_ends_at_the_same_weights(tmp_path, monkeypatch):
     monkeypatch.setattr(vault, "_SAVED_EVERY", 2)
     whole = weights(train(WORLD, TINY, seed=1))
-    advance, partial = Run.advance, tmp_path / "partial"
+    advance, partial = ResumableTraining.advance, tmp_path / "partial"
 
     def interrupted(run):
         if run.step == 5:
@@ -51,11 +51,13 @@ def test_an_interrupted_training_ends_at_the_same_weights(tmp_path, monkeypatch)
         return advance(run)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "advance", interrupted)
+        patch.setattr(ResumableTraining, "advance", interrupted)
         with pytest.raises(KeyboardInterrupt):
             train(WORLD, TINY, seed=1, checkpoint=partial)
     steps = []
-    monkeypatch.setattr(Run, "advance", lambda run: steps.append(run.step) or advance(run))
+    monkeypatch.setattr(
+        ResumableTraining, "advance", lambda run: steps.append(run.step) or advance(run)
+    )
     again = weights(train(WORLD, TINY, seed=1, checkpoint=partial))
     assert steps == [4, 5]
     for name, weight in whole.items():
@@ -81,7 +83,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path, monkeypatch, change):
 
 
 def test_training_learns_what_needs_no_memory():
-    plan = Plan(layers=1, width=16, heads=2, steps=150, batch=32, warmup=10)
+    plan = PredictorPlan(layers=1, width=16, heads=2, steps=150, batch=32, warmup=10)
     model = train(WORLD, plan, seed=0)
     episodes = simulate(WORLD, 500, 9)
     untrained = measure(vault.build(WORLD, plan, 0), episodes)
@@ -165,7 +167,7 @@ def test_ten_predictors_are_shipped_and_need_the_hidden_state():
     for seed in range(10):
         predictor = load_predictor(seed)
         assert predictor.world == world
-        assert predictor.plan == Plan()
+        assert predictor.plan == PredictorPlan()
         assert predictor.accuracy["all"] > 0.99
         assert min(predictor.accuracy["gone"], predictor.accuracy["there"]) > 0.9
 
@@ -194,7 +196,7 @@ def test_the_chapters_readings_are_easy_and_hard_cases_that_share_no_episode():
 
 def test_the_command_trains_saves_and_says_how_good(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("ELKUTILS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(vault, "Plan", lambda: TINY)
+    monkeypatch.setattr(vault, "PredictorPlan", lambda: TINY)
     monkeypatch.setattr(vault, "World", lambda: World(horizon=10))
     vault.main(["train", "--seeds", "4", "5", "--folder", str(tmp_path)])
     assert "seed 5: all " in capsys.readouterr().out

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from elkutils.inference.heads import MLP
+from elkutils.inference.networks.mlp import MLP
 from elkutils.reporters import (
     BayesianLogistic,
+    BayesianNetwork,
     DifferenceInMeans,
     Ensemble,
     LinearDiscriminant,
@@ -21,7 +22,16 @@ ENSEMBLES = [
 ]
 
 
-@pytest.fixture(params=[*POINTS, *POSTERIORS, *ENSEMBLES], ids=lambda r: repr(r)[:60])
+SHORT = {"draws": 25, "chains": 2, "warmup": 25, "steps": 8}
+NETWORKS = [
+    BayesianNetwork(MLP((4,)), method, threshold=0.68, **SHORT)
+    for method in ("hmc", "nuts", "threshold")
+]
+
+
+@pytest.fixture(
+    params=[*POINTS, *POSTERIORS, *ENSEMBLES, *NETWORKS], ids=lambda r: repr(r)[:60]
+)
 def reporter(request):
     """Each reporter with tiny draws, unfitted."""
     return request.param.__class__(**request.param.get_params())

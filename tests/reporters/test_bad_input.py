@@ -5,13 +5,14 @@ import pytest
 
 from elkutils.reporters import (
     BayesianLogistic,
+    BayesianNetwork,
     DifferenceInMeans,
     Ensemble,
     LinearDiscriminant,
     LogisticMAP,
 )
 
-BAGS = BayesianLogistic, Ensemble
+BAGS = BayesianLogistic, BayesianNetwork, Ensemble
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -5,6 +5,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from elkutils.reporters import (
     BayesianLogistic,
+    BayesianNetwork,
     DifferenceInMeans,
     Ensemble,
     LinearDiscriminant,
@@ -34,3 +35,7 @@ def test_scikit_learn_contract(reporter):
 @pytest.mark.parametrize("method", ["hmc", "nuts", "variational"])
 def test_scikit_learn_contract_of_samplers(method):
     check_estimator(BayesianLogistic(method=method, draws=4, warmup=4, chains=1))
+
+
+def test_scikit_learn_contract_of_networks():
+    check_estimator(BayesianNetwork(draws=40, chains=2, warmup=40, steps=8))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import elkutils.reporters as reporters
-from elkutils.inference.heads import MLP
+from elkutils.inference.networks.mlp import MLP
 from elkutils.reporters import BayesianLogistic, Ensemble
 
 FEW = {"members": 4, "steps": 100, "learning_rate": 0.1}
@@ -82,13 +82,14 @@ def test_members_that_diverge_are_left_out(data):
     def one(trained):
         import dataclasses
 
-        return dataclasses.replace(trained, diverged=np.array([False, True, False, False]))
+        diverging = np.array([[False, True, False, False]])
+        return dataclasses.replace(trained, stats=trained.stats | {"diverging": diverging})
 
-    from elkutils.inference import ensembles
+    from elkutils.inference.networks import training
 
-    train = ensembles.train
+    train = training.train
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ensembles, "train", lambda *a, **k: one(train(*a, **k)))
+        patch.setattr(training, "train", lambda *a, **k: one(train(*a, **k)))
         with pytest.warns(RuntimeWarning, match="1 of 4 members diverged"):
             fit = Ensemble(**FEW).fit(X, y)
     whole = Ensemble(**FEW).fit(X, y)
@@ -114,7 +115,7 @@ def test_a_head_comes_back_from_disk(data, tmp_path):
     again = reporters.load(tmp_path / "bag")
     assert again.head == HEAD
     about = tmp_path / "bag" / "reporter.json"
-    about.write_text(about.read_text().replace('"MLP"', '"LSTM"'))
+    about.write_text(about.read_text().replace("mlp:MLP", "mlp:LSTM"))
     with pytest.raises(ValueError, match="LSTM"):
         reporters.load(tmp_path / "bag")
 

@@ -11,7 +11,9 @@ from scipy.stats import multivariate_normal
 from sklearn.linear_model import Ridge
 from sklearn.svm import SVC
 
-from elkutils.directions import (
+from elkutils.inference.logistic import fit_map, logistic_path
+from elkutils.reporters import DifferenceInMeans, LinearDiscriminant, LogisticMAP
+from elkutils.study.directions import (
     ClassMoments,
     angle,
     gradient_flow,
@@ -19,8 +21,6 @@ from elkutils.directions import (
     sampled_posterior_mean,
     tilt,
 )
-from elkutils.inference.logistic import fit_map, logistic_path
-from elkutils.reporters import DifferenceInMeans, LinearDiscriminant, LogisticMAP
 
 STRENGTHS = np.geomspace(1e-4, 1e-2, 5)
 over_data = pytest.mark.parametrize(("seed", "share"), [(0, 0.1), (1, 0.3), (2, 0.5), (3, 0.8)])

@@ -1,0 +1,163 @@
+"""What every sampler returns: draws of a head's parameters, and the answers they give.
+
+A draw is a vector of parameters θ. Its *head* turns θ and inputs into log odds: `LinearHead`
+for logistic regression, `networks.network.FlatNetwork` for a network. Whatever made the draws
+(a Markov chain, training, rejection), scores and diagnostics see the same `Draws`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import expit, logsumexp
+
+from elkutils.inference.diagnostics import Diagnostics, diagnose
+
+NUMBERS = 2**22  # log odds computed at once: bounds the memory
+
+
+class Head(Protocol):
+    """What turns parameters and inputs into log odds."""
+
+    def check(self, X: ArrayLike) -> np.ndarray:
+        """Return X (n, d) as an array, or raise ValueError."""
+
+    def log_odds(self, theta: np.ndarray, X: np.ndarray) -> np.ndarray:
+        """Return the log odds (k, n) of parameters (k, p) at X (n, d)."""
+
+    def parameters(self, theta: np.ndarray) -> Any:
+        """Return parameters (…, p) by name or layer, each leaf (…, *its own shape)."""
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """The head of logistic regression, θ = (w, b): log odds w·x + b.
+
+    Parameters
+    ----------
+    features : int
+        d, the number of weights.
+    """
+
+    features: int
+
+    def check(self, X: ArrayLike) -> np.ndarray:
+        """Return X (n, d) in float64, or raise ValueError."""
+        return check_inputs(X, self.features, np.float64)
+
+    def log_odds(self, theta: np.ndarray, X: np.ndarray) -> np.ndarray:
+        """Return the log odds (k, n) of parameters (k, d + 1) at X (n, d)."""
+        return theta[:, :-1] @ X.T + theta[:, -1:]
+
+    def parameters(self, theta: np.ndarray) -> dict[str, np.ndarray]:
+        """Return "coef" (…, d) and "intercept" (…) of parameters (…, d + 1)."""
+        return {"coef": theta[..., :-1], "intercept": theta[..., -1]}
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Draws of a head's parameters, and what is known of each.
+
+    Attributes
+    ----------
+    head : Head
+    theta : (chains, draws, p) array
+        Independent draws (members of an ensemble, accepted prior draws) form one chain.
+    stats : dict of (chains, draws) arrays
+        What the sampler knows of each draw, under ArviZ's names where there is one:
+        "acceptance_rate", "diverging", "n_steps", "energy"; "loss" is a mean training loss.
+    details : dict
+        What the sampler knows of the run as a whole; its docstring names the entries.
+    """
+
+    head: Head
+    theta: np.ndarray
+    stats: dict[str, np.ndarray] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def chains(self) -> int:
+        """Number of chains."""
+        return self.theta.shape[0]
+
+    @property
+    def draws(self) -> int:
+        """Number of draws in each chain."""
+        return self.theta.shape[1]
+
+    @property
+    def flat(self) -> np.ndarray:
+        """Parameters (chains · draws, p), chain by chain."""
+        return self.theta.reshape(-1, self.theta.shape[-1])
+
+    @property
+    def parameters(self) -> Any:
+        """Parameters by name or layer, each leaf (chains, draws, …)."""
+        return self.head.parameters(self.theta)
+
+    def log_odds(self, X: ArrayLike) -> np.ndarray:
+        """Return the log odds (chains, draws, n) of X (n, d).
+
+        Raises
+        ------
+        ValueError
+            If X is not a finite table of d columns.
+        """
+        found = self._all_log_odds(X)
+        return found.reshape(*self.theta.shape[:2], found.shape[1])
+
+    def sample_proba(self, X: ArrayLike) -> np.ndarray:
+        """Return draws of the probability of 1, (chains · draws, n), chain by chain."""
+        found = self._all_log_odds(X)
+        return expit(found, out=found)
+
+    def mean_log_odds(self, X: ArrayLike) -> np.ndarray:
+        """Return the log odds (n,) of the mean probability over the draws.
+
+        Rows are taken in blocks, so the memory needed does not grow with n.
+        """
+        X = self.head.check(X)
+        found = np.empty(len(X))
+        for rows in self._blocks(len(X)):
+            found[rows] = mean_log_odds(self.head.log_odds(self.flat, X[rows]))
+        return found
+
+    def diagnose(self, X: ArrayLike) -> Diagnostics:
+        """Return R-hat and ESS of the log odds at X (n, d): its "parameters" are the n rows.
+
+        Parameters of a network have no meaning of their own (units can be exchanged), so
+        chains are compared where it matters, in what they predict.
+        """
+        return diagnose(self.log_odds(X), self.stats.get("diverging"))
+
+    def diagnose_parameters(self) -> Diagnostics:
+        """Return R-hat and ESS of every parameter."""
+        return diagnose(self.theta, self.stats.get("diverging"))
+
+    def _all_log_odds(self, X: ArrayLike) -> np.ndarray:
+        X = self.head.check(X)
+        found = np.empty((len(self.flat), len(X)), np.result_type(self.theta.dtype, X.dtype))
+        for rows in self._blocks(len(X)):
+            found[:, rows] = self.head.log_odds(self.flat, X[rows])
+        return found
+
+    def _blocks(self, n: int) -> Iterator[slice]:
+        size = max(1, NUMBERS // max(1, len(self.flat)))
+        return (slice(begin, begin + size) for begin in range(0, n, size))
+
+
+def mean_log_odds(log_odds: np.ndarray) -> np.ndarray:
+    """Return the log odds (n,) of the mean probability over draws (draws, n) of log odds."""
+    log_odds = np.asarray(log_odds, np.float64)
+    log_p = logsumexp(-np.logaddexp(0.0, -log_odds), axis=0)
+    return log_p - logsumexp(-np.logaddexp(0.0, log_odds), axis=0)
+
+
+def check_inputs(X: ArrayLike, features: int, dtype: type) -> np.ndarray:
+    """Return X (n, features) as an array of `dtype`, or raise ValueError."""
+    X = np.asarray(X, dtype)
+    if X.ndim != 2 or X.shape[1] != features or not np.isfinite(X).all():
+        raise ValueError(f"X has shape {X.shape}; it needs (n, {features}), every entry finite")
+    return X

@@ -1,0 +1,281 @@
+"""Many chains of Hamiltonian Monte Carlo on the logistic posterior, split about a Gaussian.
+
+With θ = m + Sz, N(m, SSᵀ) the Gaussian of `variational`, the posterior of z is exactly
+
+    N(z; 0, I) · exp(−R(z)),  R(z) = c·z + Σᵢ rᵢ(Δᵢ),  Δ = A S z,
+
+A the design and rᵢ what the i-th loss leaves over after its expansion p̄ᵢΔᵢ + w̄ᵢΔᵢ²/2. The
+prior has cancelled, so float32 is enough. `trajectories` says how a chain moves; all chains
+move together, so that a gradient is two matrix products. Here the Gaussian is fitted, the
+number of gradients a trajectory chosen by pilots, and the draws are taken.
+"""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from tqdm import tqdm
+
+from elkutils.checkpoint import Checkpoint
+from elkutils.inference.diagnostics import diagnose
+from elkutils.inference.draws import Draws, LinearHead
+from elkutils.inference.logistic import rows
+from elkutils.inference.logistic.trajectories import (
+    BLOCK,
+    MOST_STEPS,
+    Chains,
+    Noise,
+    Pilot,
+    Turn,
+    advance,
+    compiled_advance,
+    energy,
+    python_loop,
+    transition,
+    turns,
+)
+from elkutils.inference.logistic.variational import NotSettled, Target, fit
+
+PILOT = 64  # moves, of all chains together, at least, by which a candidate is judged
+LEAST_ACCEPTANCE = 0.7
+SPREADS = 0.2, 0.8, 3.0  # of R, up to which one, two and three gradients are tried first
+TRACES = "z", "acceptance", "energy"
+
+
+def sample(
+    X: np.ndarray,
+    y: np.ndarray,
+    precision: np.ndarray,
+    draws: int,
+    chains: int = 32,
+    seed: int = 0,
+    memory: int | None = None,
+    mesh: Mesh | None = None,
+    checkpoint: str | Path | None = None,
+    progress: bool = False,
+) -> Draws:
+    """Draw from the posterior of logistic regression on X (n, k) and y (n,).
+
+    Parameters
+    ----------
+    X : (n, k) array
+        With `memory`, anything that gives rows when sliced, a memory map for one.
+    y : (n,) array of 0 and 1
+    precision : (k + 1,) array
+        The prior's, of each weight and the bias; 0 for a flat bias.
+    draws, chains : int
+        Draws kept of each chain.
+    seed : int
+    memory : int or None
+        Bytes for rows: if they do not fit they are read in blocks, in each pass anew.
+    mesh : jax.sharding.Mesh or None
+        Axes "rows" and "chains": how to share both among devices.
+    checkpoint : path or None
+        A safetensors file kept while it draws. A call with the same arguments that finds one
+        goes on from there, to the same draws; at the end the file is removed.
+    progress : bool
+        Show draws, effective draws so far (the least of a few coordinates) and the time left.
+
+    Returns
+    -------
+    Draws
+        Of θ = (w, b). Statistics "acceptance_rate", "energy" (the negative log posterior up to
+        a constant) and "n_steps"; details "steps", gradients per draw of every chain, as the
+        "pilots" (a list of `Pilot`) chose; "discarded", draws of every chain before the first
+        kept, those of the pilots included; "fit", a `variational.Fit`; and "seconds" of the
+        "fit", the "pilots" and the "draws", compilation included.
+
+    Raises
+    ------
+    NotSettled
+        Where the posterior is too far from any Gaussian: separable data under a loose prior.
+    ValueError
+        If the checkpoint is damaged or was made by a call with other arguments.
+    """
+    with rows.exactly():
+        begun = time.perf_counter()
+        found = fit(X, y, precision, memory, mesh)
+        target = Target.of(found)
+        fitted = time.perf_counter()
+        sampler = Sampler.start(target, chains, seed, mesh)
+        kept = None
+        if checkpoint is not None:
+            kept = Checkpoint.of(checkpoint, X, (y, precision), draws, chains, seed)
+        if kept is None or not kept.resume(sampler):
+            sampler.settle()
+        settled = time.perf_counter()
+        z, acceptance, energy = sampler.run(draws, kept, progress)
+        if kept is not None:
+            kept.path.unlink(missing_ok=True)
+        theta = found.mean + z @ found.spread.T
+    return Draws(
+        head=LinearHead(theta.shape[-1] - 1),
+        theta=theta,
+        stats={
+            "acceptance_rate": acceptance,
+            "energy": energy,
+            "n_steps": np.full(energy.shape, sampler.steps),
+        },
+        details={
+            "steps": sampler.steps,
+            "pilots": sampler.pilots,
+            "discarded": sampler.discarded,
+            "fit": found,
+            "seconds": {
+                "fit": fitted - begun,
+                "pilots": settled - fitted,
+                "draws": time.perf_counter() - settled,
+            },
+        },
+    )
+
+
+@dataclass
+class Sampler:
+    """Chains on a target, how they move, and what they have drawn."""
+
+    target: Target
+    z: np.ndarray
+    seed: int
+    mesh: Mesh | None
+    block: int = 0  # calls so far: the number of the next block of noise
+    steps: int = 3
+    pilots: list[Pilot] = field(default_factory=list)
+    discarded: int = 0
+    remainder: np.ndarray | None = None  # R where the last call began, (chains,)
+    trace: list[list[np.ndarray]] = field(default_factory=list)
+
+    @classmethod
+    def start(cls, target: Target, chains: int, seed: int, mesh: Mesh | None = None):
+        """Start `chains` chains at draws from the Gaussian."""
+        shape = len(target.tilt), chains
+        z = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+        return cls(target, z, seed, mesh)
+
+    @property
+    def trial(self) -> int:
+        """Draws of every chain for each candidate: the fewer chains, the more."""
+        return min(BLOCK, max(2, -(-PILOT // self.z.shape[1])))
+
+    def advance(self, length: int) -> list[np.ndarray]:
+        """Take `length` ≤ BLOCK draws; return z, acceptance and energy, (length, chains, …)."""
+        noise = Noise.of(self.seed, self.block, (BLOCK, *self.z.shape))
+        self.block += 1
+        turn = turns(noise, self.steps)
+        if self.target.spread is None:
+            self.z, trace, self.remainder = compiled_advance(
+                self.z, turn, self.target, self.steps, length, mesh=self.mesh
+            )
+            z, *rest = (np.asarray(part)[:length] for part in trace)
+            return [z.swapaxes(1, 2), *rest]
+        found = []
+        chains = Chains(self.z, *self.target(self.z))
+        self.remainder = chains.remainder
+        for i in range(length):
+            chains, acceptance = transition(
+                jax.tree.map(lambda part, i=i: part[i], turn),
+                chains,
+                self.target,
+                self.steps,
+                python_loop,
+            )
+            found.append((chains.z.T, acceptance, energy(chains)))
+        self.z = chains.z
+        return [np.stack(part) for part in zip(*found, strict=True)] if found else []
+
+    def settle(self) -> None:
+        """Choose the number of gradients a trajectory, and forget the start.
+
+        Pilots start from what the spread of R over the first positions suggests, and go up or
+        down, as acceptance says, until that stops paying. Then the chains move until the start
+        has a weight of 1% in what they are.
+        """
+        self.advance(0)
+        self._pilot(1 + int(np.searchsorted(SPREADS, np.std(self.remainder))))
+        up = self.pilots[0].acceptance < 0.9
+        while True:
+            best, last = max(self.pilots, key=lambda pilot: pilot.efficiency), self.steps
+            following = last - 1 if not up else last + 1 if best.efficiency > 0.05 else 2 * last
+            possible = 1 <= following <= MOST_STEPS and 1 / following > best.efficiency
+            if best.steps != last or not possible:
+                break
+            self._pilot(following)
+        if best.acceptance < LEAST_ACCEPTANCE:
+            raise NotSettled(f"{best}: the posterior is too far from its Gaussian")
+        self.steps = best.steps
+        rejected = [np.clip(1 - pilot.acceptance, 1e-3, 0.99) for pilot in self.pilots]
+        left = np.log(0.01) - self.trial * np.log(rejected).sum()
+        needed = max(0, int(np.ceil(left / np.log(1 - min(best.acceptance, 0.999)))))
+        for done in range(0, needed, BLOCK):
+            self.advance(min(BLOCK, needed - done))
+        self.discarded = needed + self.trial * len(self.pilots)
+
+    def _pilot(self, steps: int) -> None:
+        self.steps = steps
+        self.pilots.append(Pilot(steps, float(self.advance(self.trial)[1].mean())))
+
+    def run(self, draws: int, kept: Checkpoint | None = None, progress: bool = False):
+        """Go on to `draws` draws; return z, acceptance and energy, (chains, draws, …)."""
+        done = sum(len(block[0]) for block in self.trace)
+        bar = tqdm(total=draws, initial=done, disable=not progress, desc="HMC", unit="draw")
+        with bar:
+            while done < draws:
+                self.trace.append(self.advance(min(BLOCK, draws - done)))
+                done += len(self.trace[-1][0])
+                if kept is not None:
+                    kept.save(self)
+                if progress:
+                    bar.set_postfix(ess=f"{self._ess():.0f}")
+                bar.update(len(self.trace[-1][0]))
+        return [np.concatenate(part).swapaxes(0, 1) for part in zip(*self.trace, strict=True)]
+
+    def pack(self) -> tuple[dict[str, np.ndarray], dict]:
+        """Return draws so far and where the chains are; see `checkpoint.Resumable`."""
+        traces = map(np.concatenate, zip(*self.trace, strict=True))
+        arrays = dict(zip(TRACES, traces, strict=True)) | {"now": np.asarray(self.z)}
+        return arrays, {
+            "block": self.block,
+            "steps": self.steps,
+            "discarded": self.discarded,
+            "pilots": [[pilot.steps, pilot.acceptance] for pilot in self.pilots],
+        }
+
+    def unpack(self, arrays: dict[str, np.ndarray], about: dict) -> None:
+        """Put the chains where others were when they were packed."""
+        self.z, self.block, self.steps = arrays["now"], about["block"], about["steps"]
+        self.discarded = about["discarded"]
+        self.pilots = [Pilot(*pilot) for pilot in about["pilots"]]
+        self.trace = [[arrays[name] for name in TRACES]]
+
+    def _ess(self, coordinates: int = 8) -> float:
+        """Effective draws so far, the least of the first coordinates."""
+        z = np.concatenate([block[0][..., -coordinates:] for block in self.trace])
+        return diagnose(z.swapaxes(0, 1)).worst["ess"]
+
+
+@rows.exactly()
+def sample_each(target: Target, draws: int, seed: int, steps: int = 4, apart: int = 2):
+    """Draw a chain from each of many targets, in one compiled program.
+
+    Returns
+    -------
+    z : (problems, draws, p) array
+        Every `apart`-th draw, after a block to forget the start.
+    acceptance : (problems,) array
+    """
+    shape = BLOCK, *target.tilt.shape
+    z = np.random.default_rng(seed).standard_normal(shape[1:], dtype=np.float32)[..., None]
+    along = Turn(1, 2, 2, 2, 1)
+    move = jax.jit(jax.vmap(advance, in_axes=(0, along, 0, None, None), out_axes=(0, 1, 0)))
+    found, accepted = [], []
+    for block in range(1 + -(-draws * apart // BLOCK)):
+        momentum, *rest = turns(Noise.of(seed, block, (BLOCK, *shape[:0:-1])), steps)
+        turn = Turn(*(part[..., None] for part in (momentum.swapaxes(1, 2), *rest)))
+        z, (trace, acceptance, _), _ = move(z, turn, target, steps, BLOCK)
+        found.append(np.asarray(trace)[..., 0])
+        accepted.append(np.asarray(acceptance)[..., 0])
+    kept = np.concatenate(found[1:])[: draws * apart : apart]
+    return kept.swapaxes(0, 1), np.concatenate(accepted[1:]).mean(axis=0)

@@ -1,0 +1,188 @@
+"""What a network has to offer, and what every sampler of networks makes of it.
+
+A network is a frozen dataclass of its architecture and prior. Its parameters are a tree of
+arrays of the network's own choosing; samplers see only θ, all of them in one vector
+(`FlatNetwork`), or z = θ/s, s the prior's standard deviations.
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike
+
+from elkutils.inference.draws import check_inputs
+
+UNITS = 2**24  # numbers of a forward pass held at once: bounds the memory
+BYTES = 4
+
+Parameters = Any  # a tree of arrays
+
+
+class Network(Hashable, Protocol):
+    """An architecture and a prior. Equal networks share compiled programs: it is hashable."""
+
+    def init(self, key: jax.Array, d: int) -> Parameters:
+        """Return parameters for d inputs, drawn from the prior."""
+
+    def __call__(self, parameters: Parameters, X: jax.Array) -> jax.Array:
+        """Return the log odds (n,) of X (n, d)."""
+
+    def log_prior(self, parameters: Parameters) -> jax.Array:
+        """Return the log density of the prior at these parameters, in nats."""
+
+    def scales(self, d: int) -> Parameters:
+        """Return the prior's standard deviations, one number per leaf of the parameters.
+
+        The prior of each leaf is independent normal about 0.
+        """
+
+    def units(self, d: int) -> int:
+        """Return how many numbers a forward pass holds per row."""
+
+
+@dataclass(frozen=True)
+class FlatNetwork:
+    """A network on d inputs whose parameters are one vector: the head of its draws.
+
+    θ holds the leaves of the parameters in the order of `jax.tree.leaves`.
+    """
+
+    network: Network
+    features: int
+
+    @cached_property
+    def form(self) -> Parameters:
+        """The parameters' shapes and types."""
+        return jax.eval_shape(lambda: self.network.init(jax.random.key(0), self.features))
+
+    @cached_property
+    def size(self) -> int:
+        """p, the number of parameters."""
+        return sum(leaf.size for leaf in jax.tree.leaves(self.form))
+
+    @cached_property
+    def scales(self) -> np.ndarray:
+        """The prior's standard deviations (p,)."""
+        scales = jax.tree.map(
+            lambda leaf, scale: np.full(leaf.shape, scale, np.float32),
+            self.form,
+            self.network.scales(self.features),
+        )
+        return np.asarray(self.flatten(scales))
+
+    def parameters(self, theta: ArrayLike) -> Parameters:
+        """Return parameters (…, p) as the network has them, each leaf (…, *shape)."""
+        leaves, tree = jax.tree.flatten(self.form)
+        parts, done = [], 0
+        for leaf in leaves:
+            part = theta[..., done : done + leaf.size]
+            parts.append(part.reshape(*theta.shape[:-1], *leaf.shape))
+            done += leaf.size
+        return tree.unflatten(parts)
+
+    def flatten(self, parameters: Parameters) -> np.ndarray | jax.Array:
+        """Return θ (…, p) of parameters with any leading axes: undoes `parameters`."""
+        pairs = zip(jax.tree.leaves(parameters), jax.tree.leaves(self.form), strict=True)
+        parts = [
+            part.reshape(*part.shape[: part.ndim - leaf.ndim], leaf.size)
+            for part, leaf in pairs
+        ]
+        module = np if all(isinstance(part, np.ndarray) for part in parts) else jnp
+        return module.concatenate(parts, axis=-1)
+
+    def from_white(self, z: jax.Array) -> Parameters:
+        """Return the parameters at z (p,), where the prior is standard normal."""
+        return self.parameters(z * self.scales)
+
+    def check(self, X: ArrayLike) -> np.ndarray:
+        """Return X (n, d) in float64, or raise ValueError."""
+        return check_inputs(X, self.features, np.float64)
+
+    def log_odds(self, theta: np.ndarray, X: np.ndarray) -> np.ndarray:
+        """Return the log odds (k, n) of parameters (k, p) at X (n, d), in theta's precision."""
+        return log_odds(self.network, self.parameters(theta), X)
+
+    def at_once(self, rows: int, memory: int) -> int:
+        """Return how many networks fit into `memory` bytes, with their units at n rows; ≥ 1."""
+        units = rows * self.network.units(self.features)
+        return int(max(1, memory // (BYTES * (self.size + 2 * units))))
+
+
+@lru_cache(maxsize=64)
+def flat(network: Network, d: int) -> FlatNetwork:
+    """Return the network on d inputs with flat parameters, the same object each time."""
+    return FlatNetwork(network, d)
+
+
+def log_odds(network: Network, parameters: Parameters, X: ArrayLike) -> np.ndarray:
+    """Return the log odds (k, n) of X (n, d) for parameters with one leading axis (k, …).
+
+    They are computed in the precision of the parameters.
+
+    Raises
+    ------
+    ValueError
+        If X is not a finite table, or the parameters are for other numbers of inputs.
+    """
+    leaves, X = jax.tree.leaves(parameters), np.asarray(X)
+    form = jax.tree.leaves(flat(network, X.shape[-1]).form) if X.ndim == 2 else []
+    if [leaf.shape for leaf in form] != [leaf.shape[1:] for leaf in leaves]:
+        raise ValueError(f"X has shape {X.shape}; it needs (n, d), d as the parameters have it")
+    if not np.isfinite(X).all():
+        raise ValueError("X holds NaN or infinity; every entry has to be finite")
+    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+        X = jnp.asarray(X, leaves[0].dtype)
+        at_once = max(1, UNITS // max(1, len(X) * network.units(X.shape[-1])))
+        at_once = None if len(leaves[0]) <= at_once else at_once
+        return np.asarray(_log_odds(network, at_once, parameters, X))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _log_odds(network, at_once, parameters, X):
+    each = partial(network, X=X)
+    if at_once is None:
+        return jax.vmap(each)(parameters)
+    return jax.lax.map(each, parameters, batch_size=at_once)
+
+
+def log_likelihood(log_odds: jax.Array, y: jax.Array) -> jax.Array:
+    """Return the log probability of the labels y (n,) of 0 and 1, in nats."""
+    return -jnp.sum(jax.nn.softplus(jnp.where(y == 1, -log_odds, log_odds)))
+
+
+def mean_loss(
+    network: Network, parameters: Parameters, X: jax.Array, y: jax.Array
+) -> jax.Array:
+    """Return the mean training loss, in nats per row."""
+    return -log_likelihood(network(parameters, X), y) / len(y)
+
+
+def draw_prior(network: Network, numbers: int | ArrayLike, d: int, seed: int) -> Parameters:
+    """Return draws of a network's prior, stacked along a leading axis (k, …).
+
+    Parameters
+    ----------
+    network : Network
+    numbers : int or (k,) array of int
+        How many, or which of them: draw i is the same whatever others are drawn.
+    d : int
+        Inputs.
+    seed : int
+    """
+    numbers = np.arange(numbers) if np.ndim(numbers) == 0 else np.asarray(numbers)
+    count = len(numbers)
+    room = 1 << max(0, count - 1).bit_length()  # few sizes, so few to compile
+    padded = np.zeros(room, np.uint32)
+    padded[:count] = numbers
+    found = _draw_prior(network, padded, d, jax.random.key(seed))
+    return jax.tree.map(lambda leaf: leaf[:count], found)
+
+
+@partial(jax.jit, static_argnums=(0, 2))
+def _draw_prior(network, numbers, d, key):
+    return jax.vmap(lambda number: network.init(jax.random.fold_in(key, number), d))(numbers)

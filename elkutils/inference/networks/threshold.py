@@ -1,0 +1,218 @@
+"""The argument's own posterior: draws of the prior whose training loss is under a threshold.
+
+"Sampling from the posterior" can be read as: draw initial weights from the prior and keep them
+if the mean training loss is at most t. That is a posterior under a likelihood of 0 or 1, in
+place of exp(−n·loss). `sample` does just this, by the hundred thousand, and the details "tried"
+and "log_rate" record what it cost. `descend` reaches thresholds that no prior draw would meet
+in a lifetime, through a sequence of falling thresholds (`smc.constrain`); it gives the same
+distribution up to Monte Carlo error, with draws that are not quite independent.
+"""
+
+from functools import lru_cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike
+from tqdm import tqdm
+
+from elkutils.inference import smc
+from elkutils.inference._checks import check_counts, check_rows
+from elkutils.inference.draws import Draws
+from elkutils.inference.networks.network import (
+    FlatNetwork,
+    Network,
+    draw_prior,
+    flat,
+    mean_loss,
+)
+
+
+def sample(
+    network: Network,
+    X: ArrayLike,
+    y: ArrayLike,
+    threshold: float,
+    draws: int | None = None,
+    tries: int = 100_000,
+    memory: int = 2**27,
+    seed: int = 0,
+    progress: bool = False,
+) -> Draws:
+    """Draw heads from the prior and keep those whose mean training loss is at most `threshold`.
+
+    Parameters
+    ----------
+    network : Network
+    X : (n, d) array
+    y : (n,) array of 0 and 1
+    threshold : float
+        In nats a row. Saying ½ to everything costs log 2 = 0.693.
+    draws : int or None
+        Accepted draws after which to stop; None to use all tries. The rate stays unbiased,
+        because the last batch is counted whole, and its surplus draws are kept.
+    tries : int
+        Prior draws at most. Where none is accepted the result is empty and its rate 0.
+    memory : int
+        Bytes that a batch may take.
+    seed : int
+        Draw number i has a key of its own, whatever the batches.
+    progress : bool
+        Show draws tried and accepted.
+
+    Returns
+    -------
+    Draws
+        Those accepted, which may be none, as one chain (1, accepted). Statistics: "loss", the
+        mean training loss in nats per row. Details: "threshold"; "log_rate", the log of the
+        share of the prior that is accepted, in nats, −∞ where none was; "tried", prior draws
+        tried.
+
+    Raises
+    ------
+    ValueError
+        For bad data, no rows, a threshold that is not positive, or counts below 1.
+    """
+    X, y = _check(X, y, threshold, tries=tries, draws=1 if draws is None else draws)
+    tried, kept, losses = 0, [], []
+    for numbers, found, bar in _tries(
+        flat(network, X.shape[1]), X, y, tries, memory, seed, progress
+    ):
+        under = found <= threshold
+        tried += len(numbers)
+        kept.append(numbers[under])
+        losses.append(found[under])
+        accepted = sum(map(len, kept))
+        bar.set_postfix(accepted=accepted)
+        if draws is not None and accepted >= draws:
+            break
+    numbers = np.concatenate(kept)
+    with np.errstate(divide="ignore"):
+        log_rate = float(np.log(len(numbers) / tried))
+    head = flat(network, X.shape[1])
+    theta = head.flatten(draw_prior(network, numbers, X.shape[1], seed))
+    return Draws(
+        head,
+        np.asarray(theta)[None],
+        {"loss": np.concatenate(losses)[None]},
+        {"threshold": float(threshold), "log_rate": log_rate, "tried": tried},
+    )
+
+
+def prior_losses(
+    network: Network,
+    X: ArrayLike,
+    y: ArrayLike,
+    tries: int = 100_000,
+    memory: int = 2**27,
+    seed: int = 0,
+    progress: bool = False,
+) -> np.ndarray:
+    """Return the mean training loss (tries,) of prior draws: what thresholds can be reached.
+
+    The draws are those that `sample` tries with the same seed, so those of `draw_prior`.
+    """
+    X, y = _check(X, y, 1.0, tries=tries)
+    blocks = _tries(flat(network, X.shape[1]), X, y, tries, memory, seed, progress)
+    return np.concatenate([losses for _, losses, _ in blocks])
+
+
+def descend(
+    network: Network,
+    X: ArrayLike,
+    y: ArrayLike,
+    threshold: float,
+    draws: int = 1000,
+    share: float = 0.5,
+    steps: int = 8,
+    most_moves: int = 100,
+    last_moves: int | None = None,
+    memory: int = 2**27,
+    seed: int = 0,
+    progress: bool = False,
+) -> Draws:
+    """Draw heads from the prior given that their mean training loss is at most `threshold`.
+
+    A population of `draws` heads falls through a sequence of thresholds, each of which keeps
+    `share` of it; the others are replaced by copies, and all are moved inside the constraint.
+    Its detail "population" says how much of each level the moves forgot and how many of the
+    heads it began with have descendants; a second run with another seed says how far to trust
+    it.
+
+    Parameters are those of `sample` and of `smc.constrain`.
+
+    Returns
+    -------
+    Draws
+        As `sample`, with "tried" the trajectories of all particles, and the detail
+        "population", the `smc.Population` that was led there.
+
+    Raises
+    ------
+    ValueError
+        For bad data, no rows, a threshold that is not positive, or counts below 1.
+    ArithmeticError
+        If the losses stop falling above the threshold.
+    """
+    X, y = _check(X, y, threshold, draws=draws)
+    head = flat(network, X.shape[1])
+    start = np.random.default_rng((seed, 1)).standard_normal((draws, head.size))
+    population = smc.constrain(
+        _loss_at(head),
+        threshold,
+        start,
+        (X, y),
+        share=share,
+        steps=steps,
+        most_moves=most_moves,
+        last_moves=last_moves,
+        batch=head.at_once(len(X), memory // 4),
+        seed=seed,
+        progress=progress,
+    )
+    return Draws(
+        head,
+        (population.particles * head.scales)[None],
+        {"loss": population.values[None]},
+        {
+            "threshold": float(threshold),
+            "log_rate": population.log_ratio,
+            "tried": draws * int(population.moves.sum()),
+            "population": population,
+        },
+    )
+
+
+@partial(jax.jit, static_argnames="network")
+def _losses(parameters, X, y, *, network):
+    return jax.vmap(lambda each: mean_loss(network, each, X, y))(parameters)
+
+
+@lru_cache(maxsize=16)
+def _loss_at(head: FlatNetwork):
+    """The mean loss as a function of z; one object per head, so that programs are kept."""
+    return lambda z, X, y: mean_loss(head.network, head.from_white(z), X, y)
+
+
+def _tries(head, X, y, tries, memory, seed, progress):
+    """Yield the numbers of prior draws, their losses, and the bar, a batch at a time."""
+    batch = min(tries, head.at_once(len(X), memory))
+    X, y = jnp.asarray(X), jnp.asarray(y)
+    with tqdm(total=tries, disable=not progress, desc="prior", unit="draw") as bar:
+        for begin in range(0, tries, batch):
+            numbers = np.arange(begin, begin + batch)  # the last may be surplus
+            drawn = draw_prior(head.network, numbers, X.shape[1], seed)
+            losses = np.asarray(_losses(drawn, X, y, network=head.network))
+            used = min(batch, tries - begin)
+            bar.update(used)
+            yield numbers[:used], losses[:used], bar
+
+
+def _check(X, y, threshold, **counts) -> tuple[np.ndarray, np.ndarray]:
+    X, y = check_rows(X, y)
+    if not len(y):
+        raise ValueError("X has no rows; a training loss needs one")
+    if not 0 < threshold < np.inf:
+        raise ValueError(f"threshold is {threshold}; it has to be positive and finite")
+    check_counts(**counts)
+    return X, y

@@ -1,0 +1,437 @@
+"""Training: all members of an ensemble of networks at once, as one program.
+
+A member starts at its own draw from the prior and goes down the mean loss of its rows, with
+its own labels, weights or batches where it has them. `jax.vmap` lays the members side by side,
+on a CPU no more of them than its cache holds, so that with shared batches the first layer of
+all of these is one wide matrix product. Every `Plan.every` steps the host looks: members that
+have diverged or have had enough stay where they are, progress is shown, and a checkpoint kept.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.example_libraries import optimizers
+from tqdm import tqdm
+
+from elkutils.checkpoint import Checkpoint
+from elkutils.inference.draws import Draws
+from elkutils.inference.logistic.rows import padded
+from elkutils.inference.networks.network import Network, Parameters, flat
+
+OPTIMISERS = {"adam": optimizers.adam, "sgd": optimizers.sgd}
+
+CACHE = 2**23  # bytes
+
+Loss = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+def cross_entropy(log_odds: jax.Array, target: jax.Array) -> jax.Array:
+    """Return minus the log probability of labels in [0, 1], row by row, in nats."""
+    return jax.nn.softplus(log_odds) - target * log_odds
+
+
+@dataclass(frozen=True)
+class Squared:
+    """Minus the log density of targets that are normal about the output, up to a constant."""
+
+    noise: float = 1.0
+
+    def __call__(self, output: jax.Array, target: jax.Array) -> jax.Array:
+        return 0.5 * ((output - target) / self.noise) ** 2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How members are trained.
+
+    Parameters
+    ----------
+    steps : int
+        At most.
+    learning_rate : float
+        For the mean loss a row.
+    optimiser : "adam" or "sgd"
+        The second is plain gradient descent.
+    decay : bool
+        Let the learning rate fall to 0 along a straight line.
+    batch : int or None
+        Rows of a step, drawn with replacement; None for all of them.
+    shared_batches : bool
+        All members see the same rows at a step, which is faster, or each its own.
+    anchored : bool
+        Add minus the log prior of the distance from the member's start, over the rows: each
+        member is held to its own prior draw (Pearce, Leibfried & Brintrup 2020, *Uncertainty in
+        neural networks: approximately Bayesian ensembling*).
+    patience : int or None
+        Stop a member after so many looks without a better loss on held-out rows, and go back
+        to its best.
+    target_loss : float or None
+        Stop a member once its mean loss on all training rows is below this, in nats.
+    every : int
+        Steps between two looks.
+
+    Raises
+    ------
+    ValueError
+        For numbers out of range or an unknown optimiser.
+    """
+
+    steps: int = 1000
+    learning_rate: float = 1e-2
+    optimiser: str = "adam"
+    decay: bool = False
+    batch: int | None = None
+    shared_batches: bool = True
+    anchored: bool = False
+    patience: int | None = None
+    target_loss: float | None = None
+    every: int = 50
+
+    def __post_init__(self):
+        if self.optimiser not in OPTIMISERS:
+            raise ValueError(
+                f"optimiser is {self.optimiser!r}; it has to be one of {list(OPTIMISERS)}"
+            )
+        if not 0 < self.learning_rate < np.inf:
+            raise ValueError(f"learning_rate is {self.learning_rate}; it has to be positive")
+        for name in ("steps", "batch", "patience", "every"):
+            value = getattr(self, name)
+            optional = name in ("batch", "patience") and value is None
+            if not optional and (value != int(value) or value < 1):
+                raise ValueError(f"{name} is {value!r}; it has to be a whole number ≥ 1")
+
+    @property
+    def each_step(self) -> "Plan":
+        """What a single step depends on, so that plans that share it share a program."""
+        steps = self.steps if self.decay else 1
+        free = {"learning_rate": 1.0, "patience": None, "target_loss": None, "every": 1}
+        return replace(self, steps=steps, **free)
+
+    def optimiser_at(self, learning_rate: jax.typing.ArrayLike) -> optimizers.Optimizer:
+        """Return the optimiser with another learning rate at the start."""
+
+        def rate(step):
+            return learning_rate * (1 - step / self.steps if self.decay else 1.0)
+
+        return OPTIMISERS[self.optimiser](rate)
+
+
+def train(
+    network: Network,
+    start: Parameters | Draws,
+    X: np.ndarray,
+    y: np.ndarray,
+    plan: Plan,
+    *,
+    loss: Loss = cross_entropy,
+    weights: np.ndarray | None = None,
+    held_out: tuple[np.ndarray, np.ndarray] | None = None,
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    progress: bool = False,
+) -> Draws:
+    """Train members from where they start.
+
+    Parameters
+    ----------
+    network : Network
+    start : Parameters or Draws
+        One draw per member, stacked, as from `draw_prior`; or members trained before.
+    X : (n, d) array
+    y : (n,) or (members, n) array
+        Targets, of all or of each member.
+    plan : Plan
+    loss : callable of outputs and targets, row by row
+        A function or a hashable object, for it is compiled once.
+    weights : (n,) or (members, n) array or None
+        How often a row counts, as in a bootstrap; None for once.
+    held_out : X (k, d) and y (k,), or None
+        For `plan.patience`.
+    seed : int
+        Of the batches.
+    checkpoint : path or None
+        A safetensors file kept while it trains. A call with the same arguments that finds one
+        goes on from there, to the same members; at the end the file is removed.
+    progress : bool
+
+    Returns
+    -------
+    Draws
+        The members, as one chain (1, members). A diverged member has its last finite
+        parameters. Statistics: "loss", the mean over all training rows at the end, in nats,
+        without the anchor's part; "n_steps", steps taken; "diverging", whether its loss or
+        parameters ceased to be finite. Details: "trace" (members, looks), the mean loss of the
+        batches since the last look, NaN after a member has stopped; "seconds", compilation
+        included.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not match, patience lacks held-out rows, or the checkpoint is damaged or
+        was made by a call with other arguments.
+    """
+    begun = time.perf_counter()
+    if isinstance(start, Draws):
+        start = start.head.parameters(start.flat)
+    members = len(jax.tree.leaves(start)[0])
+    X, y, weights = _check(X, y, weights, members)
+    if (plan.patience is None) != (held_out is None):
+        raise ValueError(
+            f"held_out is {'missing' if held_out is None else 'given'} and patience is"
+            f" {plan.patience}; one needs the other"
+        )
+    data = _Rows.of(X, y, weights)
+    look = None
+    if held_out is not None:
+        look = _Rows.of(*_check(*held_out, None, members))
+    run = _Members(network, start, data, look, plan, loss, seed)
+    kept = None
+    if checkpoint is not None:
+        arrays = y, weights, *(held_out or ()), *jax.tree.leaves(start)
+        named = getattr(loss, "__name__", loss)
+        kept = Checkpoint.of(checkpoint, X, arrays, network, plan, named, seed)
+        kept.resume(run)
+    run.finish(kept, progress)
+    loss = np.asarray(_mean_loss(network, loss, run.parameters, data))
+    if kept is not None:
+        kept.path.unlink(missing_ok=True)
+    head = flat(network, X.shape[1])
+    theta = head.flatten(jax.tree.map(np.asarray, run.parameters))
+    return Draws(
+        head=head,
+        theta=theta[None],
+        stats={
+            "loss": loss[None],
+            "n_steps": run.taken[None],
+            "diverging": run.diverged[None],
+        },
+        details={
+            "trace": np.stack(run.trace, axis=1),
+            "seconds": time.perf_counter() - begun,
+        },
+    )
+
+
+def _check(X, y, weights, members: int) -> tuple[np.ndarray, ...]:
+    X, y = _numbers(X), _numbers(y)
+    weights = np.ones(len(X), X.dtype) if weights is None else _numbers(weights)
+    for name, value in (("y", y), ("weights", weights)):
+        if value.shape not in ((len(X),), (members, len(X))):
+            raise ValueError(
+                f"{name} has shape {value.shape}; it has to be ({len(X)},) or"
+                f" ({members}, {len(X)}), one row for each member"
+            )
+    return X, y, weights
+
+
+def _numbers(values) -> np.ndarray:
+    return np.asarray(values, jnp.result_type(float))
+
+
+class _Rows(NamedTuple):
+    """Rows as JAX has them, with others of weight 0 so that programs can be used again."""
+
+    X: jax.Array  # (rows, d)
+    y: jax.Array  # (rows,) or (members, rows)
+    weights: jax.Array  # likewise
+    n: int  # rows that count
+
+    @classmethod
+    def of(cls, X, y, weights) -> "_Rows":
+        n = len(X)
+        more = 0, padded(n) - n
+        y, weights = (
+            np.pad(part, [(0, 0)] * (part.ndim - 1) + [more]) for part in (y, weights)
+        )
+        return cls(*map(jnp.asarray, (np.pad(X, (more, (0, 0))), y, weights)), n)
+
+    @property
+    def own(self) -> tuple:
+        """Labels and weights where each member has its own, else None."""
+        return tuple(part if part.ndim == 2 else None for part in (self.y, self.weights))
+
+    def of_member(self, own: tuple) -> "_Rows":
+        """The rows as the member sees them to whom `own` belongs."""
+        y, weights = (
+            shared if mine is None else mine
+            for shared, mine in zip((self.y, self.weights), own, strict=True)
+        )
+        return self._replace(y=y, weights=weights)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _mean_loss(network, loss, parameters, data: _Rows):
+    """Mean loss of each member, (members,), one member at a time for the memory's sake."""
+
+    def one(each):
+        member, own = each
+        X, y, weights, n = data.of_member(own)
+        return jnp.sum(weights * loss(network(member, X), y)) / n
+
+    return jax.lax.map(one, (parameters, data.own))
+
+
+@lru_cache(maxsize=16)
+def _advance(network: Network, plan: Plan, loss: Loss):
+    """Compile what takes all members from one look to the next."""
+
+    def objective(parameters, anchor, rows, data):
+        (X, y, weights, n), count = data, data.n
+        if rows is not None:
+            X, y, weights, count = X[rows], y[rows], weights[rows], len(rows)
+        fit = jnp.sum(weights * loss(network(parameters, X), y)) / count
+        if not plan.anchored:
+            return fit, fit
+        moved = jax.tree.map(jnp.subtract, parameters, anchor)
+        return fit - network.log_prior(moved) / n, fit
+
+    slope_and_fit = jax.grad(objective, has_aux=True)
+
+    def alone(state, anchor, learning_rate, begun, length, rows, data):
+        """Take one member there; say its mean fit and whether all is finite."""
+        _, update, parameters_of = plan.optimiser_at(learning_rate)
+
+        def step(i, carry):
+            state, total = carry
+            now = None if rows is None else rows[i]
+            slope, fit = slope_and_fit(parameters_of(state), anchor, now, data)
+            return update(begun + i, slope, state), total + fit
+
+        after, total = jax.lax.fori_loop(0, length, step, (state, jnp.zeros((), data.X.dtype)))
+        leaves = [total, *jax.tree.leaves(parameters_of(after))]
+        finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()
+        return after, total / length, finite
+
+    @jax.jit
+    def advance(state, active, anchors, learning_rate, begun, length, rows, data):
+        def one(each):
+            state, anchor, batches, own = each
+            batches = rows if batches is None else batches
+            data_of_it = data.of_member(own)
+            return alone(state, anchor, learning_rate, begun, length, batches, data_of_it)
+
+        batches = None if plan.shared_batches else rows
+        size = _side_by_side(anchors)
+        after, fit, finite = jax.lax.map(
+            one, (state, anchors, batches, data.own), batch_size=size
+        )
+        return _choose(active & finite, after, state), fit, finite
+
+    return advance
+
+
+def _side_by_side(parameters: Parameters) -> int:
+    """How many members to take at once: all of them, or on a CPU what its cache can hold."""
+    leaves = jax.tree.leaves(parameters)
+    members = len(leaves[0])
+    if jax.default_backend() != "cpu":
+        return members
+    floats = sum(leaf.size for leaf in leaves) // members
+    return int(np.clip(CACHE // (16 * floats), 2, members))  # weights, slope, Adam's moments
+
+
+@jax.jit
+def _choose(mask, these, those):
+    """Take `these` for the members in `mask` and `those` for the others."""
+    return jax.tree.map(
+        lambda a, b: jnp.where(mask.reshape(-1, *[1] * (a.ndim - 1)), a, b), these, those
+    )
+
+
+class _Members:
+    """Members on their way: see `checkpoint.Resumable`."""
+
+    def __init__(self, network, start, data, held_out, plan, loss, seed):
+        init, _, self._parameters_of = plan.optimiser_at(plan.learning_rate)
+        self.network, self.start, self.data, self.plan = network, start, data, plan
+        self.held_out, self.loss, self.seed = held_out, loss, seed
+        self.program = _advance(network, plan.each_step, loss)
+        self.state, self.best = init(start), start
+        members = len(jax.tree.leaves(start)[0])
+        self.step, self.trace = 0, []
+        self.taken, self.since = np.zeros((2, members), int)
+        self.score = np.full(members, np.inf)
+        self.active, self.diverged = np.ones(members, bool), np.zeros(members, bool)
+
+    @property
+    def parameters(self) -> Parameters:
+        return self._parameters_of(self.state) if self.held_out is None else self.best
+
+    def finish(self, kept: Checkpoint | None, progress: bool) -> None:
+        plan = self.plan
+        bar = tqdm(total=plan.steps, initial=self.step, disable=not progress, unit="step")
+        with bar:
+            while self.step < plan.steps and self.active.any():
+                length = min(plan.every, plan.steps - self.step)
+                self.advance(length)
+                if kept is not None:
+                    kept.save(self)
+                bar.update(length)
+                if self.active.any():
+                    bar.set_postfix(
+                        loss=f"{self.trace[-1][self.active].mean():.3f}",
+                        training=int(self.active.sum()),
+                        diverged=int(self.diverged.sum()),
+                    )
+
+    def advance(self, length: int) -> None:
+        """Take `length` steps and look."""
+        rows = self._rows()
+        now = self.start, self.plan.learning_rate, self.step, length, rows, self.data
+        self.state, fit, finite = self.program(self.state, self.active, *now)
+        moved = self.active & np.asarray(finite)
+        self.trace.append(np.where(moved, fit, np.nan))
+        self.diverged |= self.active & ~moved
+        self.active = moved
+        self.step += length
+        self.taken += length * moved
+        if self.held_out is not None:
+            self._compare(moved)
+        if self.plan.target_loss is not None:
+            found = _mean_loss(self.network, self.loss, self.parameters, self.data)
+            self.active = self.active & (np.asarray(found) > self.plan.target_loss)
+
+    def _compare(self, moved) -> None:
+        now = self._parameters_of(self.state)
+        score = np.asarray(_mean_loss(self.network, self.loss, now, self.held_out))
+        better = moved & (score < self.score)
+        self.best = _choose(better, now, self.best)
+        self.score = np.where(better, score, self.score)
+        self.since = np.where(better, 0, self.since + 1)
+        self.active = self.active & (self.since < self.plan.patience)
+
+    def _rows(self) -> np.ndarray | None:
+        """The rows of the next steps; which, the seed and the step say."""
+        plan = self.plan
+        if plan.batch is None:
+            return None
+        rng = np.random.default_rng((self.seed, self.step))
+        each = () if plan.shared_batches else (len(self.active),)
+        shape = *each, plan.every, plan.batch
+        return rng.integers(0, self.data.n, shape, dtype=np.int32)
+
+    def pack(self) -> tuple[dict[str, np.ndarray], dict]:
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        for name in ("state", "best"):
+            leaves = jax.tree.leaves(getattr(self, name))
+            arrays |= {f"{name}.{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
+        return arrays | {"trace": np.stack(self.trace)}, {"step": self.step}
+
+    def unpack(self, arrays: dict[str, np.ndarray], about: dict) -> None:
+        for name in _ARRAYS:
+            setattr(self, name, arrays[name])
+        for name in ("state", "best"):
+            leaves, form = jax.tree.flatten(getattr(self, name))
+            leaves = [jnp.asarray(arrays[f"{name}.{i}"]) for i in range(len(leaves))]
+            setattr(self, name, form.unflatten(leaves))
+        self.step, self.trace = about["step"], list(arrays["trace"])
+
+
+_ARRAYS = "taken", "since", "score", "active", "diverged"

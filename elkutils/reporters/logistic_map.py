@@ -1,0 +1,130 @@
+"""The mode of Bayesian logistic regression, and the choice of its prior scale."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from elkutils.inference._checks import check_scale
+from elkutils.inference.logistic import (
+    LogisticPath,
+    default_prior_scales,
+    fit_map,
+    logistic_path,
+)
+from elkutils.reporters.base import Reporter
+
+
+class LogisticMAP(Reporter):
+    """Logistic regression at its posterior mode: w ~ N(0, τ²I), the bias flat or normal.
+
+    With a flat bias it is scikit-learn's `LogisticRegression` with C = τ². An infinite
+    `prior_scale` asks for maximum likelihood, which separable data do not have.
+
+    Parameters
+    ----------
+    prior_scale : float, "evidence" or "cv"
+        τ, in the units of 1/X; or how to choose it among `prior_scales`: the largest Laplace
+        evidence, or the best log score in five-fold cross-validation.
+    bias_scale : float or None
+        Scale of the bias's normal prior, None for a flat one.
+    prior_scales : (k,) array or None
+        The candidates; None for a grid that suits X (`default_prior_scales`).
+
+    Attributes
+    ----------
+    prior_scale_ : float
+        τ used.
+    path_ : LogisticPath or None
+        Modes and evidence at every candidate, where τ was chosen.
+    cv_log_score_ : (k,) array or None
+        Mean held-out log score at every candidate in nats, where τ was cross-validated.
+    """
+
+    def __init__(
+        self,
+        prior_scale: float | str = 1.0,
+        bias_scale: float | None = None,
+        prior_scales: ArrayLike | None = None,
+    ):
+        self.prior_scale = prior_scale
+        self.bias_scale = bias_scale
+        self.prior_scales = prior_scales
+
+    def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> "LogisticMAP":
+        """Fit to X (n, d) and the two labels y (n,).
+
+        Parameters
+        ----------
+        X, y : arrays
+        groups : (n,) array or None
+            Rows of one group stay in one fold of the cross-validation; used by "cv" alone.
+
+        Raises
+        ------
+        ValueError
+            For bad input or scales, and for maximum likelihood on separable data.
+        """
+        X, y = self._check_training(X, y)
+        self.path_, self.cv_log_score_ = None, None
+        if isinstance(self.prior_scale, str):
+            coef, intercept = self._choose(X, y, groups)
+        else:
+            self.prior_scale_ = check_scale("prior_scale", self.prior_scale)
+            mode = fit_map(X, y, self.prior_scale_, self.bias_scale)
+            coef, intercept = mode.coef, mode.intercept
+        self.coef_, self.intercept_ = coef[None, :], np.array([intercept])
+        return self
+
+    def state(self) -> dict[str, np.ndarray | float | None]:
+        """Return what was learned; the path's fields as "path_.coefs" and the like."""
+        found = super().state()
+        path = found.pop("path_")
+        fields = {} if path is None else vars(path)
+        return found | {f"path_.{name}": value for name, value in fields.items()}
+
+    def restore(self, arrays: dict[str, np.ndarray | float]) -> None:
+        """Undo `state` on an unfitted reporter."""
+        prefix = "path_."
+        path = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+        self.path_ = LogisticPath(**path) if path else None
+        self.cv_log_score_ = None
+        super().restore({k: v for k, v in arrays.items() if not k.startswith(prefix)})
+
+    def _choose(self, X, y, groups) -> tuple[np.ndarray, float]:
+        if self.prior_scale not in ("evidence", "cv"):
+            raise ValueError(
+                f"prior_scale is {self.prior_scale!r};"
+                ' it has to be a positive number, "evidence" or "cv"'
+            )
+        scales = self.prior_scales
+        scales = default_prior_scales(X) if scales is None else np.asarray(scales, np.float64)
+        self.path_ = logistic_path(X, y, scales, self.bias_scale)
+        best = self.path_.best
+        if self.prior_scale == "cv":
+            self.cv_log_score_ = _cross_validate(X, y, groups, scales, self.bias_scale)
+            best = int(np.argmax(self.cv_log_score_))
+        self.prior_scale_ = float(scales[best])
+        return self.path_.coefs[best], float(self.path_.intercepts[best])
+
+
+def evidence_scale(
+    X: np.ndarray, y: np.ndarray, bias_scale: float | None = None, prior_scales=None
+) -> tuple[float, LogisticPath]:
+    """Return the candidate prior scale of largest Laplace evidence, and the path over them."""
+    scales = default_prior_scales(X) if prior_scales is None else prior_scales
+    path = logistic_path(X, y, scales, bias_scale)
+    return float(path.prior_scales[path.best]), path
+
+
+def _cross_validate(X, y, groups, scales, bias_scale, folds=5) -> np.ndarray:
+    rarest = int(min(y.sum(), len(y) - y.sum()))
+    if rarest < 2:
+        raise ValueError("y has a class of one row; prior_scale='cv' needs two rows in each")
+    splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
+    folds = splitter(min(folds, rarest), shuffle=True, random_state=0)
+    total = np.zeros(len(scales))
+    for train, test in folds.split(X, y, groups):
+        path = logistic_path(X[train], y[train], scales, bias_scale)
+        log_odds = X[test] @ path.coefs.T + path.intercepts
+        total -= np.logaddexp(0.0, np.where(y[test, None] == 1, -log_odds, log_odds)).sum(0)
+    return total / len(y)

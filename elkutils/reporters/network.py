@@ -1,0 +1,142 @@
+"""Bayesian networks: draws from the posterior of a small network as a reporter."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils.validation import check_is_fitted
+
+from elkutils.inference._checks import check_choice, check_counts
+from elkutils.inference.networks.samplers import SAMPLERS
+from elkutils.reporters.base import DrawsReporter
+
+if TYPE_CHECKING:
+    from elkutils.inference.networks.network import FlatNetwork, Network
+
+
+class BayesianNetwork(DrawsReporter):
+    """The posterior of a small network's parameters under the network's own prior.
+
+    Weights have no meaning of their own, so `diagnostics_` are those of the log odds at the
+    training rows.
+
+    Parameters
+    ----------
+    network : Network or None
+        Architecture and prior, such as `elkutils.inference.networks.mlp.MLP((32,))`; None is an
+        MLP without hidden layers, Bayesian logistic regression with w ~ N(0, I/d), b ~ N(0, 1).
+    method : "hmc", "nuts" or "threshold"
+        "hmc" takes `steps` gradients per transition; "nuts" chooses the number itself.
+        "threshold" draws from the prior given that the mean training loss is at most
+        `threshold`: a posterior under a likelihood of 0 or 1.
+    draws : int
+        Kept in each chain, so `draws * chains` in all. The defaults give 1,000 effective draws
+        or more where a transition reaches far, as with tens of units; look at `diagnostics_`.
+    chains : int
+    warmup : int
+        Transitions that adapt each chain's step.
+    steps : int
+        Gradients per transition of "hmc".
+    threshold : float or None
+        In nats per row, for "threshold".
+    seed : int
+        The same seed on the same machine gives the same draws.
+    progress : bool
+        Show how far the sampler is.
+
+    Attributes
+    ----------
+    diagnostics_ : elkutils.inference.diagnostics.Diagnostics
+        R-hat and ESS of the log odds at the training rows, and divergences; NaN where there
+        are fewer than four draws per chain.
+    """
+
+    def __init__(
+        self,
+        network: "Network | None" = None,
+        method: str = "hmc",
+        draws: int = 500,
+        chains: int = 4,
+        warmup: int = 200,
+        steps: int = 32,
+        threshold: float | None = None,
+        seed: int = 0,
+        progress: bool = False,
+    ):
+        self.network = network
+        self.method = method
+        self.draws = draws
+        self.chains = chains
+        self.warmup = warmup
+        self.steps = steps
+        self.threshold = threshold
+        self.seed = seed
+        self.progress = progress
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> "BayesianNetwork":
+        """Draw from the posterior given X (n, d) and the two labels y (n,).
+
+        Raises
+        ------
+        ValueError
+            For bad input, counts, an unknown method or a missing threshold.
+        """
+        X, y = self._check_training(X, y)
+        check_choice("method", self.method, SAMPLERS)
+        check_counts(draws=self.draws, chains=self.chains, warmup=self.warmup, steps=self.steps)
+        check_counts(least=0, seed=self.seed)
+        if not (self.network is None or callable(self.network)):
+            raise ValueError(f"network is {self.network!r}; it has to be a network or None")
+        draws = SAMPLERS[self.method](
+            self._head().network,
+            X,
+            y,
+            draws=self.draws,
+            chains=self.chains,
+            warmup=self.warmup,
+            steps=self.steps,
+            threshold=self.threshold,
+            seed=self.seed,
+            progress=self.progress,
+        )
+        self.draws_ = replace(draws, theta=draws.theta.astype(np.float64))
+        self._diagnostics = self.draws_.diagnose(X)
+        return self
+
+    @property
+    def diagnostics_(self):
+        """R-hat, ESS and divergences of the log odds at the training rows."""
+        check_is_fitted(self)
+        return self._diagnostics
+
+    @property
+    def idata(self):
+        """The draws as ArviZ `InferenceData`, a variable per leaf of the parameters."""
+        import arviz
+        import jax
+
+        check_is_fitted(self)
+        leaves, _ = jax.tree.flatten_with_path(self.draws_.parameters)
+        named = {f"theta{jax.tree_util.keystr(path)}": leaf for path, leaf in leaves}
+        return arviz.from_dict(posterior=named, sample_stats=self.draws_.stats or None)
+
+    def state(self) -> dict[str, np.ndarray | float | None]:
+        """Return what was learned: the draws, their statistics and their diagnostics."""
+        about = {f"diagnostics_.{k}": v for k, v in vars(self._diagnostics).items()}
+        return super().state() | about
+
+    def restore(self, arrays: dict[str, np.ndarray | float]) -> None:
+        """Undo `state` on an unfitted reporter."""
+        from elkutils.inference.diagnostics import Diagnostics
+
+        prefix = "diagnostics_."
+        about = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+        self._diagnostics = Diagnostics(**about)
+        super().restore({k: v for k, v in arrays.items() if not k.startswith(prefix)})
+
+    def _head(self) -> "FlatNetwork":
+        from elkutils.inference.networks.mlp import MLP
+        from elkutils.inference.networks.network import flat
+
+        return flat(MLP() if self.network is None else self.network, self.n_features_in_)

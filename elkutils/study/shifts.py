@@ -1,0 +1,117 @@
+"""Easy cases to train on and hard ones to be asked about: the book's shifts, as arrays.
+
+In each, labels say *harm*: a false statement, or a diamond that is gone. Places are where the
+activations were read: layers, or places in the vault's predictor.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from elkutils.study import readings
+
+ADAPTERS = tuple(f"Alice to Bob, adapter {seed}" for seed in range(3))
+SHIFTS = {
+    "cities": "big ones to small ones",
+    "elements": "light ones to heavy ones",
+    "comparisons": "numbers far apart to close ones",
+    "negation": "cities: is in, to is not in",
+    "cities to elements": "another task",
+    "cities to comparisons": "another task",
+    **dict.fromkeys(ADAPTERS, "Alice and big cities, to Bob and small"),
+    "vault": "no screen, to behind the screen",
+}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of one kind: features (n, d) by place, raw; harm (n,) in {0, 1}; groups (n,)."""
+
+    X: Mapping
+    y: np.ndarray
+    groups: np.ndarray
+
+
+@dataclass(frozen=True)
+class Shift:
+    """One seed of a shift: rows to train on, held-out ones like them, and hard ones."""
+
+    train: Rows
+    easy: Rows
+    hard: Rows
+
+    def at(self, place) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the features of the three at a place, z-scored by the training rows."""
+        raw = [rows.X[place].astype(np.float64) for rows in (self.train, self.easy, self.hard)]
+        centre, spread = raw[0].mean(axis=0), raw[0].std(axis=0)
+        spread[spread == 0] = 1.0
+        return tuple((X - centre) / spread for X in raw)
+
+
+def names() -> list[str]:
+    """Return the shifts that the active profile has."""
+    adapters = {ADAPTERS[seed] for seed in readings.persona_seeds()}
+    return [name for name in SHIFTS if name not in ADAPTERS or name in adapters]
+
+
+def seeds(name: str) -> range:
+    """Return a shift's seeds: predictors in the vault, else splits of the training task."""
+    return readings.vault_seeds() if name == "vault" else readings.seeds()
+
+
+def trained_on(name: str) -> str:
+    """Return what reporters are trained on: shifts with the same share their training rows."""
+    return name if name in (*readings.MAKERS, *ADAPTERS, "vault") else "cities"
+
+
+def read(model, name: str, seed: int) -> Shift:
+    """Return one seed of a shift.
+
+    Parameters
+    ----------
+    model
+        What `elkutils.models.load_model` returns.
+    name
+        One of `names`.
+    seed
+        One of `seeds(name)`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such shift.
+    """
+    if name not in names():
+        raise ValueError(f"name is {name!r}; the shifts of this profile are {names()}")
+    if name == "vault":
+        found = readings.read_vault(seed)
+        return Shift(*(_vault(found[key], seed) for key in ("easy", "held out", "hard")))
+    if name in ADAPTERS:
+        found = readings.read_persona(ADAPTERS.index(name))
+        trained, hard = found["alice_easy"], _statements(found["bob_hard"])
+    else:
+        found = readings.read(model, trained_on(name), seed)
+        trained, hard = found["easy"], None
+    train, test = trained.split.train_test(seed=seed)
+    if hard is None:
+        hard = _hard(model, name, seed, found, test)
+    return Shift(_statements(trained, train), _statements(trained, test), hard)
+
+
+def _hard(model, name, seed, found, test) -> Rows:
+    if name == "negation":
+        return _statements(found["easy_negated"], test)  # its row i negates row i of easy
+    if " to " in name:
+        return _statements(readings.read(model, name.split(" to ")[1], seed)["easy"])
+    return _statements(found["hard"])
+
+
+def _statements(reading, rows=slice(None)) -> Rows:
+    X = {layer: values[rows] for layer, values in reading.X.items()}
+    return Rows(X, 1 - reading.y[rows], reading.groups[rows])
+
+
+def _vault(reading, seed) -> Rows:
+    groups = np.array([f"{seed}, {row}" for row in range(len(reading.y))])  # all different
+    return Rows(reading.X, reading.y, groups)

@@ -1,0 +1,41 @@
+"""Times of the posterior engine against other samplers, as the benchmark recorded them.
+
+`tests/benchmarks/posterior.py` writes one JSON file for each kind of device; those kept in
+`times/` ship with the package, and the book shows them.
+"""
+
+import json
+from collections.abc import Iterator
+from importlib.resources import files
+
+import numpy as np
+
+
+def recorded() -> dict[str, dict]:
+    """Return the recorded benchmarks, by the name of their file."""
+    found = files("elkutils.study").joinpath("times")
+    names = sorted(item.name for item in found.iterdir() if item.name.endswith(".json"))
+    return {
+        name[: -len(".json")]: json.loads(found.joinpath(name).read_text()) for name in names
+    }
+
+
+def table(benchmark: dict) -> Iterator[str]:
+    """The lines of a table of one benchmark: times, their ratios, and how the draws were."""
+    yield (
+        "     n     d   HMC, s    NUTS, s   ratio  cold  R-hat  ESS/gradient"
+        f"  GFLOP/s of {benchmark['matrix_product_gigaflops']:.0f}"
+    )
+    ratios = []
+    for row in benchmark["rows"]:
+        fast, slow = row["ours"], row["nuts"]
+        if slow["seconds"] is None:
+            continue
+        ratios.append(row["ratio"])
+        mark = "*" if slow["extrapolated"] else " "
+        yield (
+            f"{row['n']:6d} {row['d']:5d} {fast['seconds']:8.3f} {slow['seconds']:9.1f}{mark}"
+            f" {row['ratio']:7.0f} {row['cold_ratio']:5.0f} {fast['rhat']:6.3f}"
+            f" {fast['ess_a_gradient']:13.2f} {fast['gigaflops']:8.0f}"
+        )
+    yield f"geometric mean of the ratios: {np.exp(np.mean(np.log(ratios))):.0f}"
