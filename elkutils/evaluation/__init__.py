@@ -18,7 +18,7 @@ from elkutils.evaluation.bounds import (
     hoeffding_kl,
     members_needed,
 )
-from elkutils.evaluation.calibration import Reliability, ece, ece_bias, reliability
+from elkutils.evaluation.calibration import Reliability, ece, ece_bias, excess_ece, reliability
 from elkutils.evaluation.decisions import (
     cost_threshold,
     decision_cost,
@@ -82,6 +82,7 @@ __all__ = [
     "ece",
     "ece_bias",
     "empirical_bernstein",
+    "excess_ece",
     "firing_probability",
     "fit_platt",
     "fit_temperature",

@@ -67,6 +67,23 @@ def ece_bias(proba, bins=10, repeats=2000, seed=0):
     return total / (repeats * proba.shape[-1])
 
 
+def excess_ece(y, proba, weights=None, repeats: int = 2000):
+    """Return the ECE less that of a perfectly calibrated forecaster of the same forecasts.
+
+    Parameters
+    ----------
+    y, proba, weights
+        As in `ece`.
+    repeats : int
+        As in `ece_bias`.
+
+    Returns
+    -------
+    As `ece`; 0 on average for a calibrated forecaster of independent rows.
+    """
+    return ece(y, proba, weights=weights) - ece_bias(proba, repeats=repeats)
+
+
 @dataclass(frozen=True)
 class Reliability:
     """What happened, by what was forecast: one entry for each bin that holds rows.

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import t as student
 
 _BLOCK = 4_000_000  # weights held at once (32 MB)
 
@@ -16,6 +18,37 @@ class Interval:
     lower: float
     upper: float
     level: float = 0.95
+
+    @classmethod
+    def of_range(cls, values: ArrayLike) -> "Interval":
+        """Return the mean of `values` with their smallest and largest, level 1.
+
+        For what is known without error, such as a gap to an exact value, over several seeds.
+
+        Examples
+        --------
+        >>> print(Interval.of_range([1.0, 2.0, 6.0]))
+        3.000 [1.000, 6.000]
+        """
+        values = np.asarray(values, np.float64)
+        return cls(float(values.mean()), float(values.min()), float(values.max()), 1.0)
+
+    @classmethod
+    def of_mean(cls, values: ArrayLike, level: float = 0.95) -> "Interval":
+        """Return the mean of independent `values` (k,), k ≥ 2, with Student's interval.
+
+        Examples
+        --------
+        >>> print(Interval.of_mean([1.0, 2.0, 6.0]))
+        3.000 [-3.572, 9.572]
+        """
+        values = np.asarray(values, np.float64)
+        if values.ndim != 1 or len(values) < 2:
+            raise ValueError(f"values has shape {values.shape}; it needs (k,), k ≥ 2")
+        centre = float(values.mean())
+        error = values.std(ddof=1) / np.sqrt(len(values))
+        half = float(student.ppf((1 + level) / 2, len(values) - 1) * error)
+        return cls(centre, centre - half, centre + half, level)
 
     def __str__(self):
         return f"{self.estimate:.3f} [{self.lower:.3f}, {self.upper:.3f}]"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from elkutils.study import readings
+from elkutils.study.scaling import z_scored
 
 ADAPTERS = tuple(f"Alice to Bob, adapter {seed}" for seed in range(3))
 SHIFTS = {
@@ -43,10 +44,7 @@ class Shift:
 
     def at(self, place) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the features of the three at a place, z-scored by the training rows."""
-        raw = [rows.X[place].astype(np.float64) for rows in (self.train, self.easy, self.hard)]
-        centre, spread = raw[0].mean(axis=0), raw[0].std(axis=0)
-        spread[spread == 0] = 1.0
-        return tuple((X - centre) / spread for X in raw)
+        return z_scored(*(rows.X[place] for rows in (self.train, self.easy, self.hard)))
 
 
 def names() -> list[str]:
