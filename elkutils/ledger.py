@@ -1,9 +1,14 @@
 """The ledger: claims with rules fixed before the run, verdicts computed by them, and drift.
 
-``claims.json`` holds every claim with its estimand, margin and rule. A chapter opens a
-`Chapter`, shows the cards of its claims, records numbers, decides each claim from measured
-values, and closes; closing writes ``<chapter>.json`` and compares it with the committed
-reference. From a shell::
+``claims.json`` holds every claim with its estimand, its rule and what it speaks over: its
+*quantifier*. A chapter opens a `Chapter`, shows the cards of its claims, records numbers, runs
+the controls of a rule, decides each claim from measured values, and closes; closing writes
+``<chapter>.json`` and compares it with the committed reference.
+
+A claim is judged at *places* (a task, a method, a shift). At each place its criteria hold, fail
+or stay undecided, all at once with a family-wise error of 5% (Holm). A criterion that repeats a
+theorem, or could not fail, is shown and does not vote; a claim without a vote is a theorem, and
+*proved*. From a shell::
 
     python -m elkutils.ledger compare FOLDER   # list drift; exit status 1 if there is any
     python -m elkutils.ledger accept FOLDER    # make these results the reference
@@ -22,14 +27,33 @@ from functools import cache
 from pathlib import Path
 
 from elkutils import profiles
-from elkutils.evaluation import Interval
+from elkutils.evaluation import Interval, PassRate, holm, p_above, p_below
 from elkutils.files import atomic_path
 
+PROVED = "proved"
 HOLDS = "holds"
-CONDITION = "holds with a condition"
+PART = "holds in part"
 FAILS = "fails"
 UNDECIDED = "undecided here"
 NOT_EXAMINED = "not yet examined"
+NO_POWER = "no power"  # of a criterion that fails a control
+
+ALPHA = 0.025  # of each of a family's one-sided tests: an interval of 95% has two ends
+LEAST_POSITIVE = 0.9  # share of its runs in which a positive control has to pass
+MOST_NEGATIVE = 0.1  # and in which a negative one may
+
+EVERYWHERE, SOMEWHERE, BY_PLACE = "everywhere", "somewhere", "by place"
+QUANTIFIERS = {
+    EVERYWHERE: (
+        "One place where it fails refutes the claim; it holds only if every place does."
+    ),
+    SOMEWHERE: "One place where it holds shows the claim; it fails only if every place does.",
+    BY_PLACE: (
+        "Places are counted: the claim holds only if every place does, fails if none holds and"
+        " one fails, and else holds in part."
+    ),
+}
+THEOREM = "A theorem, proved in the text: a check that misses would refute it."
 
 _PACKAGE = Path(__file__).parent
 
@@ -38,25 +62,50 @@ _PACKAGE = Path(__file__).parent
 class Criterion:
     """One thing measured for a claim and what it takes to hold.
 
-    `rule` is "above" or "below" with a number as `margin`, or "within" with [low, high].
+    Attributes
+    ----------
+    estimand : str
+    rule : str
+        "above" or "below" with a number as `margin`, or "within" with [low, high].
+    margin : float or list of float
+    reason : str
+        Why the margin is what it is.
+    votes : bool
+        False for what repeats a theorem or could not fail: it is shown, and decides nothing.
+    controls : dict of str to str
+        "positive" and "negative": things that should pass and should not.
     """
 
     estimand: str
     rule: str
     margin: float | list[float]
     reason: str
+    votes: bool = True
+    controls: Mapping[str, str] = field(default_factory=dict)
 
     def judge(self, value: Interval) -> str:
-        """Return "holds", "fails" or, if the interval straddles the margin, "undecided here".
+        """Return "holds", "fails" or "undecided here" for one interval, taken by itself.
 
         An end exactly on the margin counts as on the right side.
         """
-        low, high = self.bounds
-        if low <= value.lower and value.upper <= high:
+        if self.p_holds(value) <= ALPHA * (1 + 1e-9):
             return HOLDS
+        low, high = self.bounds
         if value.upper < low or value.lower > high:
             return FAILS
         return UNDECIDED
+
+    def p_holds(self, value: Interval) -> float:
+        """Return the p-value against "it does not hold": small if the value is inside."""
+        low, high = self.bounds
+        return max(p_above(value, low), p_below(value, high))
+
+    def p_fails(self, value: Interval) -> float:
+        """Return the p-value against "it holds": small if the value is outside."""
+        low, high = self.bounds
+        if low <= value.lower and value.upper <= high:  # an end on the margin is inside
+            return 1.0
+        return min(p_below(value, low), p_above(value, high))
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -68,7 +117,7 @@ class Criterion:
         low, high = self.margin
         return low, high
 
-    def __str__(self):
+    def __str__(self) -> str:
         if self.rule == "within":
             low, high = self.margin
             return f"{self.estimand}: within {low:g} and {high:g}"
@@ -86,20 +135,40 @@ class Claim:
     restatement: str
     estimand: str
     fails_if: str
+    quantifier: str
     chapter: str
     criteria: Mapping[str, Criterion]
 
-    def criterion(self, condition: str) -> Criterion:
-        """Return what `condition` is judged by: the criterion named before its colon."""
+    @property
+    def is_theorem(self) -> bool:
+        """Whether it has criteria of which none votes."""
+        return bool(self.criteria) and not any(c.votes for c in self.criteria.values())
+
+    @property
+    def speaks_over(self) -> str:
+        """One sentence that says how the verdict follows from the places."""
+        return THEOREM if self.is_theorem else QUANTIFIERS[self.quantifier]
+
+    def split(self, condition: str) -> tuple[str, str]:
+        """Return the criterion and the place that a condition names.
+
+        "criterion: place"; without a colon it is the place of a claim with one criterion, and
+        else the criterion at the one place there is, "".
+        """
+        name, colon, place = condition.partition(":")
         if len(self.criteria) == 1:
-            return next(iter(self.criteria.values()))
-        name = condition.split(":")[0].strip()
-        if name not in self.criteria:
+            sole = next(iter(self.criteria))
+            return sole, place.strip() if colon and name.strip() == sole else condition
+        if name.strip() not in self.criteria:
             raise ValueError(
                 f"condition {condition!r} of {self.id} names no criterion; before its colon "
                 f"there has to be one of {list(self.criteria)}"
             )
-        return self.criteria[name]
+        return name.strip(), place.strip()
+
+    def criterion(self, condition: str) -> Criterion:
+        """Return what `condition` is judged by."""
+        return self.criteria[self.split(condition)[0]]
 
 
 @cache
@@ -112,46 +181,101 @@ def claims() -> Mapping[str, Claim]:
 
 
 @dataclass(frozen=True)
+class Controls:
+    """How often a criterion passed what it should pass, and what it should not.
+
+    Attributes
+    ----------
+    positive, negative : PassRate
+    """
+
+    positive: PassRate
+    negative: PassRate
+
+    @property
+    def good(self) -> bool:
+        """Whether the criterion has power: the one passes, the other does not."""
+        passes = self.positive.rate >= LEAST_POSITIVE
+        return passes and self.negative.rate <= MOST_NEGATIVE
+
+    def __str__(self) -> str:
+        told = f"positive control passes in {self.positive}, negative in {self.negative}"
+        return told if self.good else f"{told}: the rule has no power and does not judge"
+
+
+@dataclass(frozen=True)
 class Verdict:
-    """A verdict and the outcome of each condition it was computed from."""
+    """A verdict, and the outcome of each condition it was computed from.
+
+    Attributes
+    ----------
+    conditions : dict of str to str
+        Outcomes, simultaneous over all conditions that vote.
+    values : dict of str to Interval
+        What was measured, each by itself.
+    controls : dict of str to Controls
+        By criterion.
+    """
 
     id: str
     verdict: str
     conditions: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, Interval] = field(default_factory=dict)
     note: str = ""
+    controls: Mapping[str, Controls] = field(default_factory=dict)
 
-    def __str__(self):
-        return f"{self.id}: {self.verdict}{_tail(self._named())}{_tail(self.note)}"
+    @property
+    def places(self) -> dict[str, list[str]]:
+        """The places by outcome, "holds", "fails" and "undecided here"."""
+        found = {HOLDS: [], FAILS: [], UNDECIDED: []}
+        for place, outcomes in _by_place(claims()[self.id], self.conditions).items():
+            found[_worst(outcomes.values())].append(place)
+        return found
 
-    def _named(self) -> str:
-        """Where the claim does not hold, if it holds elsewhere, and by which criteria."""
-        if self.verdict != CONDITION:
+    @property
+    def told(self) -> str:
+        """The counts of places, where there are several, and the names of the fewest kinds."""
+        places = self.places
+        total = sum(map(len, places.values()))
+        if total < 2:
             return ""
         parts = []
-        for place, outcomes in _by_place(self.conditions).items():
-            outcome = _worst(outcomes.values())
-            if outcome != HOLDS:
-                criteria = [name for name, o in outcomes.items() if name and o == outcome]
-                parts.append(f"{outcome}: {place}{_tail(', '.join(criteria))}")
-        return "; ".join(parts)
+        for outcome, word in ((HOLDS, "holds"), (FAILS, "fails"), (UNDECIDED, "undecided")):
+            names = places[outcome]
+            if names:
+                listed = f" ({'; '.join(names)})" if len(names) <= 4 < total else ""
+                listed = f" ({'; '.join(names)})" if total <= 4 else listed
+                parts.append(f"{word} at {len(names)}{listed}")
+        return f"of {total} places {', '.join(parts)}"
 
-    def __repr__(self):
+    def __str__(self) -> str:
+        told = "; ".join(part for part in (self.told, self.note) if part)
+        return f"{self.id}: {self.verdict}{_tail(told)}"
+
+    def __repr__(self) -> str:
         lines = [str(self)]
+        claim = claims()[self.id]
         for name, value in self.values.items():
-            lines.append(f"  {name}: {_show(value)} → {self.conditions[name]}")
+            shown = "" if claim.criterion(name).votes else " (shown, no vote)"
+            lines.append(f"  {name}: {_show(value)} → {self.conditions[name]}{shown}")
+        lines += [f"  {name}: {controls}" for name, controls in self.controls.items()]
         return "\n".join(lines)
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         claim = claims()[self.id]
-        rows = [
-            (name, _show(value), _rule_text(claim.criterion(name)), self.conditions[name])
-            for name, value in self.values.items()
-        ]
+        rows = []
+        for name, value in self.values.items():
+            criterion = claim.criterion(name)
+            outcome = self.conditions[name] + ("" if criterion.votes else " · shown, no vote")
+            rows.append((name, _show(value), _rule_text(criterion), outcome))
         caption = f"{self.id} · {claim.title}: {self.verdict}"
-        if self.note:
-            caption += f" ({self.note})"
-        return _html_table(caption, ("Measured", "Value", "Holds if", "Outcome"), rows)
+        told = "; ".join(part for part in (self.told, self.note) if part)
+        controls = "".join(
+            f"<p>{html.escape(f'{name}: {controls}')}.</p>"
+            for name, controls in self.controls.items()
+        )
+        header = ("Measured", "Value", "Holds if", "Outcome")
+        return _html_table(caption + _tail(told), header, rows) + controls
 
 
 @dataclass(frozen=True)
@@ -183,12 +307,9 @@ class Closing:
         return "\n".join([*lines, self.compared, *self.drift])
 
     def _repr_html_(self):
-        rows = [
-            (v.id, claims()[v.id].title, v.verdict, f"{v._named()} {v.note}".strip())
-            for v in self.verdicts
-        ]
+        rows = [(v.id, claims()[v.id].title, v.verdict, _beside(v)) for v in self.verdicts]
         caption = "Verdicts of this chapter, computed from the run above"
-        table = _html_table(caption, ("Claim", "In short", "Verdict", "Condition"), rows)
+        table = _html_table(caption, ("Claim", "In short", "Verdict", "Where"), rows)
         drift = "".join(f"<li>{html.escape(line)}</li>" for line in self.drift)
         return f"{table}<p>{html.escape(self.compared)}</p>" + (
             f"<ul>{drift}</ul>" if drift else ""
@@ -206,7 +327,7 @@ class Table:
 
     def _repr_html_(self):
         caption = "The claims, with the verdicts so far"
-        return _html_table(caption, ("Claim", "In short", "Verdict", "Condition"), self.rows)
+        return _html_table(caption, ("Claim", "In short", "Verdict", "Where"), self.rows)
 
 
 class Chapter:
@@ -221,6 +342,7 @@ class Chapter:
         self.name = name
         self._numbers = {}
         self._verdicts = {}
+        self._controls = {}
 
     def card(self, *ids: str) -> Cards:
         """Return the cards of these claims; a notebook shows them."""
@@ -237,30 +359,59 @@ class Chapter:
         self._numbers[name] = {"value": value, "tolerance": tolerance}
         return value
 
+    def control(
+        self, id: str, criterion: str, positive: PassRate, negative: PassRate
+    ) -> Controls:
+        """Record how often a criterion's controls passed; call it before `decide`.
+
+        Parameters
+        ----------
+        id, criterion : str
+            Of ``claims.json``, which describes both controls.
+        positive, negative : PassRate
+            From `elkutils.evaluation.pass_rate`.
+
+        Raises
+        ------
+        ValueError
+            If the criterion is not there or describes no controls.
+        """
+        claim = _claim(id)
+        if criterion not in claim.criteria or not claim.criteria[criterion].controls:
+            described = [name for name, c in claim.criteria.items() if c.controls]
+            raise ValueError(
+                f"criterion {criterion!r} of {id} has no controls; those with controls are"
+                f" {described}"
+            )
+        found = Controls(positive, negative)
+        self._controls.setdefault(id, {})[criterion] = found
+        return found
+
     def decide(self, id: str, conditions: Mapping[str, Interval | float], note="") -> Verdict:
         """Compute the verdict on a claim by its rule.
 
         Parameters
         ----------
-        id : the claim.
-        conditions : what was measured, by name. Each is judged by the claim's criterion; where
-            it has several, a condition is called "criterion" or "criterion: where". A number
-            without an interval counts as an interval of no width.
-        note : a few words to stand beside the verdict.
+        id : str
+        conditions : dict of str to Interval or float
+            What was measured, by name: "criterion: place", "criterion" where there is one
+            place, or "place" where there is one criterion. A number counts as known without
+            error.
+        note : str
+            A few words to stand beside the verdict.
 
         Returns
         -------
         Verdict
-            Conditions with the same words after the colon are one place, which holds if all
-            of them do and fails if one of them does. "holds" if every place holds, "fails"
-            if every place fails, "holds with a condition" if some hold and others do not,
-            else "undecided here".
+            A place holds if all its criteria that vote do, and fails if one of them does. The
+            claim's quantifier says what follows for the claim. Outcomes are simultaneous:
+            Holm's correction over all conditions that vote.
 
         Raises
         ------
         ValueError
             If the claim has no criteria, a condition names none of them, a criterion was left
-            out, or a value is NaN.
+            out, a value is NaN, or controls that ``claims.json`` describes were not run.
         """
         claim = _claim(id)
         if not claim.criteria:
@@ -270,15 +421,20 @@ class Chapter:
         if not conditions:
             raise ValueError(f"conditions of {id} is empty; there has to be something measured")
         values = {name: _interval(name, value) for name, value in conditions.items()}
-        used = [claim.criterion(name) for name in values]
-        missing = [name for name, c in claim.criteria.items() if c not in used]
+        used = {claim.split(name)[0] for name in values}
+        missing = [name for name in claim.criteria if name not in used]
         if missing:
             raise ValueError(f"conditions of {id} leaves out the criteria {missing}")
-        outcomes = {
-            name: criterion.judge(value)
-            for (name, value), criterion in zip(values.items(), used, strict=True)
-        }
-        self._verdicts[id] = Verdict(id, _combine(outcomes), outcomes, values, note)
+        controls = self._controls.get(id, {})
+        due = [
+            name for name, c in claim.criteria.items() if c.controls and name not in controls
+        ]
+        if due:
+            raise ValueError(f"the controls of {id}'s criteria {due} have not been run")
+        powerless = {name for name, found in controls.items() if not found.good}
+        outcomes = _outcomes(claim, values, powerless)
+        verdict = _combine(claim, outcomes)
+        self._verdicts[id] = Verdict(id, verdict, outcomes, values, note, controls)
         return self._verdicts[id]
 
     def close(self) -> Closing:
@@ -311,8 +467,7 @@ def table() -> Table:
     rows = []
     for id, claim in claims().items():
         verdict = verdicts.get(id, Verdict(id, NOT_EXAMINED))
-        told = f"{verdict._named()} {verdict.note}".strip()
-        rows.append((id, claim.title, verdict.verdict, told))
+        rows.append((id, claim.title, verdict.verdict, _beside(verdict)))
     return Table(tuple(rows))
 
 
@@ -375,34 +530,87 @@ def _verdict_drift(found, reference):
         then = reference.get(id, {}).get("verdict", "nothing")
         if now != then:
             yield f"{id}: {now}, was {then}"
+        yield from _control_drift(
+            id, found.get(id, {}).get("controls", {}), reference.get(id, {}).get("controls", {})
+        )
 
 
-def _combine(conditions) -> str:
-    outcomes = {_worst(place.values()) for place in _by_place(conditions).values()}
-    if len(outcomes) == 1:
-        return outcomes.pop()
-    return CONDITION if HOLDS in outcomes else UNDECIDED
+def _control_drift(id, found, reference):
+    """A rate may differ by four standard errors of the difference of two such shares."""
+    for name in {**reference, **found}:
+        if name not in found or name not in reference:
+            where = "this run" if name in found else "the committed results"
+            yield f"{id}, controls of {name}: in {where} only"
+            continue
+        for sign, now in found[name].items():
+            then = reference[name][sign]
+            rates = [each["passes"] / each["runs"] for each in (now, then)]
+            share = sum(rates) / 2
+            error = math.sqrt(
+                max(share * (1 - share), 0.01) * (1 / now["runs"] + 1 / then["runs"])
+            )
+            if abs(rates[0] - rates[1]) > 4 * error:
+                yield f"{id}, {sign} control of {name}: {rates[0]:.0%}, was {rates[1]:.0%}"
+
+
+def _outcomes(claim: Claim, values, powerless) -> dict[str, str]:
+    """The outcome of each condition: Holm's over those that vote, by itself for the rest."""
+    outcomes = {name: claim.criterion(name).judge(value) for name, value in values.items()}
+    voting = [name for name in values if claim.criterion(name).votes]
+    able = [name for name in voting if claim.split(name)[0] not in powerless]
+    holds = holm([claim.criterion(name).p_holds(values[name]) for name in able])
+    fails = holm([claim.criterion(name).p_fails(values[name]) for name in able])
+    edge = ALPHA * (1 + 1e-9)  # an end exactly on the margin counts as on the right side
+    for name in voting:
+        outcomes[name] = NO_POWER
+    for name, p_holds, p_fails in zip(able, holds, fails, strict=True):
+        outcomes[name] = HOLDS if p_holds <= edge else FAILS if p_fails <= edge else UNDECIDED
+    return outcomes
+
+
+def _combine(claim: Claim, conditions) -> str:
+    """The verdict that follows from the outcomes of the conditions."""
+    checks = [o for name, o in conditions.items() if not claim.criterion(name).votes]
+    if any(outcome != HOLDS for outcome in checks):
+        return FAILS  # a theorem's check missed
+    if claim.is_theorem:
+        return PROVED
+    outcomes = [_worst(place.values()) for place in _by_place(claim, conditions).values()]
+    held, failed = HOLDS in outcomes, FAILS in outcomes
+    if all(outcome == HOLDS for outcome in outcomes):
+        return HOLDS
+    if claim.quantifier == SOMEWHERE:
+        return HOLDS if held else FAILS if set(outcomes) == {FAILS} else UNDECIDED
+    if claim.quantifier == EVERYWHERE:
+        return FAILS if failed else UNDECIDED
+    return PART if held else FAILS if failed else UNDECIDED
 
 
 def _worst(outcomes) -> str:
     """What holds in a place: every criterion has to."""
     outcomes = set(outcomes)
-    return next(o for o in (FAILS, UNDECIDED, HOLDS) if o in outcomes)
+    if FAILS in outcomes:
+        return FAILS
+    return HOLDS if outcomes == {HOLDS} else UNDECIDED
 
 
-def _by_place(conditions) -> dict[str, dict[str, str]]:
-    """The outcomes of each place by criterion; a condition without a colon is its own place."""
+def _by_place(claim: Claim, conditions) -> dict[str, dict[str, str]]:
+    """The outcomes that vote, of each place by criterion."""
     places = {}
     for name, outcome in conditions.items():
-        criterion, colon, place = name.partition(":")
-        place, criterion = (place.strip(), criterion) if colon else (name, "")
-        places.setdefault(place, {})[criterion] = outcome
+        criterion, place = claim.split(name)
+        if claim.criteria[criterion].votes:
+            places.setdefault(place, {})[criterion] = outcome
     return places
+
+
+def _beside(verdict: Verdict) -> str:
+    return "; ".join(part for part in (verdict.told, verdict.note) if part)
 
 
 def _interval(name, value) -> Interval:
     if not isinstance(value, Interval):
-        value = Interval(float(value), float(value), float(value))
+        value = Interval(float(value), float(value), float(value), 1.0)
     if any(math.isnan(v) for v in (value.estimate, value.lower, value.upper)):
         raise ValueError(f"condition {name!r} is {value}; it has to be a number")
     return value
@@ -413,7 +621,13 @@ def _record(verdict):
         name: {**asdict(value), "outcome": verdict.conditions[name]}
         for name, value in verdict.values.items()
     }
-    return {"verdict": verdict.verdict, "conditions": conditions, "note": verdict.note}
+    controls = {name: asdict(found) for name, found in verdict.controls.items()}
+    return {
+        "verdict": verdict.verdict,
+        "conditions": conditions,
+        "note": verdict.note,
+        "controls": controls,
+    }
 
 
 def _claim(id) -> Claim:
@@ -457,8 +671,11 @@ def _card_text(claim) -> str:
 def _card_rules(claim):
     yield "Measured", claim.estimand
     for name, criterion in claim.criteria.items():
-        yield f"Holds if ({name})", f"{criterion}. {criterion.reason}"
-    yield "Fails if", claim.fails_if
+        shown = "Holds if" if criterion.votes else "Shown, without a vote"
+        yield f"{shown} ({name})", f"{criterion}. {criterion.reason}"
+        for sign, text in criterion.controls.items():
+            yield f"{sign.capitalize()} control ({name})", text
+    yield "Fails if", f"{claim.fails_if} {claim.speaks_over}"
 
 
 def _card_html(claim, with_words):

@@ -49,6 +49,16 @@ from elkutils.evaluation.hypotheses import (
     rival_log_odds,
 )
 from elkutils.evaluation.intervals import Interval, bootstrap, difference
+from elkutils.evaluation.power import (
+    PassRate,
+    attainable_margin,
+    equivalence_power,
+    holm,
+    p_above,
+    p_below,
+    p_equivalent,
+    pass_rate,
+)
 from elkutils.evaluation.recalibration import Recalibration, fit_platt, fit_temperature
 from elkutils.evaluation.scores import accuracy, auroc, brier, log_score
 from elkutils.evaluation.selection import (
@@ -62,10 +72,12 @@ __all__ = [
     "Behaviour",
     "Bounds",
     "Interval",
+    "PassRate",
     "Recalibration",
     "Reliability",
     "RiskCoverage",
     "accuracy",
+    "attainable_margin",
     "auroc",
     "behaviour",
     "betting",
@@ -82,12 +94,14 @@ __all__ = [
     "ece",
     "ece_bias",
     "empirical_bernstein",
+    "equivalence_power",
     "excess_ece",
     "firing_probability",
     "fit_platt",
     "fit_temperature",
     "hoeffding",
     "hoeffding_kl",
+    "holm",
     "hypothesis_level",
     "hypothesis_mass",
     "hypothesis_posterior",
@@ -100,6 +114,10 @@ __all__ = [
     "members_needed",
     "miss_probability",
     "mutual_information",
+    "p_above",
+    "p_below",
+    "p_equivalent",
+    "pass_rate",
     "prevalence_weights",
     "recall_at",
     "reliability",
