@@ -11,7 +11,7 @@ READY := .venv/ready
 export ELKUTILS_CACHE ?= $(CURDIR)/_build/cache
 export ELKUTILS_RESULTS ?= $(CURDIR)/_build/results
 
-.PHONY: book test check-site bench bench-gpu serve lint format lock notebooks setup clean
+.PHONY: book test lowest check-site bench bench-gpu serve lint format lock notebooks setup clean
 
 book: setup
 	$(BIN)/python tools/build_book.py
@@ -19,6 +19,10 @@ book: setup
 # One thread a process, JOBS processes: threads that wait for each other's cores cost minutes.
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/benchmarks -n $(JOBS) $(ARGS)
+
+# The lowest versions that pyproject.toml admits, on Python 3.12; pip downloads them once.
+lowest: setup
+	$(BIN)/python tools/lowest.py
 
 check-site: setup
 	ELKUTILS_SITE=$(CURDIR)/_build/html $(BIN)/python -m pytest tests/site $(ARGS)

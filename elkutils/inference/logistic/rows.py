@@ -6,7 +6,6 @@ lie in shards over a device mesh; `Stream` reads many, one at a time, each time 
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,12 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from elkutils.inference._precision import exactly
 
-@contextmanager
-def exactly():
-    """Have JAX keep float64 as it is, and take no short cuts in products of float32."""
-    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
-        yield
+__all__ = ["Block", "Stream", "exactly", "in_memory", "padded", "total"]
 
 
 class Block(NamedTuple):

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from elkutils.inference._precision import exactly
 from elkutils.inference.draws import check_inputs
 
 UNITS = 2**24  # numbers of a forward pass held at once: bounds the memory
@@ -135,7 +136,7 @@ def log_odds(network: Network, parameters: Parameters, X: ArrayLike) -> np.ndarr
         raise ValueError(f"X has shape {X.shape}; it needs (n, d), d as the parameters have it")
     if not np.isfinite(X).all():
         raise ValueError("X holds NaN or infinity; every entry has to be finite")
-    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+    with exactly():
         X = jnp.asarray(X, leaves[0].dtype)
         at_once = max(1, UNITS // max(1, len(X) * network.units(X.shape[-1])))
         at_once = None if len(leaves[0]) <= at_once else at_once
