@@ -35,8 +35,8 @@ class BayesianLogistic(DrawsReporter):
     warmup : int
         Draws that adapt NUTS' step size.
     chains : int
-        HMC moves all chains at once. Eight of 500 draws cost little more than sixteen of 250, and
-        R-hat judges them better: its own noise shrinks with a chain's length.
+        HMC moves all chains at once. Eight of 500 draws cost little more than sixteen of 250,
+        and R-hat judges them better: its own noise shrinks with a chain's length.
     seed : int
         The same seed on the same machine gives the same draws.
     progress : bool
