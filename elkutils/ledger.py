@@ -1,4 +1,4 @@
-"""The ledger: claims with rules fixed before the run, verdicts computed by them, and drift.
+"""The ledger: claims with rules fixed before the run, computed verdicts, and drift.
 
 ``claims.json`` holds every claim with its estimand, margin and rule. A chapter opens a
 `Chapter`, shows the cards of its claims, records numbers, decides each claim from measured
@@ -16,7 +16,7 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -36,9 +36,25 @@ _PACKAGE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Criterion:
-    """One thing measured for a claim and what it takes to hold.
+    """One quantity measured for a claim, and the values for which the claim holds.
 
-    `rule` is "above" or "below" with a number as `margin`, or "within" with [low, high].
+    Parameters
+    ----------
+    estimand : str
+        The quantity, in words.
+    rule : "above", "below" or "within"
+    margin : float, or [low, high] for "within"
+        Values on the margin hold.
+    reason : str
+        Why the margin is where it is.
+
+    Examples
+    --------
+    >>> rule = Criterion("AUROC", "above", 0.7, "chance is 0.5")
+    >>> print(rule)
+    AUROC: at least 0.7
+    >>> rule.judge(Interval(0.8, 0.75, 0.85)), rule.judge(Interval(0.8, 0.65, 0.95))
+    ('holds', 'undecided here')
     """
 
     estimand: str
@@ -49,7 +65,7 @@ class Criterion:
     def judge(self, value: Interval) -> str:
         """Return "holds", "fails" or, if the interval straddles the margin, "undecided here".
 
-        An end exactly on the margin counts as on the right side.
+        An end exactly on the margin counts as holding.
         """
         low, high = self.bounds
         if low <= value.lower and value.upper <= high:
@@ -60,7 +76,13 @@ class Criterion:
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The lowest and the highest value that hold."""
+        """The lowest and the highest value that hold.
+
+        Examples
+        --------
+        >>> Criterion("ECE", "within", [0.0, 0.05], "").bounds
+        (0.0, 0.05)
+        """
         if self.rule == "above":
             return self.margin, math.inf
         if self.rule == "below":
@@ -90,7 +112,7 @@ class Claim:
     criteria: Mapping[str, Criterion]
 
     def criterion(self, condition: str) -> Criterion:
-        """Return what `condition` is judged by: the criterion named before its colon."""
+        """Return the criterion that judges `condition`: the one named before its colon."""
         if len(self.criteria) == 1:
             return next(iter(self.criteria.values()))
         name = condition.split(":")[0].strip()
@@ -104,7 +126,13 @@ class Claim:
 
 @cache
 def claims() -> Mapping[str, Claim]:
-    """Return all claims by their ids, in the order of the argument."""
+    """Return all claims by their ids, in the order of the argument.
+
+    Examples
+    --------
+    >>> claims()["C0"].id
+    'C0'
+    """
     entries = json.loads((_PACKAGE / "claims.json").read_text(encoding="utf-8"))
     for entry in entries:
         entry["criteria"] = {k: Criterion(**v) for k, v in entry["criteria"].items()}
@@ -113,7 +141,7 @@ def claims() -> Mapping[str, Claim]:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A verdict and the outcome of each condition it was computed from."""
+    """A verdict and the outcome of each condition that it was computed from."""
 
     id: str
     verdict: str
@@ -125,7 +153,7 @@ class Verdict:
         return f"{self.id}: {self.verdict}{_tail(self._named())}{_tail(self.note)}"
 
     def _named(self) -> str:
-        """Where the claim does not hold, if it holds elsewhere, and by which criteria."""
+        """Return the places where a claim with a condition does not hold, and the criteria."""
         if self.verdict != CONDITION:
             return ""
         parts = []
@@ -171,7 +199,7 @@ class Cards:
 
 @dataclass(frozen=True)
 class Closing:
-    """What a chapter found, and where it drifted from the committed reference."""
+    """The verdicts of a chapter, and where it drifted from the committed reference."""
 
     chapter: str
     verdicts: tuple[Verdict, ...]
@@ -214,7 +242,8 @@ class Chapter:
 
     Parameters
     ----------
-    name : the chapter's file name without its ending, such as "difference-in-means".
+    name : str
+        The chapter's file name without its ending, such as "difference-in-means".
     """
 
     def __init__(self, name: str):
@@ -227,7 +256,7 @@ class Chapter:
         return Cards(tuple(_claim(id) for id in ids))
 
     def number(self, name: str, value: float, tolerance: float) -> float:
-        """Record a key number, and by how much another run may differ; returns the number."""
+        """Record a key number and the tolerance for another run; return the number."""
         value, tolerance = float(value), float(tolerance)
         if not (math.isfinite(value) and math.isfinite(tolerance) and tolerance >= 0):
             raise ValueError(
@@ -237,24 +266,29 @@ class Chapter:
         self._numbers[name] = {"value": value, "tolerance": tolerance}
         return value
 
-    def decide(self, id: str, conditions: Mapping[str, Interval | float], note="") -> Verdict:
+    def decide(
+        self, id: str, conditions: Mapping[str, Interval | float], note: str = ""
+    ) -> Verdict:
         """Compute the verdict on a claim by its rule.
 
         Parameters
         ----------
-        id : the claim.
-        conditions : what was measured, by name. Each is judged by the claim's criterion; where
-            it has several, a condition is called "criterion" or "criterion: where". A number
-            without an interval counts as an interval of no width.
-        note : a few words to stand beside the verdict.
+        id : str
+            The claim.
+        conditions : mapping of str to Interval or float
+            The measured values, by name. Each is judged by the claim's criterion; if there are
+            several, a condition is called "criterion" or "criterion: where". A number without
+            an interval counts as an interval of width 0.
+        note : str
+            A few words to show beside the verdict.
 
         Returns
         -------
         Verdict
-            Conditions with the same words after the colon are one place, which holds if all
-            of them do and fails if one of them does. "holds" if every place holds, "fails"
-            if every place fails, "holds with a condition" if some hold and others do not,
-            else "undecided here".
+            Conditions with the same words after the colon are one place, which holds if all of
+            them hold and fails if one of them fails. The verdict is "holds" if every place
+            holds, "fails" if every place fails, "holds with a condition" if some hold and
+            others do not, and otherwise "undecided here".
 
         Raises
         ------
@@ -268,7 +302,9 @@ class Chapter:
                 f"{id} has no criteria yet; fix them in claims.json before the run"
             )
         if not conditions:
-            raise ValueError(f"conditions of {id} is empty; there has to be something measured")
+            raise ValueError(
+                f"conditions of {id} is empty; it has to hold at least one measured value"
+            )
         values = {name: _interval(name, value) for name, value in conditions.items()}
         used = [claim.criterion(name) for name in values]
         missing = [name for name, c in claim.criteria.items() if c not in used]
@@ -331,7 +367,7 @@ def compare(folder: str | Path) -> dict[str, tuple[tuple[str, ...], str]]:
 
 
 def accept(folder: str | Path) -> list[Path]:
-    """Copy the results in `folder` over the committed reference; returns the new files."""
+    """Copy the results in `folder` over the committed reference; return the new files."""
     accepted = []
     for path in _results(folder):
         _read(path)
@@ -385,13 +421,13 @@ def _combine(conditions) -> str:
 
 
 def _worst(outcomes) -> str:
-    """What holds in a place: every criterion has to."""
+    """Return the outcome of a place: it holds only if every criterion does."""
     outcomes = set(outcomes)
     return next(o for o in (FAILS, UNDECIDED, HOLDS) if o in outcomes)
 
 
 def _by_place(conditions) -> dict[str, dict[str, str]]:
-    """The outcomes of each place by criterion; a condition without a colon is its own place."""
+    """Group outcomes by place and criterion; a condition without a colon is its own place."""
     places = {}
     for name, outcome in conditions.items():
         criterion, colon, place = name.partition(":")
@@ -490,11 +526,11 @@ def _html_table(caption, header, rows) -> str:
     )
 
 
-def main(arguments=None) -> int:
-    """Run the command line; returns its exit status."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m elkutils.ledger")
     parser.add_argument("action", choices=("compare", "accept"))
-    parser.add_argument("folder", help="the results of a run, one JSON a chapter")
+    parser.add_argument("folder", help="the results of a run, one JSON file per chapter")
     options = parser.parse_args(arguments)
     if options.action == "accept":
         for path in accept(options.folder):

@@ -1,4 +1,4 @@
-"""Whether chains can be believed: rank-normalised R-hat, bulk and tail ESS, through ArviZ."""
+"""Whether chains have converged: rank-normalised R-hat, bulk and tail ESS, through ArviZ."""
 
 import warnings
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ class Diagnostics:
 
     R-hat is the rank-normalised split R-hat and ESS the bulk and tail effective sample sizes of
     Vehtari, Gelman, Simpson, Carpenter & Bürkner (2021), *Rank-normalization, folding, and
-    localization*. Good chains have R-hat below 1.01 and both ESS above 100 a chain.
+    localization*. Good chains have R-hat below 1.01 and both ESS above 100 per chain.
 
     Attributes
     ----------
@@ -21,7 +21,7 @@ class Diagnostics:
     draws, chains : int
         Draws in each chain, and chains.
     divergences : int
-        Draws whose trajectory lost the energy; any at all casts doubt.
+        Draws whose trajectory lost the energy; a single one casts doubt on the run.
     """
 
     rhat: np.ndarray
@@ -44,7 +44,7 @@ class Diagnostics:
 
     @property
     def converged(self) -> bool:
-        """Every R-hat below 1.01, every ESS above 100 a chain, and no divergence."""
+        """Every R-hat below 1.01, every ESS above 100 per chain, and no divergence."""
         worst, enough = self.worst, 100 * self.chains
         return worst["rhat"] < 1.01 and worst["ess"] > enough and self.divergences == 0
 
@@ -67,8 +67,9 @@ def diagnose(draws: np.ndarray, diverging: np.ndarray | None = None) -> Diagnost
     Parameters
     ----------
     draws : (chains, draws, parameters) array
-        At least 4 draws a chain, which is what ArviZ needs; with fewer every measure is NaN.
+        At least 4 draws per chain, as ArviZ needs; with fewer every measure is NaN.
     diverging : (chains, draws) bool array or None
+        Which draws diverged.
     """
     import arviz
 
