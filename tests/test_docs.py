@@ -161,6 +161,19 @@ def test_everything_public_has_a_docstring_in_numpy_style(found):
     assert not faults(found.docstring)
 
 
+def test_every_module_is_on_a_page_of_the_api():
+    """Those of a package that lists its names are there under the package's name."""
+    pages = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "book" / "api").glob("*.md"))
+    shown = set(re.findall(r"^\.\. automodule:: (\S+)$", pages, re.M))
+    listed = {name for name in shown if "__all__" in MODULES[name].read_text(encoding="utf-8")}
+    missing = {
+        name
+        for name in set(MODULES) - shown - {"elkutils"}
+        if name.rpartition(".")[0] not in listed
+    }
+    assert not missing
+
+
 @pytest.mark.parametrize("name", WITH_EXAMPLES)
 def test_examples_run(name):
     failed, tried = doctest.testmod(importlib.import_module(name))

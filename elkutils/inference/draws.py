@@ -28,7 +28,7 @@ class Head(Protocol):
         """Return the log odds (k, n) of parameters (k, p) at X (n, d)."""
 
     def parameters(self, theta: np.ndarray) -> Any:
-        """Return parameters (…, p) by name or layer, each leaf (…, *its own shape)."""
+        """Return parameters (…, p) by name or layer, each leaf with its own shape after (…)."""
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ class LogisticMAP(Reporter):
         return self
 
     def state(self) -> dict[str, np.ndarray | float | None]:
-        """Return what was learned; the fields of the path as "path_.coefs" and so on."""
+        """Return what was learned; the fields of the path as ``"path_.coefs"`` and so on."""
         found = super().state()
         path = found.pop("path_")
         fields = {} if path is None else vars(path)

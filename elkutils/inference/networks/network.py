@@ -82,7 +82,7 @@ class FlatNetwork:
         return np.asarray(self.flatten(scales))
 
     def parameters(self, theta: ArrayLike) -> Parameters:
-        """Return parameters (…, p) in the form of the network, each leaf (…, *shape)."""
+        """Return parameters (…, p) as the network takes them, each leaf with its own shape."""
         leaves, tree = jax.tree.flatten(self.form)
         parts, done = [], 0
         for leaf in leaves:
