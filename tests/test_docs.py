@@ -174,6 +174,24 @@ def test_every_module_is_on_a_page_of_the_api():
     assert not missing
 
 
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_files_named_for_contributors_exist(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:elkutils|book|tests|tools|docs)/[\w./-]*)`", text))
+    assert named
+    assert not [name for name in named if not (ROOT / name).exists()]
+
+
+def test_recipes_open_the_guide_and_have_five_lines():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    parts = re.split(r"^## (.+)$", text, flags=re.M)
+    recipes = dict(zip(parts[1:15:2], parts[2:16:2], strict=True))
+    wanted = ("reporter", "sampler", "shift", "bound", "model", "claim", "chapter")
+    assert list(recipes) == [f"A {name}" for name in wanted]
+    for name, recipe in recipes.items():
+        assert len(re.findall(r"^\d\. ", recipe, re.M)) == 5, name
+
+
 @pytest.mark.parametrize("name", WITH_EXAMPLES)
 def test_examples_run(name):
     failed, tried = doctest.testmod(importlib.import_module(name))
