@@ -1,4 +1,4 @@
-"""A long run on disk, so that an interrupted one can go on to the same end."""
+"""A long run on disk, so that an interrupted run can continue to the same end."""
 
 import hashlib
 import json
@@ -15,32 +15,41 @@ from elkutils.files import atomic_path
 
 
 class Resumable(Protocol):
-    """A run that can say where it stands, and be put there."""
+    """A run that can save where it is, and continue from there."""
 
     def pack(self) -> tuple[dict[str, np.ndarray], dict]:
-        """Return its arrays by name, and what JSON can hold of it."""
+        """Return its arrays by name, and the rest in types that JSON can hold."""
 
     def unpack(self, arrays: dict[str, np.ndarray], about: dict) -> None:
-        """Put the run where another stood when it was packed."""
+        """Continue from where another run was when it was packed."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A safetensors file with where a run stands, and whose it is."""
+    """A safetensors file with the state of a run and the digest of the call that it belongs to.
+
+    Parameters
+    ----------
+    path : Path
+    digest : str
+        Digest of the data and settings of the call.
+    """
 
     path: Path
     digest: str
 
     @classmethod
-    def of(cls, path, X, others: Sequence[np.ndarray], *settings) -> "Checkpoint":
-        """That of one call: `digest` is of its data, other arrays and settings."""
+    def of(
+        cls, path: str | Path, X: np.ndarray, others: Sequence[np.ndarray], *settings: object
+    ) -> "Checkpoint":
+        """Return the checkpoint of one call; `digest` covers its data, arrays and settings."""
         digest = hashlib.sha256(repr((X.shape, settings)).encode())
         for part in (*others, *(X[i : i + 4096] for i in range(0, X.shape[0], 4096))):
             digest.update(np.ascontiguousarray(part).tobytes())
         return cls(Path(path), digest.hexdigest())
 
     def save(self, run: Resumable) -> None:
-        """Replace the file, or leave it as it was."""
+        """Replace the file with the state of `run`; an error leaves the old file."""
         arrays, about = run.pack()
         arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
         about = json.dumps(about | {"digest": self.digest})
@@ -48,7 +57,13 @@ class Checkpoint:
             save_file(arrays, fresh, metadata={"about": about})
 
     def resume(self, run: Resumable) -> bool:
-        """Put the run where the file says; say whether there was one."""
+        """Restore the run from the file; return False if there is no file.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, or belongs to a call with other data or settings.
+        """
         if not self.path.exists():
             return False
         try:

@@ -1,4 +1,4 @@
-"""Where the package keeps files, and how it writes them: nothing is ever half-written."""
+"""Where the package keeps files, and how it writes them: never half-written."""
 
 import os
 import shutil
@@ -25,8 +25,16 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `target` and rename it to `target` on success.
 
     The body may write a file or make a folder at the yielded path. If it raises (a full
-    disk, an interrupt), the temporary is removed and whatever stood at `target` stays.
-    A folder that already stands at `target` is replaced by the new one.
+    disk, an interrupt), the temporary is removed and `target` is unchanged.
+    A folder that already exists at `target` is replaced by the new one.
+
+    Examples
+    --------
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with atomic_path(f"{folder}/note.txt") as fresh:
+    ...         _ = fresh.write_text("whole")
+    ...     Path(folder, "note.txt").read_text()
+    'whole'
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)

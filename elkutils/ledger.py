@@ -1,4 +1,4 @@
-"""The ledger: claims with rules fixed before the run, verdicts computed by them, and drift.
+"""The ledger: claims with rules fixed before the run, computed verdicts, and drift.
 
 ``claims.json`` holds every claim with its estimand, its rule and what it speaks over: its
 *quantifier*. A chapter opens a `Chapter`, shows the cards of its claims, records numbers, runs
@@ -21,7 +21,7 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -60,7 +60,7 @@ _PACKAGE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Criterion:
-    """One thing measured for a claim and what it takes to hold.
+    """One quantity measured for a claim, and the values for which the claim holds.
 
     Attributes
     ----------
@@ -74,6 +74,14 @@ class Criterion:
         False for what repeats a theorem or could not fail: it is shown, and decides nothing.
     controls : dict of str to str
         "positive" and "negative": things that should pass and should not.
+
+    Examples
+    --------
+    >>> rule = Criterion("AUROC", "above", 0.7, "chance is 0.5")
+    >>> print(rule)
+    AUROC: at least 0.7
+    >>> rule.judge(Interval(0.8, 0.75, 0.85)), rule.judge(Interval(0.8, 0.65, 0.95))
+    ('holds', 'undecided here')
     """
 
     estimand: str
@@ -86,7 +94,7 @@ class Criterion:
     def judge(self, value: Interval) -> str:
         """Return "holds", "fails" or "undecided here" for one interval, taken by itself.
 
-        An end exactly on the margin counts as on the right side.
+        An end exactly on the margin counts as holding.
         """
         if self.p_holds(value) <= ALPHA * (1 + 1e-9):
             return HOLDS
@@ -109,7 +117,13 @@ class Criterion:
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The lowest and the highest value that hold."""
+        """The lowest and the highest value that hold.
+
+        Examples
+        --------
+        >>> Criterion("ECE", "within", [0.0, 0.05], "").bounds
+        (0.0, 0.05)
+        """
         if self.rule == "above":
             return self.margin, math.inf
         if self.rule == "below":
@@ -173,7 +187,13 @@ class Claim:
 
 @cache
 def claims() -> Mapping[str, Claim]:
-    """Return all claims by their ids, in the order of the argument."""
+    """Return all claims by their ids, in the order of the argument.
+
+    Examples
+    --------
+    >>> claims()["C0"].id
+    'C0'
+    """
     entries = json.loads((_PACKAGE / "claims.json").read_text(encoding="utf-8"))
     for entry in entries:
         entry["criteria"] = {k: Criterion(**v) for k, v in entry["criteria"].items()}
@@ -295,7 +315,7 @@ class Cards:
 
 @dataclass(frozen=True)
 class Closing:
-    """What a chapter found, and where it drifted from the committed reference."""
+    """The verdicts of a chapter, and where it drifted from the committed reference."""
 
     chapter: str
     verdicts: tuple[Verdict, ...]
@@ -335,7 +355,8 @@ class Chapter:
 
     Parameters
     ----------
-    name : the chapter's file name without its ending, such as "difference-in-means".
+    name : str
+        The chapter's file name without its ending, such as "difference-in-means".
     """
 
     def __init__(self, name: str):
@@ -349,7 +370,7 @@ class Chapter:
         return Cards(tuple(_claim(id) for id in ids))
 
     def number(self, name: str, value: float, tolerance: float) -> float:
-        """Record a key number, and by how much another run may differ; returns the number."""
+        """Record a key number and the tolerance for another run; return the number."""
         value, tolerance = float(value), float(tolerance)
         if not (math.isfinite(value) and math.isfinite(tolerance) and tolerance >= 0):
             raise ValueError(
@@ -387,7 +408,9 @@ class Chapter:
         self._controls.setdefault(id, {})[criterion] = found
         return found
 
-    def decide(self, id: str, conditions: Mapping[str, Interval | float], note="") -> Verdict:
+    def decide(
+        self, id: str, conditions: Mapping[str, Interval | float], note: str = ""
+    ) -> Verdict:
         """Compute the verdict on a claim by its rule.
 
         Parameters
@@ -419,7 +442,9 @@ class Chapter:
                 f"{id} has no criteria yet; fix them in claims.json before the run"
             )
         if not conditions:
-            raise ValueError(f"conditions of {id} is empty; there has to be something measured")
+            raise ValueError(
+                f"conditions of {id} is empty; it has to hold at least one measured value"
+            )
         values = {name: _interval(name, value) for name, value in conditions.items()}
         used = {claim.split(name)[0] for name in values}
         missing = [name for name in claim.criteria if name not in used]
@@ -486,7 +511,7 @@ def compare(folder: str | Path) -> dict[str, tuple[tuple[str, ...], str]]:
 
 
 def accept(folder: str | Path) -> list[Path]:
-    """Copy the results in `folder` over the committed reference; returns the new files."""
+    """Copy the results in `folder` over the committed reference; return the new files."""
     accepted = []
     for path in _results(folder):
         _read(path)
@@ -587,7 +612,7 @@ def _combine(claim: Claim, conditions) -> str:
 
 
 def _worst(outcomes) -> str:
-    """What holds in a place: every criterion has to."""
+    """Return the outcome of a place: it holds only if every criterion does."""
     outcomes = set(outcomes)
     if FAILS in outcomes:
         return FAILS
@@ -707,11 +732,11 @@ def _html_table(caption, header, rows) -> str:
     )
 
 
-def main(arguments=None) -> int:
-    """Run the command line; returns its exit status."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m elkutils.ledger")
     parser.add_argument("action", choices=("compare", "accept"))
-    parser.add_argument("folder", help="the results of a run, one JSON a chapter")
+    parser.add_argument("folder", help="the results of a run, one JSON file per chapter")
     options = parser.parse_args(arguments)
     if options.action == "accept":
         for path in accept(options.folder):

@@ -1,16 +1,23 @@
-"""One function a figure, one style for all.
+"""One function per figure, one style for all.
 
 Each function draws on ``ax`` where it is given, else on a new figure, and returns the Axes
-(end the line with ``;`` in a notebook). Nothing is told by colour alone, the background is
-opaque and light so that a dark page shows it too, and a figure fits a phone.
+(end the line with ``;`` in a notebook). Lines and markers differ in shape as well as colour,
+the background is opaque and light so that it also works on a dark page, and a figure fits a
+phone.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import ArrayLike
 
 from elkutils.evaluation import Interval, Reliability
+
+if TYPE_CHECKING:
+    from arviz import InferenceData
 
 WIDTH = 6.4  # inches
 
@@ -55,11 +62,11 @@ def layer_sweep(
     layers: Sequence[int],
     curves: Mapping[str, Sequence[Interval]],
     *,
-    ylabel="AUROC",
+    ylabel: str = "AUROC",
     chance: float | None = 0.5,
-    ax=None,
-):
-    """Draw a score with its interval against the layer, one curve a label.
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw a score with its interval against the layer, one curve per label.
 
     `chance` draws a reference line at that score; None draws none.
     """
@@ -91,11 +98,11 @@ def comparison(
     names: Sequence[str],
     methods: Mapping[str, Sequence[Interval]],
     *,
-    xlabel="AUROC",
+    xlabel: str = "AUROC",
     reference: float | None = None,
-    ax=None,
-):
-    """Draw one row for each name, and in it a marker with its interval for each method.
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw one row per name, with a marker and its interval for each method.
 
     `reference` draws a vertical line at that value.
     """
@@ -125,8 +132,10 @@ def comparison(
     return ax
 
 
-def reliability(curves: Reliability | Mapping[str, Reliability], *, ax=None):
-    """Draw how often it happened against the probability given, with an interval a bin."""
+def reliability(
+    curves: Reliability | Mapping[str, Reliability], *, ax: Axes | None = None
+) -> Axes:
+    """Draw the frequency of the event against its probability, with an interval per bin."""
     ax = _axes(ax, (4.6, 4.4))
     if isinstance(curves, Reliability):
         curves = {"": curves}
@@ -150,20 +159,25 @@ def reliability(curves: Reliability | Mapping[str, Reliability], *, ax=None):
 
 
 def direction_angle(
-    scales,
+    scales: Sequence[float],
     curves: Mapping[str, np.ndarray],
     *,
-    xlabel="prior scale τ",
+    xlabel: str = "prior scale τ",
     predicted: Mapping[str, np.ndarray] | None = None,
-    ax=None,
-):
+    ax: Axes | None = None,
+) -> Axes:
     """Draw angles in degrees against a scale, both axes logarithmic.
 
     Parameters
     ----------
-    scales : (k,) positive numbers.
-    curves : for each label an array (k,), or (repeats, k) drawn as thin lines, in degrees.
-    predicted : for each label a (k,) array drawn as a plain thin black line.
+    scales : (k,) array
+        Positive numbers.
+    curves : mapping of str to (k,) or (repeats, k) array
+        Angles in degrees by label; repeats are also drawn as thin lines.
+    xlabel : str
+    predicted : mapping of str to (k,) array, or None
+        Angles by label, drawn as plain thin black lines.
+    ax : Axes or None
     """
     ax = _axes(ax)
     for label, angles in curves.items():
@@ -184,10 +198,10 @@ def posterior(
     draws: Mapping[str, np.ndarray],
     *,
     points: Mapping[str, float] | None = None,
-    xlabel="coefficient",
-    ax=None,
-):
-    """Draw the histograms of draws (draws,) of one quantity, one outline a label.
+    xlabel: str = "coefficient",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the histograms of draws (draws,) of one quantity, one outline per label.
 
     `points` marks single values, such as the MAP, with labelled vertical lines.
     """
@@ -204,14 +218,20 @@ def posterior(
     return ax
 
 
-def predictive(proba, y=None, *, level=0.9, ax=None):
+def predictive(
+    proba: ArrayLike, y: ArrayLike | None = None, *, level: float = 0.9, ax: Axes | None = None
+) -> Axes:
     """Draw each input's mean probability with the interval of its draws, inputs in order.
 
     Parameters
     ----------
-    proba : (draws, n) array of probabilities.
-    y : (n,) array of 0 and 1, optional; filled markers are then the true statements.
-    level : share of the draws inside each bar.
+    proba : (draws, n) array
+        Probabilities.
+    y : (n,) array of 0 and 1, or None
+        Labels; filled markers are then the true statements.
+    level : float
+        Share of the draws inside each bar.
+    ax : Axes or None
     """
     ax = _axes(ax)
     proba = np.asarray(proba)
@@ -238,7 +258,12 @@ def predictive(proba, y=None, *, level=0.9, ax=None):
     return ax
 
 
-def trace_rank(idata, var_names=None, coords=None, **options):
+def trace_rank(
+    idata: "InferenceData",
+    var_names: Sequence[str] | None = None,
+    coords: Mapping[str, Sequence] | None = None,
+    **options: object,
+) -> np.ndarray:
     """Draw trace and rank plots of the draws in `idata` through ArviZ; returns its axes."""
     import arviz
 

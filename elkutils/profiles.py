@@ -7,8 +7,11 @@ is read from the environment variable ``ELKUTILS_PROFILE``.
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from typing import TypeVar
 
 PROFILES = ("quick", "book", "full")
+
+T = TypeVar("T")
 
 
 def active() -> str:
@@ -25,13 +28,13 @@ def active() -> str:
     return name
 
 
-def pick(*, quick, book, full):
+def pick(*, quick: T, book: T, full: T) -> T:
     """Return the argument that belongs to the active profile."""
     return {"quick": quick, "book": book, "full": full}[active()]
 
 
 def stamp(seed: int) -> str:
-    """Return one line that says what made a page: profile, device, versions and seed."""
+    """Return one line on the origin of a page: profile, device, versions and seed."""
     names = ("elkutils", "numpy", "jax", "numpyro", "torch", "transformer-lens")
     parts = [f"profile {active()}", f"device {_device()}", f"seed {seed}"]
     parts += [f"{name} {_version(name)}" for name in names]

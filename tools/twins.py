@@ -77,6 +77,7 @@ INLINE = re.compile(
 )
 CITED = re.compile(r"\{cite(?::\w+)?\}`([^`]+)`")
 WITH_TARGET = re.compile(r"^(?P<text>.*?)\s*<(?P<target>[^>]+)>$", re.DOTALL)
+AUTOMODULE = re.compile(r"^\.\. automodule:: (\S+)$", re.MULTILINE)
 
 ADMONITIONS = {
     name: name.capitalize()
@@ -236,6 +237,7 @@ class Book:
         for part in toc["parts"]:
             for chapter in part["chapters"]:
                 pages.append(chapter["file"])
+                pages += [section["file"] for section in chapter.get("sections", [])]
                 if part.get("numbered"):
                     chapters[chapter["file"]] = len(chapters) + 1
         return [page for page in pages if self.source(page).exists()], chapters
@@ -247,6 +249,18 @@ class Book:
     def address(self, page: str, anchor: str = "") -> str:
         """Return where the site shows the page."""
         return f"{self.site}{page}.html" + (f"#{anchor}" if anchor else "")
+
+    def api_page(self, name: str) -> str:
+        """Return the page that documents a name: that of the longest module it begins with."""
+        modules = {
+            module: page
+            for page in self.pages
+            for module in AUTOMODULE.findall(self.source(page).read_text("utf-8"))
+            if f"{name}.".startswith(f"{module}.")
+        }
+        if not modules:
+            raise ValueError(f"no page documents {name!r}")
+        return modules[max(modules, key=len)]
 
     @property
     def twins(self) -> list[str]:
@@ -645,7 +659,8 @@ class Converter:
         split = WITH_TARGET.match(content)
         text, name = (split["text"], split["target"]) if split else ("", content)
         short = name.lstrip("~").rsplit(".")[-1] if name.startswith("~") else name
-        address = self.book.address("book/api", name.lstrip("~"))
+        name = name.lstrip("~")
+        address = self.book.address(self.book.api_page(name), name)
         return f"[`{text or short}`]({address})"
 
     def _cite(self, role, keys) -> str:

@@ -1,9 +1,10 @@
-"""Checks of what comes in, and the two sums that every score is made of."""
+"""Checks of arguments, and the two sums that every score is made of."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def check_labels(y) -> np.ndarray:
+def check_labels(y: ArrayLike) -> np.ndarray:
     """Return `y` as a float64 array (n,) of zeros and ones; booleans count as 0 and 1."""
     y = np.asarray(y)
     if y.ndim != 1 or y.size == 0:
@@ -15,7 +16,7 @@ def check_labels(y) -> np.ndarray:
     return y.astype(np.float64)
 
 
-def check_values(values, n: int, name: str) -> np.ndarray:
+def check_values(values: ArrayLike, n: int, name: str) -> np.ndarray:
     """Return `values` as a float64 array (..., n) without NaN."""
     values = np.asarray(values)
     if values.dtype.kind not in "biuf":
@@ -30,7 +31,7 @@ def check_values(values, n: int, name: str) -> np.ndarray:
     return values
 
 
-def check_proba(proba, n: int) -> np.ndarray:
+def check_proba(proba: ArrayLike, n: int) -> np.ndarray:
     """Return `proba` as a float64 array (..., n) of probabilities."""
     proba = check_values(proba, n, "proba")
     if proba.min(initial=0) < 0 or proba.max(initial=1) > 1:
@@ -41,7 +42,7 @@ def check_proba(proba, n: int) -> np.ndarray:
     return proba
 
 
-def check_draws(proba) -> np.ndarray:
+def check_draws(proba: ArrayLike) -> np.ndarray:
     """Return `proba` as a float64 array (draws,) or (draws, n) of probabilities."""
     proba = np.asarray(proba)
     if proba.dtype.kind not in "biuf":
@@ -59,7 +60,7 @@ def check_draws(proba) -> np.ndarray:
     return proba.astype(np.float64, copy=False)
 
 
-def check_weights(weights, n: int) -> np.ndarray:
+def check_weights(weights: ArrayLike | None, n: int) -> np.ndarray:
     """Return `weights` as a float64 array (..., n) of finite numbers ≥ 0; None means ones."""
     if weights is None:
         return np.ones(n)
@@ -69,8 +70,8 @@ def check_weights(weights, n: int) -> np.ndarray:
     return weights
 
 
-def weighted_mean(values, weights):
-    """Mean of `values` (..., n) over the last axis; a row of weight 0 counts for nothing.
+def weighted_mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mean of `values` (..., n) over the last axis; a row of weight 0 has no effect.
 
     Where all weights are 0 the mean is NaN.
     """
@@ -81,7 +82,7 @@ def weighted_mean(values, weights):
         return np.einsum("...n,...n->...", values, weights) / total
 
 
-def mid_mass(values, mass):
+def mid_mass(values: np.ndarray, mass: np.ndarray) -> np.ndarray:
     """For each row the `mass` of rows with a smaller value plus half that of rows tied with it.
 
     Parameters and shapes are those of `mass_up_to`. With unit mass it is the mid-rank less one
@@ -91,17 +92,19 @@ def mid_mass(values, mass):
     return (below + upto) / 2
 
 
-def mass_up_to(values, mass):
+def mass_up_to(values: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each row the `mass` of rows with a smaller value, and of those and the rows tied.
 
     Parameters
     ----------
     values : (..., n) array
-    mass : (..., n) array of numbers ≥ 0, broadcast against `values`.
+    mass : (..., n) array
+        Numbers ≥ 0, broadcast against `values`.
 
     Returns
     -------
-    two (..., n) arrays in the order of the rows.
+    two (..., n) arrays
+        In the order of the rows.
     """
     shape = np.broadcast_shapes(values.shape, mass.shape)
     if values.ndim > 1:

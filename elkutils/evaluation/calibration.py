@@ -1,33 +1,46 @@
-"""Does it rain on 70% of the days that were given 70%? Calibration error and its picture."""
+"""Calibration: whether it rains on 70% of the days that were given 70%."""
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import norm
 
 from elkutils.evaluation._arrays import check_labels, check_proba, check_weights, mid_mass
 
 
-def ece(y, proba, bins=10, weights=None):
-    """Expected calibration error over bins of equal mass.
+def ece(
+    y: ArrayLike, proba: ArrayLike, bins: int = 10, weights: ArrayLike | None = None
+) -> np.ndarray | float:
+    """Return the expected calibration error over bins of equal mass.
 
     Parameters
     ----------
-    y : (n,) array of 0 and 1.
-    proba : (..., n) array of P(y = 1), between 0 and 1.
-    bins : number of bins, at least 1.
-    weights : (..., n) array of numbers ≥ 0, optional; they move the bins' edges too.
+    y : (n,) array of 0 and 1
+        What happened.
+    proba : (..., n) array
+        P(y = 1), between 0 and 1.
+    bins : int
+        Number of bins, at least 1.
+    weights : (..., n) array of numbers ≥ 0, or None
+        How much each row counts; they also move the edges of the bins.
 
     Returns
     -------
-    (...,) array, or a float for one forecast: Σ_bins |Σ_i w_i (y_i − p_i)| / Σ_i w_i.
+    (...,) array, or a float for one forecast
+        Σ_bins |Σ_i w_i (y_i − p_i)| / Σ_i w_i.
 
     Notes
     -----
-    Rows with the same probability share a bin, so the order of the rows never matters; a
-    tied block goes where its middle falls, and bins may then be unequal or empty. The
-    estimate is biased upwards: a perfectly calibrated forecaster scores `ece_bias`, not 0.
-    Guo et al. 2017, eq. 3, with equal-mass bins.
+    Rows with the same probability share a bin, so the order of the rows never matters. A block
+    of ties goes where its middle falls, so bins may be unequal or empty. The estimate is biased
+    upwards: a perfectly calibrated forecaster scores `ece_bias`, not 0. Guo et al. 2017, eq. 3,
+    with equal-mass bins.
+
+    Examples
+    --------
+    >>> print(f"{ece([0, 0, 1, 1], [0.2, 0.2, 0.8, 0.8], bins=2):.2f}")
+    0.20
     """
     y = check_labels(y)
     proba = check_proba(proba, len(y))
@@ -38,7 +51,9 @@ def ece(y, proba, bins=10, weights=None):
         return gap / weights.sum(axis=-1)
 
 
-def ece_bias(proba, bins=10, repeats=2000, seed=0):
+def ece_bias(
+    proba: ArrayLike, bins: int = 10, repeats: int = 2000, seed: int = 0
+) -> np.ndarray | float:
     """Return the mean ECE of a forecaster that is perfectly calibrated.
 
     Labels are drawn from the forecast itself, yᵢ ~ Bernoulli(pᵢ), independently, `repeats`
@@ -48,11 +63,24 @@ def ece_bias(proba, bins=10, repeats=2000, seed=0):
 
     Parameters
     ----------
-    proba : (..., n) array of probabilities.
+    proba : (..., n) array
+        Probabilities.
+    bins : int
+        Number of bins, at least 1.
+    repeats : int
+        Draws of the labels.
+    seed : int
 
     Returns
     -------
-    (...,) array, or a float for one forecast.
+    (...,) array, or a float for one forecast
+
+    Examples
+    --------
+    A forecaster that is certain and calibrated has no error.
+
+    >>> float(ece_bias([0.0, 1.0, 1.0]))
+    0.0
     """
     proba = np.asarray(proba)
     if proba.ndim == 0 or proba.shape[-1] == 0:
@@ -67,33 +95,44 @@ def ece_bias(proba, bins=10, repeats=2000, seed=0):
     return total / (repeats * proba.shape[-1])
 
 
-def excess_ece(y, proba, weights=None, repeats: int = 2000):
+def excess_ece(
+    y: ArrayLike, proba: ArrayLike, weights: ArrayLike | None = None, repeats: int = 2000
+) -> np.ndarray | float:
     """Return the ECE less that of a perfectly calibrated forecaster of the same forecasts.
 
     Parameters
     ----------
-    y, proba, weights
+    y : (n,) array of 0 and 1
+        What happened.
+    proba : (..., n) array
+        P(y = 1), between 0 and 1.
+    weights : (..., n) array of numbers ≥ 0, or None
         As in `ece`.
     repeats : int
         As in `ece_bias`.
 
     Returns
     -------
-    As `ece`; 0 on average for a calibrated forecaster of independent rows.
+    (...,) array, or a float for one forecast
+        On average 0 for a calibrated forecaster of independent rows.
     """
     return ece(y, proba, weights=weights) - ece_bias(proba, repeats=repeats)
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """What happened, by what was forecast: one entry for each bin that holds rows.
+    """Forecasts and what happened, one entry per bin that holds rows.
 
     Attributes
     ----------
-    forecast, frequency : (bins,) mean probability, and share of rows with y = 1.
-    lower, upper : (bins,) interval of the frequency.
-    count : (bins,) number of rows.
-    level : the interval's level.
+    forecast, frequency : (bins,) arrays
+        Mean probability, and share of rows with y = 1.
+    lower, upper : (bins,) arrays
+        Ends of the interval of the frequency.
+    count : (bins,) array
+        Number of rows.
+    level : float
+        Level of the intervals.
     """
 
     forecast: np.ndarray
@@ -104,15 +143,34 @@ class Reliability:
     level: float
 
 
-def reliability(y, proba, bins=10, groups=None, level=0.95) -> Reliability:
-    """Return forecast against frequency in bins of equal mass, with an interval for each bin.
+def reliability(
+    y: ArrayLike,
+    proba: ArrayLike,
+    bins: int = 10,
+    groups: ArrayLike | None = None,
+    level: float = 0.95,
+) -> Reliability:
+    """Return forecast against frequency in bins of equal mass, with an interval per bin.
 
     Parameters
     ----------
-    y, proba : (n,) arrays: outcomes in {0, 1} and probabilities of 1.
-    groups : (n,) ids, optional. Rows of one group may share their fate, so each group then
-        counts as one observation of its bin (conservative: as if its rows were copies).
-    level : level of the Wilson score intervals (Wilson 1927), one for each bin.
+    y : (n,) array of 0 and 1
+        What happened.
+    proba : (n,) array
+        P(y = 1), between 0 and 1.
+    bins : int
+        Number of bins, at least 1.
+    groups : (n,) array or None
+        The group of each row. The rows of a group may share their fate, so each group counts as
+        one observation of its bin (conservative: as if its rows were copies).
+    level : float
+        Level of the Wilson score intervals (Wilson 1927), one per bin.
+
+    Examples
+    --------
+    >>> found = reliability([0, 0, 1, 1], [0.2, 0.2, 0.8, 0.8], bins=2)
+    >>> found.forecast.tolist(), found.frequency.tolist()
+    ([0.2, 0.8], [0.0, 1.0])
     """
     y = check_labels(y)
     proba = check_proba(proba, len(y))
@@ -133,9 +191,9 @@ def reliability(y, proba, bins=10, groups=None, level=0.95) -> Reliability:
 
 
 def _bins(proba, weights, bins):
-    """Bin (0 … bins − 1) of each row: the tenth, say, of the mass its mid-rank falls into."""
+    """Return the bin (0 … bins − 1) of each row: where its mid-rank falls in the total mass."""
     if int(bins) != bins or bins < 1:
-        raise ValueError(f"bins is {bins}; it has to be a whole number of at least 1")
+        raise ValueError(f"bins is {bins}; it has to be an integer no smaller than 1")
     total = weights.sum(axis=-1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.nan_to_num(mid_mass(proba, weights) / total)

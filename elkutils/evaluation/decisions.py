@@ -1,76 +1,100 @@
-"""When to act on draws of P(harm): rules, what they cost, and what N draws can tell them.
+"""When to act on draws of P(harm): rules, their costs, and what N draws can show.
 
-The *mean rule* acts if the mean over draws reaches a threshold; the *hypothesis rule* acts if
+The *mean rule* acts if the mean over draws reaches a threshold. The *hypothesis rule* acts if
 a share of the draws each reach a level. Draws run along the first axis of ``proba``.
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import bdtrc
 
 from elkutils.evaluation._arrays import check_draws, check_weights, weighted_mean
 
 
-def mean_rule(proba, threshold):
-    """Act where the mean over draws is at least a threshold: E[p] ≥ t.
+def mean_rule(proba: ArrayLike, threshold: ArrayLike) -> np.ndarray | bool:
+    """Return whether to act: the mean over draws is at least a threshold, E[p] ≥ t.
 
     Parameters
     ----------
-    proba : (draws,) or (draws, n) array of draws of P(harm), between 0 and 1.
-    threshold : t between 0 and 1, or an array that broadcasts against (n,).
+    proba : (draws,) or (draws, n) array
+        Draws of P(harm), between 0 and 1.
+    threshold : float or array
+        t, between 0 and 1; an array broadcasts against (n,).
 
     Returns
     -------
-    (n,) array of bool, or a bool.
+    (n,) array of bool, or a bool
 
     Raises
     ------
     ValueError
         If `proba` is empty, holds NaN or leaves [0, 1], or `threshold` leaves [0, 1].
+
+    Examples
+    --------
+    >>> mean_rule([[0.2, 0.0], [0.6, 0.1]], 0.3).tolist()
+    [True, False]
     """
     return check_draws(proba).mean(axis=0) >= _unit("threshold", threshold)
 
 
-def hypothesis_rule(proba, mass, level):
-    """Act where draws of mass at least α each give harm at least the level h.
+def hypothesis_rule(proba: ArrayLike, mass: ArrayLike, level: ArrayLike) -> np.ndarray | bool:
+    """Return whether to act: draws of mass at least α each give harm at least the level h.
 
     Parameters
     ----------
-    proba : (draws,) or (draws, n) array of draws of P(harm).
-    mass : α between 0 and 1, without 0, or an array that broadcasts against (n,). Below
-        1 / draws it is one draw: a `veto`.
-    level : h between 0 and 1, or such an array.
+    proba : (draws,) or (draws, n) array
+        Draws of P(harm).
+    mass : float or array
+        α, above 0 and at most 1; an array broadcasts against (n,). A mass below 1 / draws asks
+        for one draw: a `veto`.
+    level : float or array
+        h, between 0 and 1; an array broadcasts against (n,).
 
     Returns
     -------
-    (n,) array of bool, or a bool: `hypothesis_mass` ≥ α, or `hypothesis_level` ≥ h.
+    (n,) array of bool, or a bool
+        `hypothesis_mass` ≥ α, which is the same as `hypothesis_level` ≥ h.
+
+    Examples
+    --------
+    Half of the draws give harm at least 0.9.
+
+    >>> bool(hypothesis_rule([0.0, 0.1, 0.9, 1.0], mass=0.5, level=0.9))
+    True
     """
     return hypothesis_mass(proba, level) >= _mass(mass)
 
 
-def veto(proba, level, votes=1):
-    """Act where at least `votes` draws each give harm at least `level`, however many draws.
+def veto(proba: ArrayLike, level: ArrayLike, votes: int = 1) -> np.ndarray | bool:
+    """Return whether to act: at least `votes` draws each give harm at least `level`.
 
-    The hypothesis rule with mass `votes` / draws: the more draws there are, the more often
-    one of them vetoes.
+    The hypothesis rule with mass `votes` / draws: the more draws there are, the more often one
+    of them vetoes.
+
+    Examples
+    --------
+    >>> bool(veto([0.0, 0.1, 0.2, 0.9], level=0.8))
+    True
     """
     draws = check_draws(proba)
     if int(votes) != votes or not 1 <= votes <= len(draws):
         raise ValueError(
-            f"votes is {votes}; it has to be a whole number from 1 to the number of draws, "
+            f"votes is {votes}; it has to be an integer from 1 to the number of draws, "
             f"{len(draws)}"
         )
     return (draws >= _unit("level", level)).sum(axis=0) >= votes
 
 
-def hypothesis_mass(proba, level):
+def hypothesis_mass(proba: ArrayLike, level: ArrayLike) -> np.ndarray | float:
     """Return the share of draws that give harm at least `level`: (n,) array, or a float."""
     return (check_draws(proba) >= _unit("level", level)).mean(axis=0)
 
 
-def hypothesis_level(proba, mass):
+def hypothesis_level(proba: ArrayLike, mass: float) -> np.ndarray | float:
     """Return the highest level that draws of mass at least α reach: (n,) array, or a float.
 
-    It is the ⌈α · draws⌉-th largest draw, so an upper quantile.
+    It is the ⌈α · draws⌉-th largest draw, an upper quantile.
     """
     draws = check_draws(proba)
     if np.ndim(mass) != 0:
@@ -79,42 +103,71 @@ def hypothesis_level(proba, mass):
     return np.partition(draws, place, axis=0)[place]
 
 
-def votes_needed(mass, draws):
-    """Return the least number of `draws` whose share is at least `mass`: at least 1."""
+def votes_needed(mass: ArrayLike, draws: ArrayLike) -> np.ndarray:
+    """Return the least number of `draws` whose share is at least `mass`: at least 1.
+
+    Examples
+    --------
+    >>> int(votes_needed(mass=0.1, draws=25))
+    3
+    """
     mass, draws = _mass(mass), _count(draws)
     votes = np.ceil(mass * draws)
     return np.maximum(np.where((votes - 1) / draws >= mass, votes - 1, votes), 1).astype(int)
 
 
-def cost_threshold(false_alarm, miss):
+def cost_threshold(false_alarm: ArrayLike, miss: ArrayLike) -> np.ndarray | float:
     """Return the threshold on E[p] at which acting and not acting cost the same.
 
     Acting costs `false_alarm` if there is no harm, not acting costs `miss` if there is, and
-    being right costs nothing. Acting where E[p] ≥ t then has the least expected cost of all
-    rules, t = false_alarm / (false_alarm + miss): expected cost is linear in p, so no more than
-    the mean of p matters.
+    being right costs nothing. Expected cost is linear in p, so only the mean of p matters: to
+    act where E[p] ≥ false_alarm / (false_alarm + miss) has the least expected cost of all
+    rules.
 
     Parameters
     ----------
-    false_alarm, miss : costs above 0, or arrays of them.
+    false_alarm, miss : float or array
+        Costs, above 0.
+
+    Examples
+    --------
+    A miss that costs nine false alarms calls for action from 10% on.
+
+    >>> float(cost_threshold(false_alarm=1, miss=9))
+    0.1
     """
     false_alarm, miss = _cost("false_alarm", false_alarm), _cost("miss", miss)
     return false_alarm / (false_alarm + miss)
 
 
-def decision_cost(y, act, false_alarm, miss, weights=None):
-    """Return the mean cost of what was done, given what happened.
+def decision_cost(
+    y: ArrayLike,
+    act: ArrayLike,
+    false_alarm: ArrayLike,
+    miss: ArrayLike,
+    weights: ArrayLike | None = None,
+) -> np.ndarray | float:
+    """Return the mean cost of the decisions, given what happened.
 
     Parameters
     ----------
-    y : (n,) array, 1 where there was harm, or its probability where one averages over it.
-    act : (..., n) array of bool.
-    false_alarm, miss : costs of acting without harm, and of harm without acting; above 0.
-    weights : (..., n) array of numbers ≥ 0, optional.
+    y : (n,) array
+        1 where there was harm, 0 where not; or the probability of harm, to average over it.
+    act : (..., n) array of bool
+        Whether one acted.
+    false_alarm, miss : float or array
+        Costs of acting without harm, and of harm without acting; above 0.
+    weights : (..., n) array of numbers ≥ 0, or None
+        How much each row counts; None counts every row once.
 
     Returns
     -------
-    (...,) array, or a float for one set of decisions.
+    (...,) array, or a float for one set of decisions
+
+    Examples
+    --------
+    >>> float(decision_cost([0, 1], [True, False], false_alarm=1, miss=9))
+    5.0
     """
     y, act = np.asarray(y, dtype=np.float64), np.asarray(act)
     if y.ndim != 1 or y.size == 0 or not ((y >= 0) & (y <= 1)).all():
@@ -128,18 +181,18 @@ def decision_cost(y, act, false_alarm, miss, weights=None):
     return weighted_mean(cost, check_weights(weights, len(y)))
 
 
-def least_mean(mass, level):
+def least_mean(mass: ArrayLike, level: ArrayLike) -> np.ndarray | float:
     """Return the least E[p] with which the hypothesis rule can fire: αh.
 
-    Draws of mass α at h, and the rest at 0.
+    Draws of mass α are then at h, and the others at 0.
     """
     return _mass(mass) * _unit("level", level)
 
 
-def least_mass(mean, level):
+def least_mass(mean: ArrayLike, level: ArrayLike) -> np.ndarray | float:
     """Return the least mass of draws at `level` or above, given the mean: (t − h)/(1 − h).
 
-    0 where t ≤ h. That mass is at 1, and the rest just below h.
+    It is 0 where t ≤ h. Otherwise that mass is at 1, and the other draws just below h.
     """
     mean, level = _unit("mean", mean), _unit("level", level)
     if (level == 1).any():
@@ -147,39 +200,58 @@ def least_mass(mean, level):
     return np.maximum((mean - level) / (1 - level), 0)
 
 
-def miss_probability(mass, draws):
-    """Return how likely N draws are to miss a hypothesis of mass α altogether: (1 − α)^N."""
+def miss_probability(mass: ArrayLike, draws: ArrayLike) -> np.ndarray | float:
+    """Return the probability that N draws all miss a hypothesis of mass α: (1 − α)^N.
+
+    Examples
+    --------
+    >>> print(f"{miss_probability(mass=0.01, draws=100):.3f}")
+    0.366
+    """
     with np.errstate(divide="ignore"):
         return np.exp(_count(draws) * np.log1p(-_mass(mass)))
 
 
-def draws_to_see(mass, delta=0.05):
-    """Return how many draws miss a hypothesis of mass α with probability at most δ."""
+def draws_to_see(mass: ArrayLike, delta: ArrayLike = 0.05) -> np.ndarray:
+    """Return the number of draws that miss a hypothesis of mass α with probability at most δ.
+
+    Examples
+    --------
+    >>> int(draws_to_see(mass=0.01))
+    299
+    """
     with np.errstate(divide="ignore"):
         draws = np.log(_open("delta", delta)) / np.log1p(-_mass(mass))
     return np.maximum(np.ceil(draws), 1).astype(int)
 
 
-def resolvable_mass(draws, delta=0.05):
+def resolvable_mass(draws: ArrayLike, delta: ArrayLike = 0.05) -> np.ndarray | float:
     """Return the mass that N draws miss with probability δ: 1 − δ^(1/N).
 
-    A lighter hypothesis is missed more often. It is what `hoeffding_kl` cannot go below either.
+    A lighter hypothesis is missed more often. It is also the lowest bound that `hoeffding_kl`
+    can return.
     """
     return -np.expm1(np.log(_open("delta", delta)) / _count(draws))
 
 
-def firing_probability(true_mass, draws, mass):
-    """Return how often the hypothesis rule fires on N independent draws.
+def firing_probability(
+    true_mass: ArrayLike, draws: ArrayLike, mass: ArrayLike
+) -> np.ndarray | float:
+    """Return the probability that the hypothesis rule fires on N independent draws.
 
     Parameters
     ----------
-    true_mass : posterior mass of the hypotheses that give harm at least the level.
-    draws : N.
-    mass : the rule's α. The share among N draws has to reach it.
+    true_mass : float or array
+        Posterior mass of the hypotheses that give harm at least the level.
+    draws : int or array
+        N.
+    mass : float or array
+        The rule's α, which the share among N draws has to reach.
 
     Returns
     -------
-    P(Binomial(N, true_mass) ≥ ⌈αN⌉), broadcast over the arguments.
+    array or float
+        P(Binomial(N, true_mass) ≥ ⌈αN⌉), broadcast over the arguments.
     """
     return bdtrc(
         votes_needed(mass, draws) - 1, _count(draws).astype(int), _unit("true_mass", true_mass)
@@ -205,7 +277,7 @@ def _cost(name, value):
 
 
 def _count(value):
-    fits = "be a whole number of at least 1"
+    fits = "be an integer no smaller than 1"
     return _number("draws", value, fits, lambda v: (v >= 1) & (v == np.floor(v)))
 
 

@@ -1,22 +1,28 @@
-"""How far new inputs lie from those trained on: the simple rival of a reporter's own doubt."""
+"""How far new inputs lie from the training set: a simple rival of a reporter's own doubt."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def class_distance(X, y, X_new):
-    """Mahalanobis distance to the nearer of two class means (Lee et al. 2018, eq. 2).
+def class_distance(X: ArrayLike, y: ArrayLike, X_new: ArrayLike) -> np.ndarray:
+    """Return the Mahalanobis distance to the nearer of two class means.
 
-    The covariance is that within the classes, shrunk towards a multiple of the identity as
-    Ledoit and Wolf (2004) do, since there may be more features than rows.
+    Lee et al. 2018, eq. 2. The covariance is that within the classes, shrunk towards a multiple
+    of the identity as in Ledoit and Wolf (2004), since there may be more features than rows.
 
     Parameters
     ----------
-    X, y : (n, d) inputs of the training set and their labels (n,), 0 and 1, both present.
-    X_new : (m, d) array.
+    X : (n, d) array
+        Inputs of the training set.
+    y : (n,) array of 0 and 1
+        Their labels, both present.
+    X_new : (m, d) array
+        Inputs whose distance is wanted.
 
     Returns
     -------
-    (m,) array, in standard deviations.
+    (m,) array
+        In standard deviations.
 
     Raises
     ------

@@ -1,56 +1,75 @@
-"""How much the members of a bag differ, and how much two bags do.
+"""How much the members of a bag differ, and how much two bags differ.
 
 A bag is draws of probabilities ``(draws, n)``: members of an ensemble, or draws from a
-posterior. Each measure is of each input, ``(n,)``; its mean says it of the inputs as a whole.
+posterior. Each measure has one value per input, ``(n,)``; its mean describes the inputs as a
+whole.
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import entr
 
 from elkutils.evaluation._arrays import check_proba
 
 
-def disagreement(proba) -> np.ndarray:
+def disagreement(proba: ArrayLike) -> np.ndarray:
     """Return the probability that two different members give different verdicts.
 
     Parameters
     ----------
-    proba : (draws, n) array of P(y = 1); above ½ the verdict is 1, at ½ it is 0.
+    proba : (draws, n) array
+        P(y = 1); above ½ the verdict is 1, at ½ it is 0.
 
     Returns
     -------
-    (n,) array: 2k(N − k)/N(N − 1), k of N members saying 1, which is unbiased for members drawn
-    independently. One member disagrees with nobody: 0.
+    (n,) array
+        2k(N − k)/N(N − 1) for k of N members whose verdict is 1, which is unbiased for members
+        drawn independently. One member disagrees with nobody: 0.
 
     Raises
     ------
     ValueError
         If `proba` holds NaN or leaves [0, 1], has no draws or the wrong shape.
+
+    Examples
+    --------
+    >>> disagreement([[0.9, 0.1], [0.8, 0.6]]).tolist()
+    [0.0, 1.0]
     """
     proba = _bag(proba, "proba")
     members, says = len(proba), (proba > 0.5).sum(axis=0)
     return 2.0 * says * (members - says) / max(1, members * (members - 1))
 
 
-def total_variation(proba, other) -> np.ndarray:
+def total_variation(proba: ArrayLike, other: ArrayLike) -> np.ndarray:
     """Return the total variation between the predictives of two bags.
 
-    The predictive of a bag is the mean over its draws, and two distributions on {0, 1} are as
-    far apart as their probabilities of 1. For draws from the *same* distribution it is not 0
-    but the Monte Carlo error of two means; compare with two halves of one bag.
+    The predictive of a bag is the mean over its draws, and the total variation of two
+    distributions on {0, 1} is the difference of their probabilities of 1. For draws from the
+    *same* distribution it is not 0 but the Monte Carlo error of two means; compare it with that
+    of two halves of one bag.
 
     Parameters
     ----------
-    proba, other : (draws, n) and (draws', n) arrays of P(y = 1).
+    proba : (draws, n) array
+        P(y = 1).
+    other : (other_draws, n) array
+        P(y = 1) of the other bag, for the same inputs.
 
     Returns
     -------
-    (n,) array, between 0 and 1.
+    (n,) array
+        Between 0 and 1.
 
     Raises
     ------
     ValueError
         As `disagreement`, and if the two are not of the same inputs.
+
+    Examples
+    --------
+    >>> total_variation([[0.2], [0.4]], [[0.8]]).round(6).tolist()
+    [0.5]
     """
     proba, other = _bag(proba, "proba"), _bag(other, "other")
     if proba.shape[1] != other.shape[1]:
@@ -61,18 +80,24 @@ def total_variation(proba, other) -> np.ndarray:
     return np.abs(proba.mean(axis=0) - other.mean(axis=0))
 
 
-def mutual_information(proba) -> np.ndarray:
+def mutual_information(proba: ArrayLike) -> np.ndarray:
     """Return the mutual information of the label and the member, in nats.
 
     It is the entropy of the mean less the mean entropy (Houlsby, Huszár, Ghahramani & Lengyel
     2011, eq. 2): large where members are sure and contradict each other, 0 where they agree,
-    were it on one half. One member has none.
+    even on one half. One member has none.
 
     Parameters and errors are those of `disagreement`.
 
     Returns
     -------
-    (n,) array, between 0 and log 2.
+    (n,) array
+        Between 0 and log 2.
+
+    Examples
+    --------
+    >>> mutual_information([[0.0, 0.5], [1.0, 0.5]]).round(4).tolist()
+    [0.6931, 0.0]
     """
     proba = _bag(proba, "proba")
     return np.maximum(_entropy(proba.mean(axis=0)) - _entropy(proba).mean(axis=0), 0.0)

@@ -1,15 +1,16 @@
-"""Which hypothesis do labels leave standing, and how does a bag of reporters behave?
+"""Which hypotheses labels leave standing, and how a bag of reporters behaves.
 
-Hypotheses give P(harm), often 0 or 1 on each input, and a label is wrong with a known
-probability, its *noise* η. `hypothesis_posterior` is Bayes' rule over a list of them and
-`rival_log_odds` the same for a pair; `behaviour` sorts draws of a posterior over reporters by
-which hypothesis each of them acts like.
+A hypothesis gives P(harm), often 0 or 1 on each input. A label is wrong with a known
+probability, its *noise* η. `hypothesis_posterior` is Bayes' rule over a list of hypotheses,
+and `rival_log_odds` the same for a pair. `behaviour` sorts draws of a posterior over reporters
+by the hypothesis that each of them acts like.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import softmax, xlogy
 
 from elkutils.evaluation._arrays import check_draws, check_labels
@@ -17,27 +18,40 @@ from elkutils.evaluation._arrays import check_draws, check_labels
 OTHER = "other"
 
 
-def rival_log_odds(with_truth, with_rival, noise, prior_odds=1.0):
+def rival_log_odds(
+    with_truth: ArrayLike, with_rival: ArrayLike, noise: ArrayLike, prior_odds: ArrayLike = 1.0
+) -> np.ndarray | float:
     """Return the log posterior odds of a rival against the truth, both of them 0/1.
 
     ``log prior_odds + (k₊ − k₋) log(η/(1 − η))``: each label multiplies the odds by one factor
-    or its inverse, and labels on which the two agree do nothing.
+    or its inverse, and labels on which the two agree change nothing.
 
     Parameters
     ----------
-    with_truth, with_rival : k₊ and k₋, whole numbers ≥ 0, or arrays of them.
-        Labels that agree with the truth, and with the rival, among those on which they differ.
-    noise : η between 0 and ½, or an array.
-    prior_odds : P(rival)/P(truth) before any label, above 0, or an array.
+    with_truth, with_rival : int or array
+        k₊ and k₋, at least 0: how many labels agree with the truth, and how many with the
+        rival, among those on which they differ.
+    noise : float or array
+        η, the probability that a label is wrong, between 0 and ½.
+    prior_odds : float or array
+        P(rival)/P(truth) before any label, above 0.
 
     Returns
     -------
-    float64, broadcast over the arguments; −∞ where noiseless labels rule the rival out.
+    float64 array, broadcast over the arguments
+        −∞ where noiseless labels rule the rival out.
 
     Raises
     ------
     ValueError
         If an argument is out of range, or noiseless labels contradict each other.
+
+    Examples
+    --------
+    Two labels for the truth, each wrong one time in ten, give odds of 1 to 81.
+
+    >>> print(f"{np.exp(-rival_log_odds(2, 0, noise=0.1)):.0f}")
+    81
     """
     plus, minus = _count("with_truth", with_truth), _count("with_rival", with_rival)
     noise, prior_odds = _noise(noise), np.asarray(prior_odds, dtype=np.float64)
@@ -51,40 +65,69 @@ def rival_log_odds(with_truth, with_rival, noise, prior_odds=1.0):
     return np.log(prior_odds) + log_rival - log_truth
 
 
-def label_balance(k, noise):
+def label_balance(
+    k: ArrayLike, noise: ArrayLike
+) -> tuple[np.ndarray | float, np.ndarray | float]:
     """Return mean and standard deviation of k₊ − k₋ over labels with noise η.
 
-    k(1 − 2η) and 2√(kη(1 − η)): a rival's log odds drift down like k and spread like √k.
+    They are k(1 − 2η) and 2√(kη(1 − η)): a rival's log odds drift down like k and spread like
+    √k.
 
     Parameters
     ----------
-    k : number of labels on which truth and rival differ, or an array of numbers.
-    noise : η between 0 and ½, or an array.
+    k : int or array
+        Number of labels on which truth and rival differ.
+    noise : float or array
+        η, the probability that a label is wrong, between 0 and ½.
+
+    Returns
+    -------
+    two arrays, or two floats
+        Mean and standard deviation.
+
+    Examples
+    --------
+    >>> mean, sd = label_balance(100, 0.1)
+    >>> print(f"{mean:.0f} ± {sd:.0f}")
+    80 ± 6
     """
     k, noise = _count("k", k), _noise(noise)
     return k * (1 - 2 * noise), 2 * np.sqrt(k * noise * (1 - noise))
 
 
-def hypothesis_posterior(answers, labels, noise, prior=None):
+def hypothesis_posterior(
+    answers: ArrayLike, labels: ArrayLike, noise: float, prior: ArrayLike | None = None
+) -> np.ndarray:
     """Return the posterior of each hypothesis given labels.
 
     Parameters
     ----------
-    answers : (..., hypotheses, k) array of P(harm), between 0 and 1.
-        What each hypothesis says of the inputs that were labelled; k may be 0.
-    labels : (..., k) array of 0 and 1.
-    noise : η between 0 and ½: the probability that a label is wrong.
-    prior : (hypotheses,) array of numbers above 0, proportional to the prior; None for a flat
-        one.
+    answers : (..., hypotheses, k) array
+        The P(harm), between 0 and 1, that each hypothesis gives to the labelled inputs; k may
+        be 0.
+    labels : (..., k) array of 0 and 1
+        1 for harm.
+    noise : float
+        η, the probability that a label is wrong, between 0 and ½.
+    prior : (hypotheses,) array or None
+        Numbers above 0, proportional to the prior; None for a flat one.
 
     Returns
     -------
-    (..., hypotheses) array that sums to 1 over its last axis; leading axes broadcast.
+    (..., hypotheses) array
+        It sums to 1 over its last axis; leading axes broadcast.
 
     Raises
     ------
     ValueError
         If an argument does not fit, or no hypothesis allows the labels, as noiseless ones may.
+
+    Examples
+    --------
+    The hypotheses differ on the second of two inputs, and its label supports the first.
+
+    >>> hypothesis_posterior([[1, 0], [1, 1]], [1, 0], noise=0.1).round(3).tolist()
+    [0.9, 0.1]
     """
     answers, labels = np.asarray(answers, dtype=np.float64), np.asarray(labels)
     if answers.ndim < 2 or not ((answers >= 0) & (answers <= 1)).all():
@@ -100,7 +143,8 @@ def hypothesis_posterior(answers, labels, noise, prior=None):
     prior = np.ones(count) if prior is None else np.asarray(prior, dtype=np.float64)
     if prior.shape != (count,) or not ((prior > 0) & np.isfinite(prior)).all():
         raise ValueError(
-            f"prior is {prior}; it has to hold {count} finite numbers above 0, one a hypothesis"
+            f"prior is {prior}; it has to hold {count} finite numbers above 0, "
+            "one per hypothesis"
         )
     noise = _noise(noise)
     harm = noise + (1 - 2 * noise) * answers
@@ -136,23 +180,34 @@ class Behaviour:
         return dict(zip(self.names, share.tolist(), strict=True))
 
 
-def behaviour(proba, hypotheses: Mapping[str, np.ndarray], least=0.9) -> Behaviour:
+def behaviour(
+    proba: ArrayLike, hypotheses: Mapping[str, np.ndarray], least: float = 0.9
+) -> Behaviour:
     """Sort draws of P(harm) by the hypothesis that they act like.
 
-    A draw acts like a hypothesis if its decisions, harm where p ≥ ½, are that hypothesis's on a
-    share of at least `least` of the inputs; if there is none it is "other".
+    A draw acts like a hypothesis if both decide alike, harm where p ≥ ½, on at least a share
+    `least` of the inputs. A draw that acts like none is "other".
 
     Parameters
     ----------
-    proba : (draws, n) array of draws of P(harm).
-    hypotheses : for each name the (n,) array of 0 and 1 that it says.
-    least : above ½ and at most 1.
+    proba : (draws, n) array
+        Draws of P(harm).
+    hypotheses : mapping of str to (n,) array of 0 and 1
+        The answers of each hypothesis, by its name.
+    least : float
+        Share of the inputs, above ½ and at most 1.
 
     Raises
     ------
     ValueError
-        If shapes differ, a hypothesis is not 0/1, or two agree on so many of the inputs, a
-        share of 2 · least − 1 or more, that a draw could act like both.
+        If shapes differ, a hypothesis is not 0/1, or two agree on a share of 2 · least − 1 or
+        more of the inputs, so that a draw could act like both.
+
+    Examples
+    --------
+    >>> rivals = {"truth": [1, 0, 0, 1], "human": [0, 0, 1, 1]}
+    >>> behaviour([[0.9, 0.1, 0.2, 0.8], [0.5, 0.5, 0.5, 0.5]], rivals).mass
+    {'truth': 0.5, 'human': 0.0, 'other': 0.5}
     """
     proba = check_draws(proba)
     if proba.ndim != 2:
@@ -166,7 +221,7 @@ def behaviour(proba, hypotheses: Mapping[str, np.ndarray], least=0.9) -> Behavio
     answers = np.stack([check_labels(answer) for answer in hypotheses.values()])
     if answers.shape[1] != proba.shape[1]:
         raise ValueError(
-            f"hypotheses say something of {answers.shape[1]} inputs, proba of {proba.shape[1]}"
+            f"hypotheses answer for {answers.shape[1]} inputs, proba for {proba.shape[1]}"
         )
     names = (*hypotheses, OTHER)
     _check_distinct(names, answers, least)
@@ -199,5 +254,5 @@ def _noise(noise):
 def _count(name, value):
     value = np.asarray(value, dtype=np.float64)
     if not ((value >= 0) & (value == np.floor(value)) & np.isfinite(value)).all():
-        raise ValueError(f"{name} is {value}; it has to be a whole number of at least 0")
+        raise ValueError(f"{name} is {value}; it has to be an integer no smaller than 0")
     return value

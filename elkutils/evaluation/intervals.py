@@ -1,4 +1,4 @@
-"""Intervals that respect how the data came about: rows in groups, repeated over seeds."""
+"""Intervals that respect how the data were made: rows in groups, repeated over seeds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,19 @@ _BLOCK = 4_000_000  # weights held at once (32 MB)
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with the ends of its interval and the interval's level."""
+    """An estimate, the ends of its interval and the level of the interval.
+
+    Attributes
+    ----------
+    estimate : float
+    lower, upper : float
+    level : float
+
+    Examples
+    --------
+    >>> print(Interval(0.8, 0.7, 0.9))
+    0.800 [0.700, 0.900]
+    """
 
     estimate: float
     lower: float
@@ -56,36 +68,44 @@ class Interval:
 
 def bootstrap(
     statistic: Callable,
-    y,
-    *arrays,
-    groups,
-    seeds=None,
-    resamples=2000,
-    level=0.95,
-    seed=0,
+    y: ArrayLike,
+    *arrays: ArrayLike,
+    groups: ArrayLike,
+    seeds: ArrayLike | None = None,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> Interval:
-    """Percentile interval from resampling groups, and seeds where there are several.
+    """Return the percentile interval from resampling groups, and seeds where there are several.
 
     The data are in long format: one row for each pair of input and seed. The statistic is
     evaluated on the rows of each seed and averaged over seeds. A resample draws groups with
-    replacement (the same draw in every seed, since it is the same city that comes up in
-    each) and, independently, seeds: the pigeonhole bootstrap of Owen (2007), whose
-    intervals err on the wide side. With few seeds the spread between them is poorly known,
-    and no bootstrap can mend that.
+    replacement (the same draw in every seed, since the same city comes up in each) and,
+    independently, seeds: the pigeonhole bootstrap of Owen (2007), whose intervals err on the
+    wide side. With few seeds the spread between them is poorly known, and no bootstrap corrects
+    that.
 
     Parameters
     ----------
-    statistic : called as ``statistic(y, *arrays, weights=W)`` on the rows of one seed, with
-        W of shape (B, n); returns (B,). The scores of this package fit, and so does
-        `difference` of one.
-    y : (N,) array; it may be anything that `statistic` takes.
-    arrays : (N,) arrays, such as the forecasts of two methods.
-    groups : (N,) ids of the groups; at least two different ones. Where rows are independent,
-        ``np.arange(len(y))``.
-    seeds : (N,) ids of the seeds, optional; one seed means only groups are drawn.
-    resamples : number of resamples.
-    level : level of the interval.
-    seed : seed of the resampling.
+    statistic : callable
+        ``statistic(y, *arrays, weights=W)`` on the rows of one seed, with W of shape (B, n),
+        returns (B,). The scores of this package have this form, and so does the `difference` of
+        two of them.
+    y : (N,) array
+        Labels, or whatever `statistic` takes in their place.
+    *arrays : (N,) arrays
+        Further arguments of `statistic`, such as the forecasts of two methods.
+    groups : (N,) array
+        The group of each row, at least two different ones; ``np.arange(len(y))`` where rows are
+        independent.
+    seeds : (N,) array or None
+        The seed of each row; with one seed only groups are drawn.
+    resamples : int
+        Number of resamples.
+    level : float
+        Level of the interval.
+    seed : int
+        Seed of the resampling.
 
     Returns
     -------
@@ -98,10 +118,17 @@ def bootstrap(
     ValueError
         If shapes differ, there are fewer than two groups or none given, or the statistic is
         NaN on the data or on more than one resample in twenty.
+
+    Examples
+    --------
+    >>> from elkutils.evaluation import accuracy
+    >>> y, proba = np.array([0, 1, 0, 1]), np.array([0.1, 0.9, 0.2, 0.8])
+    >>> print(bootstrap(accuracy, y, proba, groups=np.arange(4)))
+    1.000 [1.000, 1.000]
     """
     if groups is None:
         raise ValueError(
-            "groups is None; it has to say which rows belong together, and is "
+            "groups is None; it has to name the group of each row, and is "
             "np.arange(len(y)) where rows are independent"
         )
     y, arrays = np.asarray(y), [np.asarray(a) for a in arrays]
@@ -143,10 +170,16 @@ def bootstrap(
 
 
 def difference(statistic: Callable) -> Callable:
-    """Return the statistic of two forecasts that is the first one's score less the second's.
+    """Return the statistic of two forecasts: the score of the first less that of the second.
 
     ``bootstrap(difference(auroc), y, ours, theirs, groups=groups)`` is a paired comparison:
     both are scored on the same resample.
+
+    Examples
+    --------
+    >>> from elkutils.evaluation import accuracy
+    >>> float(difference(accuracy)([0, 1], [0.1, 0.9], [0.9, 0.9]))
+    0.5
     """
 
     def paired(y, first, second, weights=None):

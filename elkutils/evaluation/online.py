@@ -1,10 +1,10 @@
 """Methods that learn on the job: a forecast, then the label, then the next forecast.
 
-Each is an object with ``forecast(p)``, p being a reporter's P(y = 1), and ``update(y)``; `run`
-takes one through a stream. They promise different things, each on *every* sequence of labels:
-`AdaptiveConformal` coverage, `OnlinePlatt` little regret, `RunningMean` a Brier score near that
-of its bins, `Hedged` calibration, which takes randomness. None of them promises anything about
-a part of the stream, and all of them need the labels.
+Each is an object with ``forecast(p)``, where p is a reporter's P(y = 1), and ``update(y)``;
+`run` takes one through a stream. They guarantee different things, each on *every* sequence of
+labels: `AdaptiveConformal` coverage, `OnlinePlatt` little regret, `RunningMean` a Brier score
+near that of its bins, and `Hedged`, which is randomised, calibration. None of them guarantees
+anything about a part of the stream, and all of them need the labels.
 """
 
 import copy
@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import expit, log_expit, logit
 
 from elkutils.evaluation._arrays import check_labels, check_proba
@@ -24,8 +25,8 @@ class Online(ABC):
 
     _waiting = None
 
-    def forecast(self, p: float):
-        """Return what the method says when a reporter says P(y = 1) = p.
+    def forecast(self, p: float) -> float | np.ndarray:
+        """Return the method's forecast when a reporter gives P(y = 1) = p.
 
         Raises
         ------
@@ -38,7 +39,7 @@ class Online(ABC):
         return self._forecast(self._waiting)
 
     def update(self, y: int) -> None:
-        """Learn the label of the last forecast. One that never comes is left out.
+        """Learn the label of the last forecast; a label that never comes is left out.
 
         Raises
         ------
@@ -66,33 +67,49 @@ class Online(ABC):
 
 @dataclass(frozen=True)
 class Run:
-    """What a method said at each step of a stream, before it saw that step's label.
+    """A method's forecast at each step of a stream, made before it saw that label.
 
     Attributes
     ----------
-    forecast : (n,) array of probabilities, or for `AdaptiveConformal` (n, 2) array of bool:
-        whether 0 and 1 are in the set.
-    state : (n, k) array of the method's own numbers when it said so.
+    forecast : (n,) array, or (n, 2) array of bool
+        Probabilities; for `AdaptiveConformal` whether 0 and 1 are in the set.
+    state : (n, k) array
+        The method's own numbers when it made the forecast.
     """
 
     forecast: np.ndarray
     state: np.ndarray
 
 
-def run(method: Online, proba, y, labelled=None) -> Run:
-    """Take a copy of `method` through a stream; the method itself stays as it is.
+def run(
+    method: Online, proba: ArrayLike, y: ArrayLike, labelled: ArrayLike | None = None
+) -> Run:
+    """Take a copy of `method` through a stream; the method itself does not change.
 
     Parameters
     ----------
-    method : how to forecast.
-    proba : (n,) array: the reporter's P(y = 1) at each step.
-    y : (n,) array of 0 and 1: what happened at each step.
-    labelled : (n,) array of bool, optional: where the method is told. None for everywhere.
+    method : Online
+        How to forecast.
+    proba : (n,) array
+        The reporter's P(y = 1) at each step.
+    y : (n,) array of 0 and 1
+        What happened at each step.
+    labelled : (n,) array of bool, or None
+        Where the method sees the label; None for everywhere.
+
+    Returns
+    -------
+    Run
 
     Raises
     ------
     ValueError
         If the stream is empty or has gaps (NaN) in it, or shapes or values do not fit.
+
+    Examples
+    --------
+    >>> run(RunningMean(), [0.5, 0.5, 0.5], [1, 1, 0]).forecast.tolist()
+    [0.5, 1.0, 1.0]
     """
     y = check_labels(y)
     proba = check_proba(proba, len(y))
@@ -112,25 +129,33 @@ def run(method: Online, proba, y, labelled=None) -> Run:
     return Run(np.array(forecasts), np.array(states))
 
 
-def prediction_sets(proba, calibration, level: float) -> np.ndarray:
-    """Return the labels that are not too strange: split conformal sets over {0, 1}.
+def prediction_sets(proba: ArrayLike, calibration: ArrayLike, level: float) -> np.ndarray:
+    """Return split conformal sets over {0, 1}: the labels that are not too strange.
 
     Parameters
     ----------
-    proba : (...) array of P(y = 1).
-    calibration : (m,) array, m ≥ 1: the probability that was given to what happened, on rows
-        that were labelled and held out.
-    level : how often a set may miss; at 0 or below it holds both labels, from 1 on none.
+    proba : (...) array
+        P(y = 1).
+    calibration : (m,) array
+        The probability given to what happened on m ≥ 1 labelled rows that were held out.
+    level : float
+        How often a set may miss; at 0 or below it holds both labels, from 1 on none.
 
     Returns
     -------
-    (..., 2) array of bool: whether 0 and 1 are in the set. A label is in unless its probability
-    is below the k-th smallest of `calibration`, k = ⌊level · (m + 1)⌋. For exchangeable rows a
-    set misses with probability at most `level`.
+    (..., 2) array of bool
+        Whether 0 and 1 are in the set. A label is in unless its probability is below the k-th
+        smallest of `calibration`, k = ⌊level · (m + 1)⌋. For exchangeable rows a set misses
+        with probability at most `level`.
 
     Notes
     -----
     Vovk, Gammerman & Shafer 2005; the score is the probability given to the label.
+
+    Examples
+    --------
+    >>> prediction_sets([0.95, 0.5], [0.4, 0.6, 0.7, 0.9], level=0.2).tolist()
+    [[False, True], [True, True]]
     """
     proba, calibration = np.asarray(proba, dtype=np.float64), _calibration(calibration)
     if math.isnan(level) or not ((proba >= 0) & (proba <= 1)).all():
@@ -139,16 +164,20 @@ def prediction_sets(proba, calibration, level: float) -> np.ndarray:
 
 
 class AdaptiveConformal(Online):
-    """Conformal sets whose level is moved after every miss and every hit.
+    """Conformal sets whose level moves after every miss and every hit.
 
-    Its forecast is a set over {0, 1}, an array of two bool, and its state (αₜ,).
+    Its forecast is a set over {0, 1}, an array of two bool, and its state is (αₜ,).
 
     Parameters
     ----------
-    calibration : (m,) array, as in `prediction_sets`.
-    alpha : share of misses to aim at, between 0 and 1.
-    step : γ > 0, how far a miss moves the level.
-    start : α₁ in [0, 1]; None for `alpha`.
+    calibration : (m,) array
+        As in `prediction_sets`.
+    alpha : float
+        Share of misses to aim at, between 0 and 1.
+    step : float
+        γ > 0, how far a miss moves the level.
+    start : float or None
+        α₁ in [0, 1]; None for `alpha`.
 
     Notes
     -----
@@ -156,7 +185,13 @@ class AdaptiveConformal(Online):
     a miss. The set holds both labels at αₜ ≤ 0 and none at αₜ ≥ 1.
     """
 
-    def __init__(self, calibration, alpha=0.1, step=0.05, start=None):
+    def __init__(
+        self,
+        calibration: ArrayLike,
+        alpha: float = 0.1,
+        step: float = 0.05,
+        start: float | None = None,
+    ):
         if not 0 < alpha < 1:
             raise ValueError(f"alpha is {alpha!r}; it has to lie between 0 and 1")
         if not 0 < step < math.inf:
@@ -168,7 +203,8 @@ class AdaptiveConformal(Online):
         self.alpha, self.step, self.start, self.level = alpha, step, start, start
 
     @property
-    def state(self):
+    def state(self) -> tuple[float, ...]:
+        """The level αₜ, alone in a tuple."""
         return (self.level,)
 
     def bound(self, n: int) -> float:
@@ -189,25 +225,33 @@ class AdaptiveConformal(Online):
 class OnlinePlatt(Online):
     """Platt scaling by a Bayesian mixture over slopes and intercepts.
 
-    Every pair (a, b) on a grid says σ(a · logit p + b), and the forecast is their mean,
-    weighted by how well each has done. Its state is the mean (a, b).
+    Every pair (a, b) on a grid forecasts σ(a · logit p + b). The mixture's forecast is their
+    mean, weighted by how well each has done, and its state is the mean (a, b).
 
     Parameters
     ----------
-    slopes, intercepts : (k,) arrays in ascending, even steps, at least two of each; None for
-        −2 to 3 and −5 to 5.
-    share : in [0, 1): the weight that goes back to all pairs alike after each step, so that the
-        method can follow a drift.
-    limit : log odds of p beyond ± so much count as it.
+    slopes, intercepts : (k,) array or None
+        At least two numbers each, in ascending, even steps; None for −2 to 3 and −5 to 5.
+    share : float
+        In [0, 1): the weight that is shared out equally among all pairs after each step, so
+        that the method can follow a drift.
+    limit : float
+        Log odds of p are clipped to this absolute value.
 
     Notes
     -----
-    The aim is that of Gupta & Ramdas 2023 (arXiv:2305.00070), who take Newton steps. A mixture
-    has the shorter proof, and no constant that grows exponentially with the log odds. Sharing
-    is Herbster & Warmuth's (1998).
+    The aim is that of Gupta & Ramdas 2023 (arXiv:2305.00070), who take Newton
+    steps. A mixture has the shorter proof, and no constant that grows exponentially with the
+    log odds. The sharing is that of Herbster & Warmuth (1998).
     """
 
-    def __init__(self, slopes=None, intercepts=None, share=0.0, limit=5.0):
+    def __init__(
+        self,
+        slopes: ArrayLike | None = None,
+        intercepts: ArrayLike | None = None,
+        share: float = 0.0,
+        limit: float = 5.0,
+    ):
         self.slopes = _grid("slopes", np.linspace(-2, 3, 51) if slopes is None else slopes)
         default = np.linspace(-5, 5, 51)
         self.intercepts = _grid("intercepts", default if intercepts is None else intercepts)
@@ -221,14 +265,16 @@ class OnlinePlatt(Online):
         self._log_weights = np.log(self._weights)
 
     @property
-    def state(self):
+    def state(self) -> tuple[float, ...]:
+        """The mean slope and intercept."""
         return tuple((self._weights @ self._pairs).tolist())
 
     def bound(self, n: int, stretches: int = 1) -> float:
         """Return the most by which the total log loss of `n` steps exceeds that of any pairs.
 
-        The rival has one pair (a, b) within the grid's range for each of so many `stretches`,
-        and knows the labels beforehand. In nats; infinite for several where `share` is 0.
+        The rival has one pair (a, b) within the grid's range for each of `stretches` stretches
+        of the stream, and knows the labels beforehand. In nats; infinite for several stretches
+        where `share` is 0.
         """
         n = _length(n)
         if int(stretches) != stretches or not 1 <= stretches <= n:
@@ -263,29 +309,32 @@ class OnlinePlatt(Online):
 class RunningMean(Online):
     """The share of ones so far in the bin that p falls into; one bin is the base rate.
 
-    Its state is the mean of each bin. A bin without labels says its middle.
+    Its state is the mean of each bin. An empty bin forecasts its midpoint.
 
     Parameters
     ----------
-    bins : number of bins of equal width for p, at least 1.
+    bins : int
+        Number of bins of equal width for p, at least 1.
 
     Notes
     -----
     Foster & Hart 2023, *"Calibeating": beating forecasters at their own game*, section 4.
     """
 
-    def __init__(self, bins=1):
+    def __init__(self, bins: int = 1):
         self.bins = _bins("bins", bins)
         self._ones, self._count = np.zeros(bins), np.zeros(bins)
 
     @property
-    def state(self):
+    def state(self) -> tuple[float, ...]:
+        """The forecast of each bin."""
         return tuple(self._mean(place) for place in range(self.bins))
 
     def bound(self, n: int) -> float:
         """Return the most by which the Brier score of `n` steps exceeds the `refinement`.
 
-        K(1 + log(n/K))/n on every sequence, with K the number of bins, or n if that is less.
+        K(1 + log(n/K))/n on every sequence, where K is the number of bins, or n if that is
+        less.
         """
         used = min(self.bins, _length(n))
         return used * (1 + math.log(n / used)) / n
@@ -305,17 +354,20 @@ class RunningMean(Online):
 class Hedged(Online):
     """Forecasts drawn between two neighbours, so that no sequence can make them uncalibrated.
 
-    A forecast is the middle of one of K bins. Where one has so far been right, the share of
-    ones among its forecasts lying in the bin, it is made again, the nearest to p if there are
-    several. Otherwise there is a pair of neighbours of which the lower saw too many ones and
-    the upper too few, and a coin decides between them.
+    A forecast is the midpoint of one of K bins. A forecast has been right if the share of ones
+    among its labels lies in its bin; if some have been right, the one nearest to p is made
+    again. Otherwise there is a pair of neighbours of which the lower saw too many ones and the
+    upper too few, and a coin decides between them.
 
     Parameters
     ----------
-    bins : K, at least 1.
-    inputs : number of bins of equal width for p, each with a forecaster of its own. With 1 the
-        labels alone decide, but for ties.
-    seed : seed of the coin. The promise is for labels that do not depend on its next toss.
+    bins : int
+        K, at least 1.
+    inputs : int
+        Number of bins of equal width for p, each with a forecaster of its own. With 1 only the
+        labels decide, except in ties.
+    seed : int
+        Seed of the coin. The guarantee is for labels that do not depend on its next toss.
 
     Notes
     -----
@@ -323,7 +375,7 @@ class Hedged(Online):
     2021, *Forecast hedging and calibration*.
     """
 
-    def __init__(self, bins=10, inputs=1, seed=0):
+    def __init__(self, bins: int = 10, inputs: int = 1, seed: int = 0):
         self.bins, self.inputs = _bins("bins", bins), _bins("inputs", inputs)
         self._rng = np.random.default_rng(seed)
         self._ones = np.zeros((inputs, bins), dtype=int)
@@ -333,12 +385,12 @@ class Hedged(Online):
     def bound(self, n: int) -> float:
         """Return the largest *expected* `calibration_error` after `n` steps.
 
-        1/(2K) + √(JK/n) on every sequence, J the number of `inputs`.
+        1/(2K) + √(JK/n) on every sequence, where J is the number of `inputs`.
         """
         return 1 / (2 * self.bins) + math.sqrt(self.inputs * self.bins / _length(n))
 
     def lottery(self, p: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the forecasts that may be made at `p`, and their chances."""
+        """Return the forecasts that may be made at `p`, and the probability of each."""
         row, bins = _bin(p, self.inputs), np.arange(self.bins)
         too_many = self.bins * self._ones[row] - (bins + 1) * self._count[row]
         too_few = bins * self._count[row] - self.bins * self._ones[row]
@@ -362,25 +414,39 @@ class Hedged(Online):
         self._count[place] += 1
 
 
-def calibration_error(y, proba, bins=10) -> float:
+def calibration_error(y: ArrayLike, proba: ArrayLike, bins: int = 10) -> float:
     """Return Σ_bins |Σ_i (y_i − p_i)| / n over bins of equal *width*.
 
-    Unlike in `ece` the bins do not depend on the data, which is what guarantees on every
-    sequence are about.
+    Unlike those of `ece` the bins do not depend on the data, as guarantees on every sequence
+    require.
 
     Parameters
     ----------
-    y, proba : (n,) arrays: outcomes in {0, 1} and probabilities of 1.
-    bins : number of bins, at least 1.
+    y : (n,) array of 0 and 1
+        What happened.
+    proba : (n,) array
+        P(y = 1), between 0 and 1.
+    bins : int
+        Number of bins, at least 1.
+
+    Examples
+    --------
+    >>> print(f"{calibration_error([0, 1, 1, 1], [0.7, 0.7, 0.7, 0.7]):.2f}")
+    0.05
     """
     gaps, place = _binned(y, proba, bins, lambda y, p: y - p)
     return float(np.abs(np.bincount(place, weights=gaps)).sum() / len(gaps))
 
 
-def refinement(y, proba, bins=10) -> float:
-    """Return the Brier score of the best constants in hindsight, one a bin of equal width.
+def refinement(y: ArrayLike, proba: ArrayLike, bins: int = 10) -> float:
+    """Return the Brier score of the best constants in hindsight, one per bin of equal width.
 
     Parameters and errors are those of `calibration_error`.
+
+    Examples
+    --------
+    >>> print(f"{refinement([0, 1, 1, 1], [0.7, 0.7, 0.7, 0.7]):.4f}")
+    0.1875
     """
     y, place = _binned(y, proba, bins, lambda y, _: y)
     count, ones = np.bincount(place), np.bincount(place, weights=y)
@@ -429,11 +495,11 @@ def _bin(p, bins):
 
 def _bins(name, count):
     if not isinstance(count, numbers.Integral) or count < 1:
-        raise ValueError(f"{name} is {count!r}; it has to be a whole number of at least 1")
+        raise ValueError(f"{name} is {count!r}; it has to be an integer no smaller than 1")
     return int(count)
 
 
 def _length(n):
     if not isinstance(n, numbers.Integral) or n < 1:
-        raise ValueError(f"n is {n!r}; it has to be a whole number of at least 1")
+        raise ValueError(f"n is {n!r}; it has to be an integer no smaller than 1")
     return int(n)

@@ -1,6 +1,6 @@
-"""What a forecast is worth when only some inputs are acted on: the worst, or the surest.
+"""The value of a forecast when one acts on some inputs only: the highest scores, or the surest.
 
-A budget looks at the highest scores alone; selective prediction leaves out the least sure.
+A budget looks at the highest scores only; selective prediction leaves out the least sure.
 Ties are cut in expectation, as if their order were drawn at random, so that the order of the
 rows never matters.
 """
@@ -8,6 +8,7 @@ rows never matters.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from elkutils.evaluation._arrays import (
     check_labels,
@@ -18,26 +19,37 @@ from elkutils.evaluation._arrays import (
 )
 
 
-def recall_at(y, score, budget=0.01, weights=None):
-    """Share of the positives among the rows with the highest scores, as many as a budget pays.
+def recall_at(
+    y: ArrayLike, score: ArrayLike, budget: float = 0.01, weights: ArrayLike | None = None
+) -> np.ndarray | float:
+    """Return the share of the positives among the highest scores, within a budget.
 
     Parameters
     ----------
-    y : (n,) array of 0 and 1.
-    score : (..., n) array; the higher, the sooner looked at.
-    budget : share of the rows (of their weight, with `weights`) looked at, in (0, 1].
-    weights : (..., n) array of numbers ≥ 0, optional. Weights can stand for a prevalence
-        that the rows do not have, see `prevalence_weights`.
+    y : (n,) array of 0 and 1
+        Labels.
+    score : (..., n) array
+        The higher the score, the sooner a row is looked at.
+    budget : float
+        Share of the rows (of their weight, with `weights`) looked at, in (0, 1].
+    weights : (..., n) array of numbers ≥ 0, or None
+        How much each row counts. Weights can represent a prevalence that the rows do not have,
+        see `prevalence_weights`.
 
     Returns
     -------
-    (...,) array, or a float for one score: at most budget over prevalence. NaN where the
-    positives have no weight.
+    (...,) array, or a float for one score
+        At most the budget over the prevalence. NaN where the positives have no weight.
 
     Raises
     ------
     ValueError
         If the budget is not in (0, 1], or the arguments have wrong shapes or values.
+
+    Examples
+    --------
+    >>> float(recall_at([0, 0, 1, 1], [0.1, 0.8, 0.4, 0.9], budget=0.25))
+    0.5
     """
     if not 0 < budget <= 1:
         raise ValueError(f"budget is {budget!r}; it has to be in (0, 1]")
@@ -52,13 +64,20 @@ def recall_at(y, score, budget=0.01, weights=None):
         return found / (weights * y).sum(axis=-1)
 
 
-def prevalence_weights(y, prevalence):
-    """Return weights (n,) under which the positives are this share of all.
+def prevalence_weights(y: ArrayLike, prevalence: float) -> np.ndarray:
+    """Return weights (n,) under which the positives have this share of the total weight.
 
     Parameters
     ----------
-    y : (n,) array of 0 and 1, both present.
-    prevalence : in (0, 1).
+    y : (n,) array of 0 and 1
+        Labels, both present.
+    prevalence : float
+        Share of the positives, in (0, 1).
+
+    Examples
+    --------
+    >>> prevalence_weights([0, 1], 0.1).round(3).tolist()
+    [1.8, 0.2]
     """
     y = check_labels(y)
     if not 0 < prevalence < 1:
@@ -70,14 +89,18 @@ def prevalence_weights(y, prevalence):
 
 @dataclass(frozen=True)
 class RiskCoverage:
-    """Errors among the surest rows, by how many rows those are.
+    """The error rate among the surest rows, by their share of all rows.
 
     Attributes
     ----------
-    coverage : (n,) shares of the rows that are answered, 1/n to 1.
-    risk : (n,) error rate among the answered ones.
-    area : the mean risk, the area under the curve (Geifman & El-Yaniv 2017).
-    least : the area if every error were less sure than every right answer.
+    coverage : (n,) array
+        Shares of the rows that are answered, 1/n to 1.
+    risk : (n,) array
+        Error rate among the answered ones.
+    area : float
+        The mean risk, the area under the curve (Geifman & El-Yaniv 2017).
+    least : float
+        The area if every error were less sure than every right answer.
     """
 
     coverage: np.ndarray
@@ -86,19 +109,29 @@ class RiskCoverage:
     least: float
 
 
-def risk_coverage(y, proba, confidence=None) -> RiskCoverage:
-    """Return what is gained by answering only where one is sure.
+def risk_coverage(
+    y: ArrayLike, proba: ArrayLike, confidence: ArrayLike | None = None
+) -> RiskCoverage:
+    """Return the error rate when only the surest rows are answered, at every coverage.
 
     Parameters
     ----------
-    y : (n,) array of 0 and 1.
-    proba : (n,) probabilities of 1. Above 1/2 the answer is 1; exactly 1/2 says 0.
-    confidence : (n,) array, the higher the surer; by default ``|proba − 1/2|``.
+    y : (n,) array of 0 and 1
+        Labels.
+    proba : (n,) array
+        Probabilities of 1. Above 1/2 the answer is 1; at exactly 1/2 it is 0.
+    confidence : (n,) array or None
+        The higher, the surer; None for ``|proba − 1/2|``.
 
     Raises
     ------
     ValueError
         If the arguments have wrong shapes or values.
+
+    Examples
+    --------
+    >>> risk_coverage([1, 0], [0.9, 0.6]).risk.tolist()
+    [0.0, 0.5]
     """
     y = check_labels(y)
     proba = check_proba(proba, len(y))

@@ -1,4 +1,4 @@
-"""Whether chains can be believed: rank-normalised R-hat, bulk and tail ESS, through ArviZ."""
+"""Whether chains have converged: rank-normalised R-hat, bulk and tail ESS, through ArviZ."""
 
 import warnings
 from dataclasses import dataclass

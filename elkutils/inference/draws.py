@@ -28,7 +28,7 @@ class Head(Protocol):
         """Return the log odds (k, n) of parameters (k, p) at X (n, d)."""
 
     def parameters(self, theta: np.ndarray) -> Any:
-        """Return parameters (…, p) by name or layer, each leaf (…, *its own shape)."""
+        """Return parameters (…, p) by name or layer, each leaf with its own shape after (…)."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,11 @@ class LinearHead:
     ----------
     features : int
         d, the number of weights.
+
+    Examples
+    --------
+    >>> LinearHead(2).log_odds(np.array([[1.0, -1.0, 0.5]]), np.array([[2.0, 1.0]])).tolist()
+    [[1.5]]
     """
 
     features: int
@@ -58,18 +63,26 @@ class LinearHead:
 
 @dataclass(frozen=True)
 class Draws:
-    """Draws of a head's parameters, and what is known of each.
+    """Draws of a head's parameters, with the statistics of each.
 
     Attributes
     ----------
     head : Head
     theta : (chains, draws, p) array
         Independent draws (members of an ensemble, accepted prior draws) form one chain.
-    stats : dict of (chains, draws) arrays
-        What the sampler knows of each draw, under ArviZ's names where there is one:
+    stats : dict of str to (chains, draws) array
+        The sampler's statistics of each draw, under the names of ArviZ where there are such:
         "acceptance_rate", "diverging", "n_steps", "energy"; "loss" is a mean training loss.
-    details : dict
-        What the sampler knows of the run as a whole; its docstring names the entries.
+    details : dict of str to object
+        The sampler's record of the run as a whole; its docstring names the entries.
+
+    Examples
+    --------
+    Two draws of a weight and a bias, and the probabilities they give to one input.
+
+    >>> draws = Draws(LinearHead(1), np.array([[[1.0, 0.0], [2.0, -1.0]]]))
+    >>> draws.sample_proba([[0.5]]).round(3).tolist()
+    [[0.622], [0.5]]
     """
 
     head: Head

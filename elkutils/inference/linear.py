@@ -1,8 +1,8 @@
 """Linear regression with normal prior and noise, where everything is known in closed form.
 
-The model is w ~ N(0, τ²I), y = Xw + σ·noise. Here are its posterior, ensembles whose members
-are exact draws from it, and what plain gradient descent makes of a prior draw instead. A bias
-is a column of ones. All in float64 NumPy.
+The model is w ~ N(0, τ²I), y = Xw + σ·noise. The module has its posterior, ensembles whose
+members are exact draws from it, and the result of plain gradient descent from a prior draw. A
+bias is a column of ones. Everything is in float64 NumPy.
 """
 
 from dataclasses import dataclass
@@ -36,6 +36,14 @@ def posterior(X: np.ndarray, y: np.ndarray, prior_scale: float, noise: float) ->
     ------
     ValueError
         If shapes do not match, `prior_scale` is not positive or `noise` is negative.
+
+    Examples
+    --------
+    One observation of one weight, with prior and noise of the same scale, moves it half way.
+
+    >>> found = posterior(np.array([[1.0]]), np.array([2.0]), prior_scale=1.0, noise=1.0)
+    >>> print(f"{found.mean[0]:.2f} ± {found.covariance[0, 0] ** 0.5:.2f}")
+    1.00 ± 0.71
     """
     X, y = _check(X, y, prior_scale, noise)
     basis, values = _row_space(X)
@@ -61,13 +69,13 @@ def sample_then_optimise(
 
     Each member has its own noise ε and its own prior draw w₀, and is then an exact draw from
     the posterior (Matthews, Hron, Turner & Ghahramani 2017, *Sample-then-optimize posterior
-    sampling for Bayesian linear models*). Without either it is not: `anchored=False` puts w₀
-    at 0, `perturbed=False` ε.
+    sampling for Bayesian linear models*). Without either it is not: `anchored=False` sets w₀
+    to 0, `perturbed=False` sets ε to 0.
 
     Raises
     ------
     ValueError
-        As `posterior`, and if `noise` is 0, for which see `least_squares_flow`.
+        As `posterior`, and if `noise` is 0; for that case see `least_squares_flow`.
     """
     X, y = _check(X, y, prior_scale, noise)
     if noise == 0:
@@ -79,7 +87,9 @@ def sample_then_optimise(
 
 
 def minimise(X: np.ndarray, y: np.ndarray, start: np.ndarray, ratio: float) -> np.ndarray:
-    """Return where ‖y − Xw‖² + ρ²‖w − w₀‖² is least, (members, d), ρ = σ/τ the `ratio`.
+    """Return the minimisers (members, d) of ‖y − Xw‖² + ρ²‖w − w₀‖².
+
+    ρ = σ/τ is the `ratio`.
 
     Parameters
     ----------
@@ -97,10 +107,19 @@ def minimise(X: np.ndarray, y: np.ndarray, start: np.ndarray, ratio: float) -> n
 def least_squares_flow(
     X: np.ndarray, y: np.ndarray, start: np.ndarray, time: float
 ) -> np.ndarray:
-    """Return where gradient flow on ½‖y − Xw‖² stands at `time`, from `start` (members, d).
+    """Return the point that gradient flow on ½‖y − Xw‖² has reached at `time`.
 
-    At time ∞ it is w₀ + X⁺(y − Xw₀): the part of w₀ in the null space of X stays as it was.
-    Gradient descent with steps below 2/λ, λ the largest eigenvalue of XᵀX, has the same limit.
+    At time ∞ it is w₀ + X⁺(y − Xw₀): the part of w₀ in the null space of X does not change.
+    Gradient descent with steps below 2/λ, where λ is the largest eigenvalue of XᵀX, has the
+    same limit.
+
+    Examples
+    --------
+    The first weight is fitted; the second has no data and stays at its start.
+
+    >>> X, y, start = np.array([[1.0, 0.0]]), np.array([2.0]), np.array([[0.0, 3.0]])
+    >>> least_squares_flow(X, y, start, np.inf).tolist()
+    [[2.0, 3.0]]
     """
     X, y = _check(X, y, 1.0, 0.0)
     basis, values = _row_space(X)

@@ -1,9 +1,9 @@
-"""Frozen networks and what is read off them.
+"""Frozen networks and what is read from them.
 
-`load_model` gives a TransformerLens model, `activations` the residual stream at chosen
-hook points and tokens, and `answers` what the model itself says of a statement. This is
-the only part of the package that imports torch. `elkutils.models.vault` has the predictors of
-the world in `elkutils.tasks.vault`.
+`load_model` returns a TransformerLens model, `activations` the residual stream at chosen hook
+points and tokens, and `answers` the model's own answers about a statement. Only this part of
+the package imports torch. `elkutils.models.vault` has the predictors of the world in
+`elkutils.tasks.vault`.
 """
 
 try:

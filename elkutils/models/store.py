@@ -1,6 +1,6 @@
-"""Results kept as safetensors, so that what took minutes to read is read once.
+"""Results kept as safetensors, so that what took minutes to compute is computed once.
 
-An entry is found by a key made from everything its numbers depend on, carries a digest of
+An entry is found by a key made from everything that its numbers depend on, carries a digest of
 its content, is rebuilt when damaged, and is made by one process while others wait.
 """
 
@@ -20,16 +20,20 @@ Arrays = dict[str, np.ndarray]
 
 
 def keep(kind: str, options: Mapping, compute: Callable[[], Arrays]) -> Arrays:
-    """Return the kept arrays of `options`, computed and kept first where there are none.
+    """Return the kept arrays of `options`; compute and keep them if there are none.
 
     Parameters
     ----------
-    kind
-        The folder in `elkutils.files.cache_dir` that the entry goes to.
-    options
-        Everything the arrays depend on, in types JSON knows.
-    compute
+    kind : str
+        The folder in `elkutils.files.cache_dir` of the entry.
+    options : mapping
+        Everything that the arrays depend on, in types that JSON can hold.
+    compute : callable
         Makes the arrays. If it raises, nothing is kept.
+
+    Returns
+    -------
+    dict of str to array
     """
     path = entry_path(kind, options)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +47,7 @@ def keep(kind: str, options: Mapping, compute: Callable[[], Arrays]) -> Arrays:
 
 
 def entry_path(kind: str, options: Mapping) -> Path:
-    """Return where the entry of `options` stands, whether it is there or not."""
+    """Return the path of the entry of `options`, whether it exists or not."""
     text = json.dumps({"format": 1, **options}, ensure_ascii=False, sort_keys=True)
     key = hashlib.sha256(text.encode()).hexdigest()
     return cache_dir() / kind / f"{key[:32]}.safetensors"
@@ -59,13 +63,13 @@ def digest(arrays: Arrays) -> str:
 
 
 def check_shapes(found: Arrays, wanted: Mapping, where: str) -> None:
-    """Raise `ValueError` unless arrays have the names and shapes (by name) that are wanted."""
+    """Raise `ValueError` unless the arrays have the wanted names and shapes (by name)."""
     found = {name: tuple(array.shape) for name, array in found.items()}
     wanted = {name: tuple(shape) for name, shape in wanted.items()}
     if wanted != found:
         odd = min(key for key in {**wanted, **found} if wanted.get(key) != found.get(key))
         raise ValueError(
-            f"{where} holds weights of another shape than it says: {odd} is "
+            f"{where} holds weights of another shape than it states: {odd} is "
             f"{found.get(odd)}, and has to be {wanted.get(odd)}"
         )
 

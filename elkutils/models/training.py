@@ -1,8 +1,8 @@
-"""Training that may be interrupted: AdamW on a loss of the step, kept on disk as it goes.
+"""Training that may be interrupted: AdamW, with checkpoints on disk.
 
-The predictors of the vault and the persona's adapters are trained by it. A loss draws
-whatever it needs from the number of its step, so that a run that goes on sees what it would
-have seen.
+It trains the vault's predictors and the persona's adapters. The loss is a function of the
+number of the step, from which it draws all its randomness, so that a run that continues sees
+what it would have seen.
 """
 
 from collections.abc import Callable
@@ -15,18 +15,18 @@ from elkutils.checkpoint import Checkpoint
 
 
 class ResumableTraining:
-    """Training under way; `pack` and `unpack` as `elkutils.checkpoint` wants them.
+    """Training under way; `pack` and `unpack` as in `elkutils.checkpoint.Resumable`.
 
     Parameters
     ----------
-    weights
-        What is trained, by name.
-    loss
-        Of the step, counted from 0: a scalar tensor to descend.
-    rate
-        Of the step: AdamW's.
-    options
-        AdamW's others. Gradients are clipped to norm 1.
+    weights : dict of str to torch.nn.Parameter
+        The weights to train, by name.
+    loss : callable
+        From the number of a step, counted from 0, to the scalar tensor to minimise.
+    rate : callable
+        From the number of a step to AdamW's learning rate.
+    **options : object
+        Further options of AdamW. Gradients are clipped to norm 1.
     """
 
     def __init__(
@@ -34,13 +34,13 @@ class ResumableTraining:
         weights: dict[str, torch.nn.Parameter],
         loss: Callable[[int], torch.Tensor],
         rate: Callable[[int], float],
-        **options,
+        **options: object,
     ):
         self.weights, self.loss, self.rate, self.step = weights, loss, rate, 0
         self.optimiser = torch.optim.AdamW(weights.values(), **options)
 
     def advance(self) -> float:
-        """Take one step; returns the loss before it."""
+        """Take one step; return the loss before it."""
         self.optimiser.param_groups[0]["lr"] = self.rate(self.step)
         loss = self.loss(self.step)
         self.optimiser.zero_grad()
@@ -51,6 +51,7 @@ class ResumableTraining:
         return float(loss.detach())
 
     def pack(self) -> tuple[dict[str, np.ndarray], dict]:
+        """Return the weights and the optimiser as arrays, and the number of steps taken."""
         arrays = {f"weight.{name}": w.detach() for name, w in self.weights.items()}
         for name, weight in self.weights.items():
             for key, value in self.optimiser.state[weight].items():
@@ -58,6 +59,7 @@ class ResumableTraining:
         return {key: array.cpu().numpy() for key, array in arrays.items()}, {"step": self.step}
 
     def unpack(self, arrays: dict[str, np.ndarray], about: dict) -> None:
+        """Continue from where another run was when it was packed."""
         self.step = about["step"]
         state = {name: torch.from_numpy(array) for name, array in arrays.items()}
         for name, weight in self.weights.items():
@@ -80,14 +82,17 @@ def finish(
 
     Parameters
     ----------
-    run
-    steps
-        In all, those of an earlier sitting included.
-    checkpoint
-        A file that an interrupted run goes on from, to the same weights. It is written every
+    run : ResumableTraining
+    steps : int
+        Steps in all, including those of an earlier run.
+    checkpoint : Checkpoint or None
+        A file from which an interrupted run continues, to the same weights. It is written every
         `saved_every` steps and removed at the end.
-    label, progress
-        Of the bar.
+    saved_every : int
+    label : str
+        Label of the progress bar.
+    progress : bool
+        Show a progress bar.
 
     Raises
     ------

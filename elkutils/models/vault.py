@@ -1,19 +1,20 @@
-"""The vault's predictor: a small transformer that learned to say what the camera will show.
+"""The vault's predictor: a small transformer that has learned to predict the sensors.
 
-Ten of them, seeds 0 to 9, come with the package; `load_predictor` gives one as a
-TransformerLens model that `activations` reads. They were made, and are made again, by::
+Ten of them, seeds 0 to 9, come with the package; `load_predictor` returns one as a
+TransformerLens model that `activations` reads. The command that made them, and makes them
+again, is::
 
     python -m elkutils.models.vault train --seeds 0 1 2 3 4 5 6 7 8 9
 
-An interrupted run goes on where it was. The profile *full* trains larger ones, on a GPU if
-there is one, and leaves them in the cache folder.
+An interrupted run continues where it was. The profile *full* trains larger ones, on a GPU if
+there is one, and writes them to the cache folder.
 """
 
 import argparse
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -39,7 +40,10 @@ _SAVED_EVERY = 500  # steps
 
 @dataclass(frozen=True)
 class PredictorPlan:
-    """What is trained, and how: width in features, rate that of AdamW at its highest."""
+    """What is trained, and how.
+
+    `width` is in features; `rate` is the largest learning rate of AdamW.
+    """
 
     layers: int = 2
     width: int = 48
@@ -64,11 +68,11 @@ class Predictor:
     model : TransformerBridge
         In evaluation mode, with gradients off; its tokenizer reads `Cases.texts`.
     world : World
-        The world that it was trained in.
+        The world in which it was trained.
     plan : PredictorPlan
     seed : int
-    accuracy : dict
-        On episodes held out, see `measure`.
+    accuracy : dict of str to float
+        Accuracy on held-out episodes, see `measure`.
     """
 
     model: TransformerBridge
@@ -84,12 +88,16 @@ class Words:
     def __init__(self, words: tuple[str, ...]):
         self.ids = {word: i for i, word in enumerate(words)}
 
-    def __call__(self, text, add_special_tokens=True, return_offsets_mapping=False):
+    def __call__(
+        self, text: str, add_special_tokens: bool = True, return_offsets_mapping: bool = False
+    ) -> dict[str, list]:
         """Return `input_ids`, with `start` first if special tokens are asked for."""
         words = text.split()
         unknown = [word for word in words if word not in self.ids]
         if unknown:
-            raise ValueError(f"texts has the word {unknown[0]!r}, which this world has not")
+            raise ValueError(
+                f"texts has the word {unknown[0]!r}, which this world does not have"
+            )
         ids = [self.ids[word] for word in words]
         ends = np.cumsum([len(word) + 1 for word in words]) - 1
         spans = [
@@ -132,22 +140,25 @@ def train(
     device: str = "cpu",
     progress: bool = False,
 ) -> TransformerBridge:
-    """Train a predictor to say what the sensors show after each action.
+    """Train a predictor of the sensors after each action.
 
     Parameters
     ----------
-    world, plan
-    seed
-        Of the weights at the start and of the episodes, of which no two batches share any.
-    checkpoint
-        A file that an interrupted run goes on from, to the same weights. It is written every
+    world : World
+    plan : PredictorPlan
+    seed : int
+        Seed of the initial weights and of the episodes; no two batches share an episode.
+    checkpoint : path or None
+        A file from which an interrupted run continues, to the same weights. It is written every
         500 steps and removed at the end.
-    device, progress
+    device : str
+    progress : bool
+        Show a progress bar.
 
     Raises
     ------
     ValueError
-        If the checkpoint is damaged, or of a run with another world, plan or seed.
+        If the checkpoint is damaged, or belongs to a run with another world, plan or seed.
     """
     model = build(world, plan, seed, device)
     kept = checkpoint and Checkpoint(Path(checkpoint), run_digest(world, plan, seed))
@@ -157,14 +168,14 @@ def train(
 
 
 def measure(model: TransformerBridge, episodes: Episodes) -> dict[str, float]:
-    """Return how often the predictor's likeliest reading is the one that came.
+    """Return the accuracy of the predictor's likeliest reading.
 
     Returns
     -------
     dict of str to float
-        ``all`` tokens; ``reveal``: those at which a screen was just taken away, which alone
-        need the hidden state; those of them where the diamond was ``gone`` and where it was
-        ``there``; and ``share gone``, what always guessing would miss.
+        "all" tokens; "reveal", the tokens at which a screen was just taken away, which alone
+        need the hidden state; among these, those where the diamond was "gone" or "there"; and
+        "share gone", the error rate of always predicting the diamond.
     """
     tokens = torch.as_tensor(episodes.tokens)
     device = next(model.original_model.parameters()).device
@@ -189,16 +200,20 @@ def load_predictor(seed: int, folder: str | Path | None = None) -> Predictor:
 
     Parameters
     ----------
-    seed
-        0 to 9 for those that come with the package.
-    folder
-        Where the command above left others; by default the package's own.
+    seed : int
+        0 to 9 for the predictors that come with the package.
+    folder : path or None
+        Where the command above wrote others; None for the package's own.
+
+    Returns
+    -------
+    Predictor
 
     Raises
     ------
     ValueError
-        If there is none of that seed, or its file is damaged or holds weights of another shape
-        than it says.
+        If there is no predictor of that seed, or its file is damaged or holds weights of
+        another shape than it states.
     """
     folder = SHIPPED if folder is None else Path(folder)
     path = _path(folder, seed)
@@ -217,7 +232,7 @@ def load_predictor(seed: int, folder: str | Path | None = None) -> Predictor:
 
 
 def save_predictor(predictor: Predictor, folder: str | Path) -> Path:
-    """Write a predictor in float16 to `folder`, whole or not at all; returns the file."""
+    """Write a predictor in float16 to `folder`, whole or not at all; return the file."""
     arrays = _arrays(predictor.model)
     about = {
         "seed": predictor.seed,
@@ -233,7 +248,7 @@ def save_predictor(predictor: Predictor, folder: str | Path) -> Path:
 
 
 def run_digest(world: World, plan: PredictorPlan, seed: int) -> str:
-    """Return what tells the checkpoint of one training from that of another."""
+    """Return a digest that identifies the checkpoints of one training."""
     return hashlib.sha256(repr((world, plan, seed)).encode()).hexdigest()
 
 
@@ -241,7 +256,7 @@ def _run(model, world: World, plan: PredictorPlan, seed: int) -> ResumableTraini
     weights = _weights(model)
     device = next(iter(weights.values())).device
 
-    def loss(step):  # in nats a reading
+    def loss(step):  # in nats per reading
         episodes = simulate(world, plan.batch, (seed, step))
         tokens = torch.as_tensor(episodes.tokens, device=device)
         logits = model.original_model(tokens[:, :-1])[:, 1::2]
@@ -257,7 +272,7 @@ def _run(model, world: World, plan: PredictorPlan, seed: int) -> ResumableTraini
 
 
 def _weights(model) -> dict[str, torch.nn.Parameter]:
-    """The distinct weights, by their names without the bridge's wrappers."""
+    """Return the distinct weights, by their names without the bridge's wrappers."""
     named = model.original_model.named_parameters()
     return {name.replace("_original_component.", ""): weight for name, weight in named}
 
@@ -267,7 +282,7 @@ def _arrays(model) -> dict[str, np.ndarray]:
 
 
 def _finish(model, world, plan, seed) -> Predictor:
-    """The predictor with its weights as they are written, measured on episodes held out."""
+    """Return the predictor with its weights as written, measured on held-out episodes."""
     _put(model, _arrays(model), f"seed {seed}")
     accuracy = measure(model, simulate(world, 20_000, seed + HELD_OUT))
     return Predictor(model, world, plan, seed, accuracy)
@@ -304,7 +319,7 @@ def _path(folder, seed) -> Path:
     return Path(folder) / f"vault-{seed}.safetensors"
 
 
-def main(arguments=None) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m elkutils.models.vault")
     parser.add_argument("action", choices=("train",))

@@ -34,6 +34,18 @@ class Reporter(ClassifierMixin, BaseEstimator):
     intercept_ : (1,) array
         Log odds at x = 0, likewise.
     n_features_in_ : int
+
+    Examples
+    --------
+    Every reporter is used in the same way, here on six rows with one feature.
+
+    >>> from elkutils.reporters import DifferenceInMeans
+    >>> X, y = np.array([[-3.0], [-2.0], [0.0], [0.0], [2.0], [3.0]]), [0, 0, 0, 1, 1, 1]
+    >>> reporter = DifferenceInMeans().fit(X, y)
+    >>> reporter.predict([[-1.0], [1.0]]).tolist()
+    [0, 1]
+    >>> reporter.sample_proba([[0.0]]).round(3).tolist()
+    [[0.5]]
     """
 
     def __init_subclass__(cls, **kwargs) -> None:

@@ -1,5 +1,7 @@
 """Bayesian logistic regression: draws from the posterior of a linear reporter."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
@@ -9,6 +11,11 @@ from elkutils.inference.draws import LinearHead
 from elkutils.inference.logistic.samplers import SAMPLERS, Posterior
 from elkutils.reporters.base import DrawsReporter
 from elkutils.reporters.logistic_map import evidence_scale
+
+if TYPE_CHECKING:
+    from arviz import InferenceData
+
+    from elkutils.inference.diagnostics import Diagnostics
 
 
 class BayesianLogistic(DrawsReporter):
@@ -21,36 +28,46 @@ class BayesianLogistic(DrawsReporter):
     Parameters
     ----------
     prior_scale : float or "evidence"
-        τ, in the units of 1/X, or the one of largest Laplace evidence on a grid that suits X.
+        τ, in the units of 1/X; "evidence" takes the τ of largest Laplace evidence on a grid
+        that suits X.
     bias_scale : float or None
-        Scale of the bias's normal prior, None for a flat one.
+        Scale of the normal prior of the bias, None for a flat one.
     method : "hmc", "nuts", "variational" or "laplace"
-        "hmc" and "nuts" draw from the exact posterior. The first splits it about the nearest
-        Gaussian and is by far the faster; where there is no Gaussian near enough (separable
-        data under a loose prior) it warns and leaves the work to the second. "variational"
-        draws from that Gaussian and corrects by importance where `pareto_k_` is below 0.7.
-        "laplace" is a normal at the mode.
+        "hmc" and "nuts" draw from the exact posterior. "hmc" splits it about the nearest
+        Gaussian and is much the faster; where no Gaussian is near enough (separable data under
+        a loose prior) it warns and uses "nuts" instead. "variational" draws from that Gaussian
+        and corrects by importance where `pareto_k_` is below 0.7. "laplace" is a normal at the
+        mode.
     draws : int
-        Kept in each chain, so `draws * chains` in all, for every method.
+        Draws kept per chain, so `draws * chains` in all, for every method.
     warmup : int
-        Draws that adapt NUTS' step size.
+        Draws that adapt the step size of NUTS.
     chains : int
         HMC moves all chains at once. Eight of 500 draws cost little more than sixteen of 250,
         and R-hat judges them better: its own noise shrinks with a chain's length.
     seed : int
         The same seed on the same machine gives the same draws.
     progress : bool
-        Show how far HMC or NUTS is.
+        Show the progress of HMC or NUTS.
 
     Attributes
     ----------
     prior_scale_ : float
-        τ used.
+        The τ used.
     log_evidence_ : float
-        Log p(y | X, τ) in nats, to a constant if the bias is flat: Laplace's approximation for
-        "nuts" and "laplace", for the others the variational lower bound.
+        Log p(y | X, τ) in nats, up to a constant if the bias is flat: Laplace's approximation
+        for "nuts" and "laplace", and the variational lower bound for the others.
     pareto_k_ : float
-        Of the importance weights; NaN for other methods than "variational".
+        k̂ of the importance weights; NaN for methods other than "variational".
+
+    Examples
+    --------
+    >>> X, y = np.array([[-3.0], [-2.0], [0.0], [0.0], [2.0], [3.0]]), [0, 0, 0, 1, 1, 1]
+    >>> reporter = BayesianLogistic(method="laplace", draws=10, chains=2).fit(X, y)
+    >>> reporter.sample_proba(X).shape
+    (20, 6)
+    >>> reporter.predict_proba([[0.0]]).round(1).tolist()
+    [[0.5, 0.5]]
     """
 
     def __init__(
@@ -119,11 +136,11 @@ class BayesianLogistic(DrawsReporter):
 
     @property
     def sample_stats_(self) -> dict[str, np.ndarray]:
-        """What HMC or NUTS knows of each draw, (chains, draws), under ArviZ's names."""
+        """Statistics of each draw of HMC or NUTS, (chains, draws), under the names of ArviZ."""
         return self.draws_.stats
 
     @property
-    def idata(self):
+    def idata(self) -> "InferenceData":
         """The draws as ArviZ `InferenceData`, with dimensions chain, draw and feature."""
         import arviz
 
@@ -137,13 +154,13 @@ class BayesianLogistic(DrawsReporter):
         )
 
     @property
-    def diagnostics_(self):
+    def diagnostics_(self) -> "Diagnostics":
         """R-hat, ESS and divergences of every parameter: `elkutils.inference.diagnostics`."""
         check_is_fitted(self)
         return self.draws_.diagnose_parameters()
 
     def restore(self, arrays: dict[str, np.ndarray | float]) -> None:
-        """Undo `state`, also that of version 0.1."""
+        """Undo `state`; a state of version 0.1 works too."""
         if "draws_.theta" not in arrays:
             arrays = _renamed(arrays, self.chains)
         super().restore(arrays)
@@ -162,7 +179,7 @@ class BayesianLogistic(DrawsReporter):
 
 
 def _renamed(arrays: dict, chains: int) -> dict:
-    """The state of version 0.1 under its present names."""
+    """Return the state of version 0.1 under its present names."""
     arrays = dict(arrays)
     coef, intercept = arrays.pop("coef_draws_"), arrays.pop("intercept_draws_")
     theta = np.column_stack([coef, intercept])

@@ -1,4 +1,4 @@
-"""Ensembles: many heads trained from their own starts, whose answers are used together."""
+"""Ensembles: many heads trained from different starts, whose answers are used together."""
 
 import math
 import numbers
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class Ensemble(DrawsReporter):
     """Heads trained from different draws of the prior, all at once.
 
-    Each member is one draw of the probabilities. Nothing makes the members draws from a
-    posterior but what is asked for here, and for this loss only approximately; the exact case
+    Each member is one draw of the probabilities. The members are draws from a posterior only as
+    far as the options below make them so, and for this loss only approximately; the exact case
     is `elkutils.inference.linear.sample_then_optimise`.
 
     Parameters
@@ -29,33 +29,40 @@ class Ensemble(DrawsReporter):
     members : int
         One works, and is a point estimate.
     head : "linear" or Network
-        The second is any network, such as `elkutils.inference.networks.mlp.MLP`.
+        A network is any that obeys the protocol, such as `elkutils.inference.networks.mlp.MLP`.
     init : float or "prior"
-        The prior that members start at draws from, and are anchored by: the head's own, or
-        with another scale. For a linear head that is τ, the standard deviation of each weight
-        in the units of 1/X (1/√d in its own prior); for a network it is `weight_scale`.
+        The prior from which members start, and to which they are anchored: the head's own, or
+        one with another scale. For a linear head that is τ, the standard deviation of each
+        weight in the units of 1/X (1/√d in its own prior); for a network it is `weight_scale`.
     anchored : bool
-        Hold each member to its own start with the strength of the prior; else nothing
-        regularises them but `steps` and `patience`.
+        Hold each member to its own start with the strength of the prior; otherwise only `steps`
+        and `patience` regularise the members.
     perturb : float
-        Probability with which a member sees a label flipped, each on its own; below ½.
+        Probability, below ½, with which each member sees a label flipped, independently.
     bootstrap : bool
-        Each member sees its own resample of the rows. One that misses a class is drawn again.
+        Give each member its own resample of the rows; one that misses a class is drawn again.
     steps, learning_rate, optimiser, decay, batch, shared_batches, patience
         As in `elkutils.inference.networks.training.Plan`; `patience` needs rows held out in
         `fit`.
     seed : int
-        The same seed on the same machine gives the same members, of which the first are the
-        same for any number of them unless they have batches, labels or rows of their own.
+        The same seed on the same machine gives the same members. The first members are also the
+        same for any number of members, unless they have their own batches, labels or rows.
     checkpoint : str or None
-        A file from which an interrupted `fit` goes on.
+        A file from which an interrupted `fit` continues.
     progress : bool
-        Show how far the members are.
+        Show a progress bar.
 
     Attributes
     ----------
     diverged_ : (members,) bool array
         Members that diverged; they are left out of `draws_`, with a warning.
+
+    Examples
+    --------
+    >>> X, y = np.array([[-3.0], [-2.0], [0.0], [0.0], [2.0], [3.0]]), [0, 0, 0, 1, 1, 1]
+    >>> reporter = Ensemble(members=4, steps=50).fit(X, y)
+    >>> reporter.sample_proba(X).shape
+    (4, 6)
     """
 
     def __init__(
@@ -104,9 +111,10 @@ class Ensemble(DrawsReporter):
 
         Parameters
         ----------
-        X, y : arrays
-        held_out : X (k, d) and y (k,), or None
-            Rows by which each member is stopped, for `patience`.
+        X : (n, d) array
+        y : (n,) array of two labels
+        held_out : (X (k, d), y (k,)) or None
+            Rows that decide when each member stops, for `patience`.
 
         Raises
         ------
@@ -153,7 +161,7 @@ class Ensemble(DrawsReporter):
 
     @property
     def loss_(self) -> np.ndarray:
-        """Mean loss of each on its own training rows, (kept,), in nats, without the anchor."""
+        """Mean training loss of each member, (kept,), in nats, without the anchor."""
         return self.draws_.stats["loss"][0]
 
     @property
@@ -184,7 +192,7 @@ class Ensemble(DrawsReporter):
         return self.intercept_draws_.mean(keepdims=True)
 
     def restore(self, arrays: dict[str, np.ndarray | float]) -> None:
-        """Undo `state`, also that of version 0.1."""
+        """Undo `state`; a state of version 0.1 works too."""
         if "draws_.theta" not in arrays:
             old = "parameters_", "loss_", "steps_"
             new = "draws_.theta", "draws_.stats.loss", "draws_.stats.n_steps"

@@ -11,13 +11,21 @@ from elkutils.reporters.base import Reporter
 class DifferenceInMeans(Reporter):
     """The probe whose direction is the difference of the class means, δ = mean₁ − mean₀.
 
-    The projection on δ is taken as normal in each class with one variance, whose log odds are
-    linear: the weights are δ/s², s² the within-class variance along δ (pooled, divided by n);
-    the bias puts the log odds of the classes half way between the means.
+    The projection on δ is modelled as normal in each class with one variance, whose log odds
+    are linear: the weights are δ/s², where s² is the within-class variance along δ (pooled,
+    divided by n). The bias sets the log odds half way between the means to those of the
+    classes.
 
-    Where no class varies along δ (two rows, for one), s² is 1e-8 |δ|²: the answers are certain.
+    If no class varies along δ (for example with two rows), s² is 1e-8 |δ|² and the answers are
+    certain.
 
     See Marks & Tegmark (2023), *The geometry of truth*, for the probe.
+
+    Examples
+    --------
+    >>> X, y = np.array([[-3.0], [-2.0], [0.0], [0.0], [2.0], [3.0]]), [0, 0, 0, 1, 1, 1]
+    >>> DifferenceInMeans().fit(X, y).coef_.round(2).tolist()
+    [[2.14]]
     """
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> "DifferenceInMeans":
@@ -47,10 +55,10 @@ class LinearDiscriminant(Reporter):
 
     Parameters
     ----------
-    shrinkage : None, float in [0, 1] or "auto"
-        How far the covariance is drawn to a multiple of the identity; "auto" is Ledoit & Wolf's
-        choice. With None and fewer rows than features the covariance is singular and the
-        least-squares solution of smallest norm is taken.
+    shrinkage : float in [0, 1], "auto" or None
+        How far the covariance is shrunk towards a multiple of the identity; "auto" is the
+        choice of Ledoit & Wolf. With None and fewer rows than features the covariance is
+        singular and the least-squares solution of smallest norm is taken.
     """
 
     def __init__(self, shrinkage: float | str | None = None):
@@ -62,7 +70,7 @@ class LinearDiscriminant(Reporter):
         Raises
         ------
         ValueError
-            For bad input, and for two rows, which leave no variance within the classes.
+            For bad input, and for two rows, which have no variance within the classes.
         """
         X, y = self._check_training(X, y)
         if len(X) < 3:

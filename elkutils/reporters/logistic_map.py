@@ -23,21 +23,30 @@ class LogisticMAP(Reporter):
     Parameters
     ----------
     prior_scale : float, "evidence" or "cv"
-        τ, in the units of 1/X; or how to choose it among `prior_scales`: the largest Laplace
-        evidence, or the best log score in five-fold cross-validation.
+        τ, in the units of 1/X. "evidence" and "cv" choose it among `prior_scales`, by the
+        largest Laplace evidence or the best log score in five-fold cross-validation.
     bias_scale : float or None
-        Scale of the bias's normal prior, None for a flat one.
+        Scale of the normal prior of the bias, None for a flat one.
     prior_scales : (k,) array or None
         The candidates; None for a grid that suits X (`default_prior_scales`).
 
     Attributes
     ----------
     prior_scale_ : float
-        τ used.
+        The τ used.
     path_ : LogisticPath or None
         Modes and evidence at every candidate, where τ was chosen.
     cv_log_score_ : (k,) array or None
         Mean held-out log score at every candidate in nats, where τ was cross-validated.
+
+    Examples
+    --------
+    A tighter prior shrinks the weight.
+
+    >>> X, y = np.array([[-3.0], [-2.0], [0.0], [0.0], [2.0], [3.0]]), [0, 0, 0, 1, 1, 1]
+    >>> loose, tight = (LogisticMAP(scale).fit(X, y).coef_[0, 0] for scale in (1.0, 0.1))
+    >>> bool(tight < loose)
+    True
     """
 
     def __init__(
@@ -55,9 +64,10 @@ class LogisticMAP(Reporter):
 
         Parameters
         ----------
-        X, y : arrays
+        X : (n, d) array
+        y : (n,) array of two labels
         groups : (n,) array or None
-            Rows of one group stay in one fold of the cross-validation; used by "cv" alone.
+            Rows of one group stay in one fold of the cross-validation; only "cv" uses it.
 
         Raises
         ------
@@ -76,7 +86,7 @@ class LogisticMAP(Reporter):
         return self
 
     def state(self) -> dict[str, np.ndarray | float | None]:
-        """Return what was learned; the path's fields as "path_.coefs" and the like."""
+        """Return what was learned; the fields of the path as ``"path_.coefs"`` and so on."""
         found = super().state()
         path = found.pop("path_")
         fields = {} if path is None else vars(path)
@@ -108,7 +118,10 @@ class LogisticMAP(Reporter):
 
 
 def evidence_scale(
-    X: np.ndarray, y: np.ndarray, bias_scale: float | None = None, prior_scales=None
+    X: np.ndarray,
+    y: np.ndarray,
+    bias_scale: float | None = None,
+    prior_scales: ArrayLike | None = None,
 ) -> tuple[float, LogisticPath]:
     """Return the candidate prior scale of largest Laplace evidence, and the path over them."""
     scales = default_prior_scales(X) if prior_scales is None else prior_scales

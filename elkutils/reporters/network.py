@@ -12,6 +12,9 @@ from elkutils.inference.networks.samplers import SAMPLERS
 from elkutils.reporters.base import DrawsReporter
 
 if TYPE_CHECKING:
+    from arviz import InferenceData
+
+    from elkutils.inference.diagnostics import Diagnostics
     from elkutils.inference.networks.network import FlatNetwork, Network
 
 
@@ -105,14 +108,14 @@ class BayesianNetwork(DrawsReporter):
         return self
 
     @property
-    def diagnostics_(self):
+    def diagnostics_(self) -> "Diagnostics":
         """R-hat, ESS and divergences of the log odds at the training rows."""
         check_is_fitted(self)
         return self._diagnostics
 
     @property
-    def idata(self):
-        """The draws as ArviZ `InferenceData`, a variable per leaf of the parameters."""
+    def idata(self) -> "InferenceData":
+        """The draws as ArviZ `InferenceData`, with one variable per leaf of the parameters."""
         import arviz
         import jax
 

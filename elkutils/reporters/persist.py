@@ -1,9 +1,10 @@
-"""Reporters on disk: `reporter.json` and `arrays.safetensors`, parameters and what was learned.
+"""Reporters on disk: `reporter.json` and `arrays.safetensors`.
 
-No pickles. The folder is written under a temporary name and renamed, so it is whole or absent,
-and the JSON carries the digest of the arrays, so that damage is noticed when it is read. Each
-reporter says itself what it learned (`state`), and registers its class when it is defined;
-nothing here knows a reporter by name.
+The first holds the parameters, the second what was learned. No pickles. The folder is written
+under a temporary name and renamed, so it is whole or absent,
+and the JSON file carries the digest of the arrays, so that damage is noticed on reading. Each
+reporter provides what it learned (`state`) and registers its class when it is defined; nothing
+here refers to a particular reporter.
 """
 
 import hashlib
@@ -29,25 +30,26 @@ KINDS: dict[str, type] = {}
 
 
 def register(cls: type) -> None:
-    """Have `load` find this class of reporters."""
+    """Make `load` find this class of reporters."""
     KINDS[kind_of(cls)] = cls
 
 
 def kind_of(cls: type) -> str:
-    """Return the name by which saved reporters name their class."""
+    """Return the name of the class in a saved reporter."""
     ours = cls.__module__.startswith("elkutils.")
     return cls.__name__ if ours else f"{cls.__module__}.{cls.__qualname__}"
 
 
 def save(reporter: "Reporter", folder: str | Path) -> None:
-    """Write a fitted reporter to `folder`, replacing what stands there.
+    """Write a fitted reporter to `folder`, replacing one that is there.
 
     Raises
     ------
     ValueError
         If the reporter is not fitted, or holds something that `load` could not read back.
     OSError
-        If it cannot be written, for one when the disk is full; `folder` is then as it was.
+        If it cannot be written, for example because the disk is full; `folder` is then
+        unchanged.
     """
     check_is_fitted(reporter)
     state = _arrays(reporter.state())
@@ -97,7 +99,7 @@ def load(folder: str | Path) -> "Reporter":
 
 
 def _arrays(state: dict) -> dict[str, np.ndarray]:
-    """What was learned, as arrays that safetensors holds."""
+    """Return what was learned, as arrays that safetensors can hold."""
     found = {}
     for name, value in state.items():
         if value is None:

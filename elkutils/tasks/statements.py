@@ -19,12 +19,12 @@ fourteen fifteen sixteen seventeen eighteen nineteen"""
 TENS_WORDS = "twenty thirty forty fifty sixty seventy eighty ninety"
 
 
-def cities(seed=0, easy=150, hard=150, skip=0):
+def cities(seed: int = 0, easy: int = 150, hard: int = 150, skip: int = 0) -> Task:
     """Return the task "The city of X is in Y.", each city once true and once false.
 
     Easy cities are the most populous ones, hard ones have 15,000 to 100,000 people; see
     ``data/README.md`` for how they were chosen. The wrong countries are a derangement of the
-    right ones of the same split: each country stands in as many false statements as true
+    right ones of the same split: each country is in as many false statements as true
     ones, so words alone do not tell the label. A row's group is its city.
 
     Parameters
@@ -32,20 +32,28 @@ def cities(seed=0, easy=150, hard=150, skip=0):
     seed : int
         Seed of the wrong countries.
     easy, hard : int
-        Number of cities, 2 to 300; the first so many of each table.
+        Number of cities, 2 to 300, from the top of each table.
     skip : int
-        Cities to pass over first in each table, so that two tasks can share none.
+        Cities to leave out at the top of each table, so that two tasks can share none.
 
     Returns
     -------
     Task
-        Splits easy, hard, easy_negated and hard_negated, with two rows a city.
+        Splits easy, hard, easy_negated and hard_negated, with two rows per city.
 
     Raises
     ------
     ValueError
         If a number is out of range, or no derangement exists because more than half of the
         cities are in one country.
+
+    Examples
+    --------
+    >>> task = cities(easy=20, hard=20)
+    >>> task["easy"]
+    <Split 'easy': 40 statements, 20 of them true, 20 groups>
+    >>> task["easy"].texts[0], task["easy_negated"].texts[0]
+    ('The city of Shanghai is in China.', 'The city of Shanghai is not in China.')
     """
     table = _table("cities.csv")
     splits = {}
@@ -70,14 +78,14 @@ def cities(seed=0, easy=150, hard=150, skip=0):
     )
 
 
-def elements(seed=0):
+def elements(seed: int = 0) -> Task:
     """Return the task "The symbol of X is Y.", each element once true and once false.
 
     Easy elements are those of the first five periods (atomic numbers 1 to 54), hard ones the
     rest (55 to 118). The wrong symbols are a derangement of the right ones of the same split.
-    A row's group is its element. There are few statements, 108 easy and 128 hard, and the
-    surface gives much away: most right symbols begin with the first letter of the name, and
-    few wrong ones do.
+    The group of a row is its element. There are few statements, 108 easy and 128 hard, and
+    their surface is informative: most right symbols begin with the first letter of the name,
+    and few wrong ones do.
 
     Parameters
     ----------
@@ -87,7 +95,12 @@ def elements(seed=0):
     Returns
     -------
     Task
-        Splits easy, hard, easy_negated and hard_negated, with two rows an element.
+        Splits easy, hard, easy_negated and hard_negated, with two rows per element.
+
+    Examples
+    --------
+    >>> elements()["easy"]
+    <Split 'easy': 108 statements, 54 of them true, 54 groups>
     """
     table = _table("elements.csv")
     splits = {}
@@ -110,17 +123,17 @@ def elements(seed=0):
     )
 
 
-def comparisons(seed=0):
-    """Return the task "Seventy-two is larger than fifty-one."
+def comparisons(seed: int = 0) -> Task:
+    """Return the task "Seventy-two is larger than fifty-one.", true and false.
 
     Each pair of two-digit numbers makes four statements: larger and smaller, each in both
     orders, two of them true. In easy pairs the numbers are at least 30 apart, in hard ones at
-    most 9. A row's group is its unordered pair; a single number may stand in several pairs.
+    most 9. The group of a row is its unordered pair; one number may be in several pairs.
 
-    The surface solves the easy splits almost whole. Single words and pairs of neighbours say
-    nothing, because each is as common in true rows as in false ones, but runs of three words
-    do: "ninety is larger" is true of most numbers that may follow. A probe that succeeds here
-    has to be held against a baseline that sees such runs.
+    The surface almost solves the easy splits. Single words and pairs of neighbours are
+    uninformative, because each is as common in true rows as in false ones, but runs of three
+    words are not: "ninety is larger" is true for most numbers that may follow. A probe that
+    succeeds here has to be compared with a baseline that sees such runs.
 
     Parameters
     ----------
@@ -132,6 +145,11 @@ def comparisons(seed=0):
     -------
     Task
         Splits easy, hard, easy_negated and hard_negated, with 300 rows each.
+
+    Examples
+    --------
+    >>> comparisons()["easy"]
+    <Split 'easy': 300 statements, 150 of them true, 75 groups>
     """
     rng = np.random.default_rng(seed)
     numbers = range(10, 100)
@@ -154,8 +172,14 @@ def comparisons(seed=0):
     )
 
 
-def number_word(number):
-    """Return the English words of a whole number from 0 to 99, as in "seventy-two"."""
+def number_word(number: int) -> str:
+    """Return the English words of an integer from 0 to 99.
+
+    Examples
+    --------
+    >>> number_word(72)
+    'seventy-two'
+    """
     if not 0 <= number < 100:
         raise ValueError(f"number is {number!r}; it has to be in 0 to 99")
     words = NUMBER_WORDS.split()

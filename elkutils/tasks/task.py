@@ -41,6 +41,12 @@ class Split:
     ValueError
         If there are no rows, lengths differ, a label is not exactly 0 or 1, a text is blank,
         or the stems and completions do not make the texts.
+
+    Examples
+    --------
+    >>> texts = ["One is even.", "Two is even."]
+    >>> Split("all", texts, labels=[0, 1], groups=["one", "two"])
+    <Split 'all': 2 statements, 1 of them true, 2 groups>
     """
 
     name: str
@@ -94,7 +100,9 @@ class Split:
             f"{len(set(self.groups))} groups>"
         )
 
-    def train_test(self, test_fraction=0.3, seed=0):
+    def train_test(
+        self, test_fraction: float = 0.3, seed: int = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Divide the rows so that no group is on both sides.
 
         Parameters
@@ -102,7 +110,7 @@ class Split:
         test_fraction : float
             Share of the *groups* that is held out, in (0, 1).
         seed : int
-            Seed of the draw of groups. Splits with the same groups divide alike.
+            Seed of the draw of groups. Splits with the same groups are divided in the same way.
 
         Returns
         -------
@@ -113,6 +121,12 @@ class Split:
         ------
         ValueError
             If `test_fraction` is not in (0, 1), or either side would miss a class.
+
+        Examples
+        --------
+        >>> split = Split("all", list("abcdef"), [0, 1] * 3, groups=list("112233"))
+        >>> [rows.tolist() for rows in split.train_test()]
+        [[0, 1, 2, 3], [4, 5]]
         """
         if not 0 < test_fraction < 1:
             raise ValueError(f"test_fraction is {test_fraction!r}; it has to be in (0, 1)")
@@ -145,7 +159,7 @@ class Task:
     Raises
     ------
     ValueError
-        If there is no split, or one stands under a name that is not its own.
+        If there is no split, or the key of a split is not its name.
     """
 
     name: str
@@ -172,7 +186,13 @@ class Task:
         return self.splits[name]
 
 
-def load_csv(path, text="statement", label="label", group=None, split=None):
+def load_csv(
+    path: str | Path,
+    text: str = "statement",
+    label: str = "label",
+    group: str | None = None,
+    split: str | None = None,
+) -> Task:
     """Read a task from a CSV file of statements and labels.
 
     Parameters
@@ -230,7 +250,7 @@ def _split_of_rows(name, rows_and_labels):
 
 
 def _read_rows(path, columns):
-    """Return the wanted fields of each line, as role → stripped text."""
+    """Return the wanted fields of each line: role → stripped text."""
     if not path.is_file():
         raise FileNotFoundError(f"no CSV file at {path}")
     try:

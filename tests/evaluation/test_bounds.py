@@ -435,7 +435,7 @@ def test_betting_agrees_with_confseq(shape, monkeypatch):
         ({"side": "both"}, "side is 'both'"),
         ({"union": 0}, "union is 0"),
         ({"union": 2.5}, "union is 2.5"),
-        ({"proba": np.zeros((4, 3)), "union": 2}, "union is 2; .* at least n = 3"),
+        ({"proba": np.zeros((4, 3)), "union": 2}, "union is 2; .* no smaller than n = 3"),
         ({"effective": 3}, "effective is 3; .* at most the number of draws, 2"),
         ({"effective": 0}, "effective is 0"),
         ({"effective": np.nan}, "effective is nan"),

@@ -130,7 +130,7 @@ def test_draws_are_sorted_by_what_they_act_like():
         (lambda: hypothesis_posterior([[0, 1]], [0, 1], 0.1, [0]), "prior is"),
         (lambda: hypothesis_posterior([[0, 1]], [1, 1], 0.0), "no hypothesis allows"),
         (lambda: behaviour(np.zeros(3), THREE), r"proba has shape \(3,\)"),
-        (lambda: behaviour(np.zeros((2, 3)), THREE), "40 inputs, proba of 3"),
+        (lambda: behaviour(np.zeros((2, 3)), THREE), "40 inputs, proba for 3"),
         (lambda: behaviour(np.zeros((2, 40)), THREE, least=0.5), "least is 0.5"),
         (lambda: behaviour(np.zeros((2, 40)), {}), "needs one"),
         (lambda: behaviour(np.zeros((2, 40)), {"other": TRUTH}), "none named 'other'"),

@@ -53,7 +53,7 @@ def config(root) -> dict:
 @pytest.fixture(scope="session")
 def soups(site) -> dict[str, BeautifulSoup]:
     """Every page of the book, parsed, by its path in the site."""
-    paths = sorted((site / "book").glob("*.html"))
+    paths = sorted((site / "book").rglob("*.html"))
     return {
         path.relative_to(site).as_posix(): BeautifulSoup(path.read_text(), "html.parser")
         for path in paths

@@ -31,7 +31,9 @@ root: book/index
 parts:
   - numbered: 1
     chapters: [{file: book/one}, {file: book/two}]
-  - chapters: [{file: book/glossary}]
+  - chapters:
+      - {file: book/glossary}
+      - {file: book/api/index, sections: [{file: book/api/all}, {file: book/api/part}]}
 """,
     "pyproject.toml": '[project]\nversion = "1.2.3"\n',
     "book/references.bib": r"""
@@ -51,6 +53,9 @@ prior scale
   τ.
 ```
 """,
+    "book/api/index.md": "# API\n",
+    "book/api/all.md": "# All\n\n```{eval-rst}\n.. automodule:: elkutils\n```\n",
+    "book/api/part.md": "# Part\n\n```{eval-rst}\n.. automodule:: elkutils.part\n```\n",
     "book/two.md": HEADER
     + """
 # Is this two?
@@ -72,7 +77,7 @@ def convert(tmp_path):
         files = FILES | {"book/one.md": f"{HEADER}\n# Is this one?\n\n{text}\n"}
         for name, content in files.items():
             path = tmp_path / name
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content)
         return Converter(Book(tmp_path), "book/one").notebook()
 

@@ -4,10 +4,11 @@ With θ = m + Sz, N(m, SSᵀ) the Gaussian of `variational`, the posterior of z 
 
     N(z; 0, I) · exp(−R(z)),  R(z) = c·z + Σᵢ rᵢ(Δᵢ),  Δ = A S z,
 
-A the design and rᵢ what the i-th loss leaves over after its expansion p̄ᵢΔᵢ + w̄ᵢΔᵢ²/2. The
-prior has cancelled, so float32 is enough. `trajectories` says how a chain moves; all chains
-move together, so that a gradient is two matrix products. Here the Gaussian is fitted, the
-number of gradients a trajectory chosen by pilots, and the draws are taken.
+where A is the design and rᵢ the remainder of the i-th loss after its expansion
+p̄ᵢΔᵢ + w̄ᵢΔᵢ²/2. The prior has cancelled, so float32 is enough. `trajectories` defines how a
+chain moves; all chains move together, so that a gradient is two matrix products. This module
+fits the Gaussian, chooses the number of gradients per trajectory by pilots, and takes the
+draws. HMC needs no MAP fit first.
 """
 
 import time
@@ -39,7 +40,7 @@ from elkutils.inference.logistic.trajectories import (
 )
 from elkutils.inference.logistic.variational import NotSettled, Target, fit
 
-PILOT = 64  # moves, of all chains together, at least, by which a candidate is judged
+PILOT = 64  # least number of moves, over all chains, by which a candidate is judged
 LEAST_ACCEPTANCE = 0.7
 SPREADS = 0.2, 0.8, 3.0  # of R, up to which one, two and three gradients are tried first
 TRACES = "z", "acceptance", "energy"
@@ -62,31 +63,31 @@ def sample(
     Parameters
     ----------
     X : (n, k) array
-        With `memory`, anything that gives rows when sliced, a memory map for one.
+        With `memory`, anything that gives rows when sliced, such as a memory map.
     y : (n,) array of 0 and 1
     precision : (k + 1,) array
-        The prior's, of each weight and the bias; 0 for a flat bias.
+        Prior precision of each weight and the bias; 0 for a flat bias.
     draws, chains : int
-        Draws kept of each chain.
+        Draws kept per chain, and chains.
     seed : int
     memory : int or None
-        Bytes for rows: if they do not fit they are read in blocks, in each pass anew.
+        Bytes for rows: if they do not fit, every pass reads them again in blocks.
     mesh : jax.sharding.Mesh or None
         Axes "rows" and "chains": how to share both among devices.
     checkpoint : path or None
-        A safetensors file kept while it draws. A call with the same arguments that finds one
-        goes on from there, to the same draws; at the end the file is removed.
+        A safetensors file that is kept during the run. A call with the same arguments that
+        finds one continues from there, to the same draws; at the end the file is removed.
     progress : bool
         Show draws, effective draws so far (the least of a few coordinates) and the time left.
 
     Returns
     -------
     Draws
-        Of θ = (w, b). Statistics "acceptance_rate", "energy" (the negative log posterior up to
-        a constant) and "n_steps"; details "steps", gradients per draw of every chain, as the
-        "pilots" (a list of `Pilot`) chose; "discarded", draws of every chain before the first
-        kept, those of the pilots included; "fit", a `variational.Fit`; and "seconds" of the
-        "fit", the "pilots" and the "draws", compilation included.
+        Draws of θ = (w, b). Statistics "acceptance_rate", "energy" (the negative log posterior
+        up to a constant) and "n_steps". Details: "steps", gradients per draw of every chain, as
+        chosen by the "pilots" (a list of `Pilot`); "discarded", draws of every chain before the
+        first kept, including those of the pilots; "fit", a `variational.Fit`; and "seconds" of
+        the "fit", the "pilots" and the "draws", including compilation.
 
     Raises
     ------
@@ -135,7 +136,7 @@ def sample(
 
 @dataclass
 class Sampler:
-    """Chains on a target, how they move, and what they have drawn."""
+    """Chains on a target, their settings, and their draws so far."""
 
     target: Target
     z: np.ndarray
@@ -149,7 +150,9 @@ class Sampler:
     trace: list[list[np.ndarray]] = field(default_factory=list)
 
     @classmethod
-    def start(cls, target: Target, chains: int, seed: int, mesh: Mesh | None = None):
+    def start(
+        cls, target: Target, chains: int, seed: int, mesh: Mesh | None = None
+    ) -> "Sampler":
         """Start `chains` chains at draws from the Gaussian."""
         shape = len(target.tilt), chains
         z = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
@@ -157,7 +160,7 @@ class Sampler:
 
     @property
     def trial(self) -> int:
-        """Draws of every chain for each candidate: the fewer chains, the more."""
+        """Draws of every chain per candidate: the fewer chains, the more."""
         return min(BLOCK, max(2, -(-PILOT // self.z.shape[1])))
 
     def advance(self, length: int) -> list[np.ndarray]:
@@ -187,11 +190,11 @@ class Sampler:
         return [np.stack(part) for part in zip(*found, strict=True)] if found else []
 
     def settle(self) -> None:
-        """Choose the number of gradients a trajectory, and forget the start.
+        """Choose the number of gradients per trajectory, and forget the start.
 
-        Pilots start from what the spread of R over the first positions suggests, and go up or
-        down, as acceptance says, until that stops paying. Then the chains move until the start
-        has a weight of 1% in what they are.
+        Pilots start from the number that the spread of R over the first positions suggests, and
+        go up or down, as acceptance indicates, until that stops paying. Then the chains move
+        until the weight of the start in their distribution is 1%.
         """
         self.advance(0)
         self._pilot(1 + int(np.searchsorted(SPREADS, np.std(self.remainder))))
@@ -217,8 +220,10 @@ class Sampler:
         self.steps = steps
         self.pilots.append(Pilot(steps, float(self.advance(self.trial)[1].mean())))
 
-    def run(self, draws: int, kept: Checkpoint | None = None, progress: bool = False):
-        """Go on to `draws` draws; return z, acceptance and energy, (chains, draws, …)."""
+    def run(
+        self, draws: int, kept: Checkpoint | None = None, progress: bool = False
+    ) -> list[np.ndarray]:
+        """Continue to `draws` draws; return z, acceptance and energy, (chains, draws, …)."""
         done = sum(len(block[0]) for block in self.trace)
         bar = tqdm(total=draws, initial=done, disable=not progress, desc="HMC", unit="draw")
         with bar:
@@ -233,7 +238,7 @@ class Sampler:
         return [np.concatenate(part).swapaxes(0, 1) for part in zip(*self.trace, strict=True)]
 
     def pack(self) -> tuple[dict[str, np.ndarray], dict]:
-        """Return draws so far and where the chains are; see `checkpoint.Resumable`."""
+        """Return the draws so far and the state of the chains; see `checkpoint.Resumable`."""
         traces = map(np.concatenate, zip(*self.trace, strict=True))
         arrays = dict(zip(TRACES, traces, strict=True)) | {"now": np.asarray(self.z)}
         return arrays, {
@@ -244,20 +249,22 @@ class Sampler:
         }
 
     def unpack(self, arrays: dict[str, np.ndarray], about: dict) -> None:
-        """Put the chains where others were when they were packed."""
+        """Continue from where other chains were when they were packed."""
         self.z, self.block, self.steps = arrays["now"], about["block"], about["steps"]
         self.discarded = about["discarded"]
         self.pilots = [Pilot(*pilot) for pilot in about["pilots"]]
         self.trace = [[arrays[name] for name in TRACES]]
 
     def _ess(self, coordinates: int = 8) -> float:
-        """Effective draws so far, the least of the first coordinates."""
+        """Return the effective draws so far, the least over a few coordinates."""
         z = np.concatenate([block[0][..., -coordinates:] for block in self.trace])
         return diagnose(z.swapaxes(0, 1)).worst["ess"]
 
 
 @rows.exactly()
-def sample_each(target: Target, draws: int, seed: int, steps: int = 4, apart: int = 2):
+def sample_each(
+    target: Target, draws: int, seed: int, steps: int = 4, apart: int = 2
+) -> tuple[np.ndarray, np.ndarray]:
     """Draw a chain from each of many targets, in one compiled program.
 
     Returns

@@ -1,7 +1,7 @@
-"""Importance sampling from the variational Gaussian, and whether to believe it.
+"""Importance sampling from the variational Gaussian, with a check of its reliability.
 
-The weight of a draw is what the posterior leaves over of the Gaussian, so it costs half a
-gradient. Pareto smoothing says by its shape k̂ whether the weights have a mean and a variance
+The weight of a draw is the ratio of the posterior to the Gaussian, so it costs half a
+gradient. The shape k̂ of Pareto smoothing shows whether the weights have a mean and a variance
 (Vehtari, Simpson, Gelman, Yao & Gabry 2024, *Pareto smoothed importance sampling*).
 """
 
@@ -25,10 +25,10 @@ def resample(
     draws : int
     seed : int
     pool : int
-        Draws of the Gaussian for each one kept. Where k̂ is above 0.7 the first `draws` of
-        them are returned as they are: draws of the Gaussian, not of the posterior.
+        Draws of the Gaussian per draw kept. Where k̂ is above 0.7 the first `draws` of them are
+        returned unchanged: draws of the Gaussian, not of the posterior.
     batch : int
-        Draws at a time.
+        Draws evaluated at once.
     """
     rng = np.random.default_rng(seed)
     z = rng.standard_normal((pool * draws, len(target.tilt)), dtype=np.float32)
@@ -39,8 +39,10 @@ def resample(
     return z[chosen], k
 
 
-def resample_each(target: Target, draws: int, seed: int, pool: int = 8):
-    """The same for many targets, stacked: z (problems, draws, p) and k̂ (problems,)."""
+def resample_each(
+    target: Target, draws: int, seed: int, pool: int = 8
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the same for many stacked targets: z (problems, draws, p) and k̂ (problems,)."""
     rng = np.random.default_rng(seed)
     problems, p = target.tilt.shape
     z = rng.standard_normal((problems, pool * draws, p), dtype=np.float32)

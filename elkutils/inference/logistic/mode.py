@@ -69,7 +69,7 @@ class MapFit:
     coef : (d,) array
     intercept : float
     log_joint : float
-        log p(y | w, b) − |w|²/2τ² − b²/2·bias_scale²: without the prior's constants.
+        The value log p(y | w, b) − |w|²/2τ² − b²/2·bias_scale², without the prior's constants.
     iterations : int
         Newton steps taken.
     """
@@ -87,16 +87,16 @@ class Gaussian:
     Attributes
     ----------
     mean : (k + 1,) array
-        k coordinates of w, then the bias. Laplace's is the mode.
+        k coordinates of w, then the bias. For `laplace` it is the mode.
     factor : (k + 1, k + 1) array
-        Lower triangular L with L Lᵀ the precision. Laplace's is the Hessian of the negative log
-        posterior at the mode.
+        Lower triangular L with L Lᵀ the precision. For `laplace` the precision is the Hessian
+        of the negative log posterior at the mode.
     subspace : Subspace
     prior_scale : float
     log_evidence : float
-        What the Gaussian says of log p(y | X, τ), in nats: `laplace` an approximation,
-        `variational` a lower bound. With a flat bias the bias's prior density is taken as 1, so
-        only differences between fits to the same y have a meaning.
+        Estimate of log p(y | X, τ), in nats: an approximation from `laplace`, a lower bound
+        from `variational`. With a flat bias its prior density is taken as 1, so only
+        differences between fits to the same y are meaningful.
     """
 
     mean: np.ndarray
@@ -182,6 +182,13 @@ def fit_map(
     ValueError
         If a scale is not positive, y is not 0/1 with both present, or τ is infinite and
         the data are separable, so that no maximum likelihood estimate exists.
+
+    Examples
+    --------
+    >>> X, y = np.array([[-3.0], [-2.0], [0.0], [0.0], [2.0], [3.0]]), [0, 0, 0, 1, 1, 1]
+    >>> found = fit_map(X, y, prior_scale=1.0)
+    >>> print(f"{found.coef[0]:.3f}")
+    0.915
     """
     problem = _Problem.of(X, y, prior_scale, bias_scale, rotate=False)
     theta, settled, steps = problem.newton(prior_scale, problem.start(start), _Iterative)
@@ -208,7 +215,7 @@ def laplace(
 ) -> Gaussian:
     """Return the Gaussian at the mode whose precision is the Hessian there, and its evidence.
 
-    Parameters and errors are those of `fit_map`; τ has to be finite.
+    Parameters and errors are those of `fit_map`, except that τ has to be finite.
     See MacKay (1992), *The evidence framework applied to classification networks*.
     """
     if not np.isfinite(check_scale("prior_scale", prior_scale)):
@@ -222,7 +229,7 @@ def laplace(
 def logistic_path(
     X: ArrayLike, y: ArrayLike, prior_scales: ArrayLike, bias_scale: float | None = None
 ) -> LogisticPath:
-    """Return the mode and the evidence at each prior scale, each fit started from the last.
+    """Return the mode and the evidence at each prior scale; each fit starts from the last.
 
     Parameters
     ----------
@@ -236,6 +243,15 @@ def logistic_path(
     ------
     ValueError
         As `fit_map`.
+
+    Examples
+    --------
+    The weight grows with the prior scale.
+
+    >>> X, y = np.array([[-3.0], [-2.0], [0.0], [0.0], [2.0], [3.0]]), [0, 0, 0, 1, 1, 1]
+    >>> path = logistic_path(X, y, [0.1, 1.0, 10.0])
+    >>> bool(np.all(np.diff(path.coefs[:, 0]) > 0))
+    True
     """
     scales = np.atleast_1d(np.asarray(prior_scales, dtype=np.float64))
     if scales.ndim != 1 or scales.size == 0:
@@ -255,7 +271,7 @@ def logistic_path(
 
 
 def default_prior_scales(X: np.ndarray, count: int = 21) -> np.ndarray:
-    """Return a grid of prior scales (count,) that spans what X makes plausible.
+    """Return a grid of prior scales (count,) that spans the plausible ones for X.
 
     τ times the root-mean-square distance of a row from the mean row is the prior standard
     deviation of a typical log odds about the bias; the grid takes it from 0.01 to 100.
@@ -382,10 +398,17 @@ _SEPARABLE = (
 
 
 def is_separable(X: np.ndarray, y: np.ndarray) -> bool:
-    """Say whether the maximum likelihood estimate of logistic regression fails to exist.
+    """Return whether logistic regression has no maximum likelihood estimate.
 
-    It does exactly when some hyperplane has every row on its own side or on the hyperplane, and
-    not all of them on it (Albert & Anderson 1984); that is a linear program.
+    It has none exactly when some hyperplane has every row on its own side or on the hyperplane,
+    and not all of them on it (Albert & Anderson 1984); a linear program decides this.
+
+    Examples
+    --------
+    >>> is_separable(np.array([[-1.0], [1.0]]), np.array([0, 1]))
+    True
+    >>> is_separable(np.array([[-1.0], [1.0], [2.0]]), np.array([0, 1, 0]))
+    False
     """
     from scipy.optimize import linprog
 

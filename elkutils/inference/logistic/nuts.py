@@ -5,6 +5,7 @@ data set of about the same shape, because the data are padded.
 """
 
 import time
+from collections.abc import Callable
 from functools import lru_cache
 
 import jax
@@ -18,7 +19,7 @@ from elkutils.inference.draws import Draws, LinearHead
 from elkutils.inference.logistic.mode import Gaussian
 from elkutils.inference.logistic.whitened import WhitenedData, potential, whitened_data
 
-BLOCK = 50  # draws a call of the compiled program: how often progress shows
+BLOCK = 50  # draws per call of the compiled program: how often progress shows
 TARGET_ACCEPT = 0.8
 MAX_TREE_DEPTH = 10
 # A fixed step near 2π/2ᵏ closes the orbits of a normal, and NUTS then misses its U-turns.
@@ -40,7 +41,7 @@ def sample(
     Parameters
     ----------
     fit : Gaussian
-        Of the same data.
+        Laplace fit of the same data.
     X : (n, d) array
     draws, warmup, chains : int
         Draws kept and draws spent on adapting the step size, in each chain.
@@ -51,17 +52,18 @@ def sample(
     Returns
     -------
     Draws
-        Of θ = (coordinates of w in `fit.subspace`, b). Statistics "diverging",
+        Draws of θ = (coordinates of w in `fit.subspace`, b). Statistics "diverging",
         "acceptance_rate" (mean over the trajectory), "n_steps" (gradients), "tree_depth" and
         "energy"; details "step_size" (chains,), after warm-up in whitened coordinates, and
         "seconds" of processor time for "compiling" (about 0 where a program is reused) and
-        for "draws", warm-up included.
+        for "draws", including warm-up.
 
     Notes
     -----
-    With several JAX devices, and chains in a multiple of their number, each runs its share.
-    Neither the mode nor the labels are needed beyond `fit`: at the mode the gradient of the log
-    posterior vanishes, and the remainders depend on the log odds there alone.
+    With several JAX devices, and chains in a multiple of their number, each device
+    runs its share. Neither the mode nor the labels are needed beyond `fit`: at the mode the
+    gradient of the log posterior vanishes, and the remainders depend only on the log odds
+    there.
     """
     return _run(fit, whitened_data(fit, X), True, draws, warmup, chains, seed, progress)
 
@@ -124,7 +126,7 @@ def _run(fit, data, shared, draws, warmup, chains, seed, progress) -> Draws:
     )
 
 
-def transitions(warmup: int):
+def transitions(warmup: int) -> tuple[Callable, Callable]:
     """Return the start (key, data) → state and the step (state, data) → state of one chain."""
     init, step = hmc(potential_fn_gen=lambda data: lambda z: potential(z, data), algo="NUTS")
 
@@ -157,7 +159,9 @@ def _with_step_size(state, step_size):
 
 
 @lru_cache(maxsize=16)
-def compiled(warmup: int, devices: int, shared: bool, shape: tuple[int, ...], chains: int):
+def compiled(
+    warmup: int, devices: int, shared: bool, shape: tuple[int, ...], chains: int
+) -> tuple[Callable, Callable]:
     """Compile the chains' start and the advance by a block for data of one shape.
 
     `shape` is that of the whitened design, (n, k) if `shared` and (chains, n, k) if not.

@@ -1,7 +1,7 @@
 """Rare harm under the posterior of logistic regression: `inference.rare`, in good coordinates.
 
 The tempering runs in the coordinates of the Laplace approximation, in which the posterior is
-nearly a standard normal. What of the input lies outside the rows of X is one more coordinate,
+nearly a standard normal. The part of the input outside the rows of X is one more coordinate,
 exactly standard normal.
 """
 
@@ -40,16 +40,21 @@ def estimate_at(
     ----------
     X : (n, d) array
     y : (n,) array of 0 and 1
-        1 is what p is the probability of. For the probability of 0 give 1 − y and the draws
-        with the opposite sign.
+        p is the probability of 1. For the probability of 0 give 1 − y and the draws with the
+        opposite sign.
     x : (d,) array
-        The input. What of it lies outside the rows of X is handled exactly.
-    coef_draws, intercept_draws : (m, d) and (m,) arrays
+        The input. Its part outside the rows of X is handled exactly.
+    coef_draws : (m, d) array
+    intercept_draws : (m,) array
         Draws of the posterior, by a method that is exact.
     prior_scale : float
     bias_scale : float or None
     repeats, share, steps, most_moves, seed, progress
         As in `elkutils.inference.rare.estimate`.
+
+    Returns
+    -------
+    elkutils.inference.rare.RareHarm
 
     Raises
     ------

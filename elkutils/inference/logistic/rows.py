@@ -1,13 +1,13 @@
 """The rows of a regression where they are: in memory, in shards over devices, or on disk.
 
-All that the posterior asks of its data are sums over rows. So data are an iterable of blocks of
-rows, and `total` adds up what a function says of each. In memory there is one block, which may
-lie in shards over a device mesh; `Stream` reads many, one at a time, each time it is asked.
+The posterior needs only sums over rows. So data are an iterable of blocks of rows, and `total`
+adds up the values of a function over the blocks. In memory there is one block, which may lie
+in shards over a device mesh; `Stream` reads many blocks, one at a time, in every pass.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ __all__ = ["Block", "Stream", "exactly", "in_memory", "padded", "total"]
 
 
 class Block(NamedTuple):
-    """Some rows, as JAX has them; rows of zeros are padding.
+    """Some rows as JAX arrays; rows of zeros are padding.
 
     Attributes
     ----------
@@ -38,8 +38,8 @@ def in_memory(
 ) -> list[Block]:
     """Return X (n, k) and y (n,) as one block, padded so that programs can be used again.
 
-    With a mesh of axes "rows" and "chains" each device holds its share of the rows, and asks X
-    and y for no others: under `jax.distributed` they may be memory maps.
+    With a mesh of axes "rows" and "chains" each device holds its share of the rows, and reads
+    no others from X and y: under `jax.distributed` they may be memory maps.
     """
     rows = padded(len(y))
     if mesh is None:
@@ -60,12 +60,12 @@ def in_memory(
 
 @dataclass(frozen=True)
 class Stream:
-    """Rows read a block at a time, in float32, whenever they are asked for.
+    """Rows in float32 that every pass reads again, one block at a time.
 
     Attributes
     ----------
     X : (n, k) array-like
-        Whatever gives rows when sliced: a memory map, a slice of a safetensors file.
+        Anything that gives rows when sliced: a memory map, a slice of a safetensors file.
     y : (n,) array of 0 and 1
     rows : int
         Rows in a block.
@@ -81,8 +81,8 @@ class Stream:
             yield _block(self.X[span], self.y[span], self.rows, np.float32)
 
 
-def total(measure: Callable, blocks: Iterable[Block], *arguments):
-    """Sum over blocks what `measure(block, *arguments)` gives, any tree of arrays."""
+def total(measure: Callable, blocks: Iterable[Block], *arguments: object) -> Any:
+    """Return the sum over blocks of `measure(block, *arguments)`, any tree of arrays."""
     results = (measure(block, *arguments) for block in blocks)
     found = next(results)
     for result in results:
@@ -91,7 +91,7 @@ def total(measure: Callable, blocks: Iterable[Block], *arguments):
 
 
 def padded(n: int) -> int:
-    """The next multiple of 64, and from 1024 on the next of eight sizes to each doubling."""
+    """Return the next multiple of 64, or from 1024 on the next of eight sizes per doubling."""
     unit = max(64, 2 ** (n.bit_length() - 4))
     return -(-n // unit) * unit
 

@@ -1,19 +1,23 @@
 """The methods that draw the posterior of logistic regression: one table for all who use them.
 
-`BayesianLogistic` draws one posterior by a method's `draw`; simulation-based calibration draws
-many small ones at once by its `draw_each`. JAX is imported when a method runs, so that the
-table costs nothing.
+`BayesianLogistic` draws one posterior by the `draw` of a method; simulation-based calibration
+draws many small ones at once by its `draw_each`. JAX is imported when a method runs, so that
+importing the table is cheap.
 """
 
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from elkutils.inference.draws import Draws, LinearHead
 from elkutils.inference.logistic.mode import Gaussian, Subspace, laplace, row_space
+
+if TYPE_CHECKING:
+    from elkutils.inference.logistic.variational import Fit
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Posterior:
 
     @cached_property
     def subspace(self) -> Subspace:
-        """The row space of X where d > n, where the likelihood lives; else all of it."""
+        """The row space of X where d > n, which holds the likelihood; otherwise all of it."""
         n, d = self.X.shape
         return Subspace(d, row_space(self.X) if d > n else None)
 
@@ -48,7 +52,7 @@ class Posterior:
 
     @property
     def precision(self) -> np.ndarray:
-        """The prior's precision (k + 1,), of each coordinate and the bias; 0 if it is flat."""
+        """Prior precision (k + 1,) of each coordinate and the bias; 0 for a flat bias."""
         basis = self.subspace.basis
         k = self.subspace.features if basis is None else basis.shape[1]
         bias = 0.0 if self.bias_scale is None else self.bias_scale**-2.0
@@ -58,27 +62,26 @@ class Posterior:
         """Return the Gaussian at the mode."""
         return laplace(self.X, self.y, self.prior_scale, self.bias_scale)
 
-    def gaussian(self, fit) -> Gaussian:
+    def gaussian(self, fit: "Fit") -> Gaussian:
         """Return a `variational.Fit` as a Gaussian over the weights."""
         return Gaussian(fit.mean, fit.factor, self.subspace, self.prior_scale, fit.elbo)
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """One method.
+    """One method of drawing the posterior.
 
     Attributes
     ----------
     draw : callable
         ``(posterior, draws, chains, warmup, seed, progress)`` → `Draws` of (w, b), whose
-        details hold "log_evidence" and "method" (the one that drew, where one left it to
-        another).
+        details hold "log_evidence" and "method" (the one that was used, in case of a fallback).
     draw_each : callable
         ``(X, y, fits, precision, draws, seed)`` → nearly independent draws
         (problems, draws, k + 1) of many posteriors: X (problems, n, k) with n ≥ k, y
-        (problems, n), their Laplace fits and the prior's precision (k + 1,).
+        (problems, n), their Laplace fits and the prior precision (k + 1,).
     exact : bool
-        Whether the draws are the posterior's in the limit of many.
+        Whether the draws converge to the posterior as their number grows.
     """
 
     draw: Callable

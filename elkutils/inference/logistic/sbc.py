@@ -1,9 +1,10 @@
-"""Simulation-based calibration: does a sampler draw from the posterior it claims?
+"""Simulation-based calibration: a test of whether a sampler draws from the posterior it claims.
 
 Draw parameters from the prior, data from the parameters, and draws from the posterior given
 the data: the parameters and the draws are then exchangeable (Talts et al. 2018), so the rank of
-the one among the others is uniform. Ranks need many replications to see a small error in
-scale, so a second statistic pools the squared distance from the centre over all coordinates.
+the parameters among the draws is uniform. Ranks need many replications to show a small error
+in scale, so a second statistic pools the squared distance from the centre over all
+coordinates.
 """
 
 from dataclasses import dataclass
@@ -36,20 +37,20 @@ class Simulation:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What simulation-based calibration found.
+    """The result of simulation-based calibration.
 
     Attributes
     ----------
     ranks : (replications, d + 2) int array
-        Number of the posterior draws below the truth: of each weight, the bias, and the log
-        likelihood, which sees errors the parameters one by one do not (Modrák et al. 2023).
+        Number of posterior draws below the truth: for each weight, the bias, and the log
+        likelihood, which shows errors that single parameters do not (Modrák et al. 2023).
     draws : int
-        Draws the ranks are among: each rank is uniform on 0 … draws.
+        Number of draws per rank: each rank is uniform on 0 … draws.
     rank_p : (d + 2,) array
         P-value of a χ² test of uniformity for each quantity.
     dispersion : float
         Mean squared distance of the truth from the centre over that of the draws, in whitened
-        coordinates: 1 when right, above 1 when the posterior drawn is too narrow.
+        coordinates: 1 when right, above 1 when the drawn posterior is too narrow.
     dispersion_z : float
         Standard errors by which the two distances differ; standard normal when right.
     """
@@ -82,7 +83,7 @@ def normal_designs(replications: int, n: int, d: int, seed: int) -> np.ndarray:
 def subset_designs(rows: np.ndarray, replications: int, n: int, seed: int) -> np.ndarray:
     """Return designs of `n` rows each, drawn without replacement from `rows` (m, d).
 
-    With d > n they are given in coordinates of their row space, (replications, n, n): under an
+    With d > n they are in coordinates of their row space, (replications, n, n): under an
     isotropic prior the rest of the posterior is the prior, and needs no check.
     """
     rng = np.random.default_rng(seed)
@@ -104,14 +105,14 @@ def simulate(X: np.ndarray, prior_scale: float, bias_scale: float, seed: int) ->
 
 @dataclass(frozen=True)
 class Posteriors:
-    """Of each replication, under one prior.
+    """The posterior of each replication, under one prior.
 
     Attributes
     ----------
     fits : list of Gaussian
         Their Laplace approximations.
     precision : (d + 1,) array
-        The prior's, of each weight and the bias.
+        Prior precision of each weight and the bias.
     """
 
     fits: list[Gaussian]
@@ -119,7 +120,7 @@ class Posteriors:
 
 
 def posteriors(data: Simulation, prior_scale: float, bias_scale: float) -> Posteriors:
-    """Return each replication's posterior under a prior, not always that of the simulation."""
+    """Return each replication's posterior under a prior, perhaps not the simulation's."""
     fits = [laplace(X, y, prior_scale, bias_scale) for X, y in zip(data.X, data.y, strict=True)]
     d = data.X.shape[2]
     return Posteriors(fits, np.append(np.full(d, prior_scale**-2.0), bias_scale**-2.0))
@@ -137,7 +138,7 @@ def draw_each(
     found : Posteriors
     method : str
         A key of `samplers.SAMPLERS`. HMC keeps every second draw of one chain per replication,
-        NUTS every third after 150 of warm-up.
+        NUTS every third after a warm-up of 150.
     draws, seed : int
 
     Raises
@@ -198,6 +199,11 @@ def replications_needed(
 
     For a normal posterior a squared distance has mean k and variance 2k, so the dispersion's
     standard error is √(2 / (k · replications)), k being the number of parameters.
+
+    Examples
+    --------
+    >>> replications_needed(parameters=9, error=0.05)
+    2137
     """
     reach = norm.isf(level / 2) + norm.isf(1 - power)
     return int(np.ceil(2 * reach**2 / (parameters * error**2)))

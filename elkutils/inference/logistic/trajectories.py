@@ -1,17 +1,17 @@
 """Trajectories of split Hamiltonian Monte Carlo: their randomness, their steps, blocks of them.
 
-Under the Gaussian alone z and its momentum rotate; so a trajectory alternates exact rotations
+Under the Gaussian alone z and its momentum rotate. So a trajectory alternates exact rotations
 with kicks by ∇R, which is small (Shahbaba, Lan, Johnson & Neal 2014, *Split Hamiltonian Monte
-Carlo*). To first order in R its error is that of a quadrature of ∇R along the turn, so the
-kicks stand at Lobatto's nodes with Lobatto's weights (Laskar & Robutel 2001, *High order
+Carlo*). To first order in R its error is that of a quadrature of ∇R along the turn. The kicks
+are therefore at Lobatto's nodes with Lobatto's weights (Laskar & Robutel 2001, *High order
 symplectic integrators for perturbed Hamiltonian systems*, SBAB), and two or three gradients
-make a quarter turn, after which a draw is nearly fresh.
+make a quarter turn, after which a draw is almost independent of the last.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,12 +23,12 @@ from elkutils.inference.logistic.variational import Target, replicated
 
 QUARTER = np.pi / 2
 JITTER = 0.25  # of the trajectory's angle, so that no chain closes an orbit
-BLOCK = 32  # draws a call of the compiled program: how often progress shows
+BLOCK = 32  # draws per call of the compiled program: how often progress shows
 MOST_STEPS = 32
 
 
 class Chains(NamedTuple):
-    """Where the chains are."""
+    """The positions of the chains, with R and its slope there."""
 
     z: jax.Array  # (p, chains)
     remainder: jax.Array  # R(z), (chains,) float64
@@ -42,13 +42,9 @@ class Pilot:
     Attributes
     ----------
     steps : int
-        Gradients a trajectory.
+        Gradients per trajectory.
     acceptance : float
         Mean Metropolis acceptance.
-    efficiency : float
-        Effective draws a gradient to expect of the worst coefficient, a/(2 − a)/steps with a
-        the *square* of the acceptance: after a quarter turn a draw is fresh if accepted, and
-        otherwise the one before; where effective sizes are worst, out in the tails, fewer are.
     """
 
     steps: int
@@ -56,12 +52,18 @@ class Pilot:
 
     @property
     def efficiency(self) -> float:
+        """Effective draws per gradient to expect of the worst coefficient.
+
+        a/(2 − a)/steps, where a is the *square* of the acceptance: after a quarter turn a draw
+        is fresh if accepted, and otherwise repeats the one before; in the tails, where
+        effective sample sizes are worst, fewer are accepted.
+        """
         fresh = self.acceptance**2
         return fresh / (2 - fresh) / self.steps
 
 
 class Noise(NamedTuple):
-    """The randomness of draws: made by NumPy, so that it is the same on every device."""
+    """The randomness of draws, from NumPy, so that it is the same on every device."""
 
     momentum: np.ndarray  # (draws, p, chains) float32
     turn: np.ndarray  # (draws, chains) angle of the trajectory over a quarter turn
@@ -69,7 +71,7 @@ class Noise(NamedTuple):
 
     @classmethod
     def of(cls, seed: int, block: int, shape: tuple[int, int, int]) -> "Noise":
-        """The noise of block number `block`: it depends on nothing drawn before."""
+        """Return the noise of block number `block`, which depends on nothing drawn before."""
         rng = np.random.default_rng((seed, block))
         momentum = rng.standard_normal(shape, dtype=np.float32)
         each = shape[0], shape[2]
@@ -77,7 +79,7 @@ class Noise(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """One draw's randomness as a trajectory uses it: rotations, and kicks between them."""
+    """The randomness of one draw as a trajectory uses it: rotations, and kicks between them."""
 
     momentum: jax.Array  # (p, chains)
     cos: jax.Array  # (MOST_STEPS, chains)
@@ -87,7 +89,7 @@ class Turn(NamedTuple):
 
 
 def turns(noise: Noise, steps: int) -> Turn:
-    """The trajectories of `noise` in `steps` rotations."""
+    """Return the trajectories of `noise` in `steps` rotations."""
     nodes, weights = lobatto(steps)
     parts, kicks = np.zeros(MOST_STEPS), np.zeros(MOST_STEPS + 1)
     parts[:steps], kicks[: steps + 1] = np.diff(nodes), weights
@@ -99,7 +101,16 @@ def turns(noise: Noise, steps: int) -> Turn:
 
 @lru_cache
 def lobatto(steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights (steps + 1,) on [0, 1], exact for polynomials to degree 2·steps − 1."""
+    """Return Lobatto's nodes and weights (steps + 1,) on [0, 1].
+
+    They are exact for polynomials up to degree 2·steps − 1.
+
+    Examples
+    --------
+    >>> nodes, weights = lobatto(2)
+    >>> nodes.round(3).tolist(), weights.round(3).tolist()
+    ([0.0, 0.5, 1.0], [0.167, 0.667, 0.167])
+    """
     last = np.eye(steps + 1)[steps]
     inner = np.sort(legendre.legroots(legendre.legder(last)).real)
     nodes = np.concatenate([[-1.0], inner, [1.0]])
@@ -107,7 +118,13 @@ def lobatto(steps: int) -> tuple[np.ndarray, np.ndarray]:
     return (nodes + 1) / 2, weights / 2
 
 
-def transition(turn: Turn, chains: Chains, target: Callable, steps, loop=jax.lax.fori_loop):
+def transition(
+    turn: Turn,
+    chains: Chains,
+    target: Callable,
+    steps: int | jax.Array,
+    loop: Callable = jax.lax.fori_loop,
+) -> tuple[Chains, jax.Array]:
     """Move every chain along one trajectory; return the chains and their acceptance."""
     momentum, cos, sin, kick, luck = turn
     z = chains.z
@@ -129,13 +146,20 @@ def transition(turn: Turn, chains: Chains, target: Callable, steps, loop=jax.lax
     return after, acceptance
 
 
-def advance(z, turn: Turn, target: Target, steps, length, mesh: Mesh | None = None):
-    """Take `length` draws from z (p, chains) on; `turn` and the traces hold BLOCK or more.
+def advance(
+    z: jax.Array,
+    turn: Turn,
+    target: Target,
+    steps: int | jax.Array,
+    length: int | jax.Array,
+    mesh: Mesh | None = None,
+) -> tuple[jax.Array, tuple[jax.Array, ...], jax.Array]:
+    """Take `length` draws on from z (p, chains); `turn` and the traces hold BLOCK or more.
 
     Returns
     -------
     z, (draws, acceptance, energy), R at the start
-        Of the traces the first `length` rows are filled.
+        The first `length` rows of the traces are filled.
     """
 
     def body(i, carry):
@@ -159,12 +183,12 @@ compiled_advance = jax.jit(advance, static_argnames="mesh")
 
 
 def energy(chains: Chains) -> jax.Array:
-    """Negative log posterior up to a constant, (chains,)."""
+    """Return the negative log posterior up to a constant, (chains,)."""
     return chains.remainder + 0.5 * jnp.sum(chains.z**2, axis=0, dtype=jnp.float64)
 
 
-def python_loop(low: int, high: int, body: Callable, state):
-    """`fori_loop` as Python runs it, for a body that reads files."""
+def python_loop(low: int, high: int, body: Callable, state: Any) -> Any:
+    """Run `fori_loop` in Python, for a body that reads files."""
     for i in range(low, high):
         state = body(i, state)
     return state

@@ -1,24 +1,24 @@
 """The Gaussian nearest to the posterior of logistic regression.
 
-Of all N(m, Λ⁻¹) it maximises the evidence lower bound. At the maximum (Opper & Archambeau 2009,
-*The variational Gaussian approximation revisited*, eqs. 15 and 16)
+Among all N(m, Λ⁻¹) it maximises the evidence lower bound. At the maximum (Opper & Archambeau
+2009, *The variational Gaussian approximation revisited*, eqs. 15 and 16)
 
     Aᵀ(E[σ] − y) + P m = 0   and   Λ = Aᵀ diag(E[σ′]) A + P,
 
-A the design, P the prior's precision, the expectations over the Gaussian's log odds, one
-dimension a row. One step is one pass over the rows: Λ moves a share ρ of the way to the right
-side, and m takes a Newton step of length ρ. Both are natural gradients, so a short enough step
-climbs, and ρ shrinks until it does. At w = 0, where it starts, σ′ is at its largest and the
-first Λ too tight; that is why no mode has to be found first.
+where A is the design, P the prior precision, and the expectations are over the Gaussian's log
+odds, one dimension per row. One step is one pass over the rows: Λ moves a share ρ of the way
+to the right side, and m takes a Newton step of length ρ. Both are natural gradients, so a
+short enough step climbs, and ρ shrinks until it does. The fit starts at w = 0, where σ′ is
+largest and the first Λ too tight; so it needs no mode first.
 
-What grows with the rows is JAX's work, on whatever device they lie. What is p × p is LAPACK's,
-in float64.
+The work that grows with the rows is done by JAX, on the device that holds them. The p × p work
+is done by LAPACK, in float64.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +39,7 @@ ROUNDING = 1e-3  # pivot below which float32 might change a variance by a thousa
 
 
 class Sums(NamedTuple):
-    """What the rows add up to under a Gaussian."""
+    """The sums over the rows under a Gaussian."""
 
     loss: jax.Array  # expected negative log likelihood, ()
     gradient: jax.Array  # Aᵀ(E[σ] − y), (p,)
@@ -73,7 +73,7 @@ class NotSettled(ArithmeticError):
 class Fit:
     """The variational Gaussian N(m, SSᵀ), and the expansion of the posterior about it.
 
-    Exactly, −log posterior of θ = m + Sz is |z|²/2 + c·z and what each row's loss leaves over
+    Exactly, −log posterior of θ = m + Sz is |z|²/2 + c·z plus the remainder of each row's loss
     after its expansion: `Target`.
 
     Attributes
@@ -82,16 +82,16 @@ class Fit:
     factor, spread : (p, p) float64 arrays
         Lower triangular L with L Lᵀ = Λ, and S = L⁻ᵀ.
     tilt : (p,) float64 array
-        c, which a settled fit has near 0.
+        c, which is near 0 in a settled fit.
     expansions : iterable of Expansion
-        In float32, one for each block of rows.
+        In float32, one per block of rows.
     elbo : float
         Evidence lower bound in nats; with a flat bias its prior density is taken as 1.
     pivot : float
-        Smallest of Λ's Cholesky factor at unit diagonal, squared: rounding of the rows' sums
-        is multiplied by its inverse.
+        Smallest diagonal entry of Λ's Cholesky factor at unit diagonal, squared: rounding of
+        the rows' sums is multiplied by its inverse.
     passes : int
-        Over all the rows.
+        Passes over all the rows.
     """
 
     mean: np.ndarray
@@ -115,8 +115,8 @@ def fit(
 ) -> Fit:
     """Return the Gaussian nearest to the posterior of X (n, k) and y (n,).
 
-    With many more rows than parameters it is first found on an even sample of the rows, from
-    where all of them take a pass or two.
+    With many more rows than parameters the fit is first made on an even sample of the rows;
+    from there all rows take one or two passes.
 
     Parameters
     ----------
@@ -175,24 +175,26 @@ def fit_blocks(
     ----------
     blocks : iterable of Block
     precision : (p,) array
-        The prior's, of each parameter; 0 for a flat one.
+        Prior precision of each parameter; 0 for a flat one.
     share : float
-        Share of ones among y, where the bias starts.
+        Share of ones among y, from which the bias starts.
     tolerance : float
-        Nats of the evidence lower bound that the next step may be expected to gain.
+        The fit stops once the next step is expected to gain less of the evidence lower bound,
+        in nats.
     limit : int
-        Passes over the rows.
+        Largest number of passes over the rows.
     start : (mean, precision) or None
         A Gaussian to start from.
     mesh : Mesh or None
-        That the blocks lie on.
+        The mesh that the blocks lie on.
     progress : callable
         Called with the gain after each pass.
 
     Raises
     ------
     NotSettled
-        If no step climbs, or not before `limit`: separable data under a loose prior do that.
+        If no step climbs, or not within `limit` passes, as with separable data under a loose
+        prior.
     """
     prior = np.asarray(precision, np.float64)
     search = _Search(blocks, prior, mesh)
@@ -230,7 +232,7 @@ def fit_blocks(
 
 
 class _View(NamedTuple):
-    """A Gaussian, and what the rows say of it."""
+    """A Gaussian, and the sums over the rows under it."""
 
     mean: np.ndarray
     precision: np.ndarray
@@ -328,14 +330,20 @@ class _Streamed:
 
 
 @partial(jax.jit, static_argnames=("keep_basis", "mesh"))
-def expected(block: Block, mean, spread, keep_basis: bool = True, mesh: Mesh | None = None):
-    """What the rows of `block` say under the Gaussian of `mean` (p,) and `spread` (p, p).
+def expected(
+    block: Block,
+    mean: np.ndarray,
+    spread: np.ndarray,
+    keep_basis: bool = True,
+    mesh: Mesh | None = None,
+) -> tuple[Sums, tuple]:
+    """Return the sums over the rows of `block` under N(`mean`, S Sᵀ), S the `spread`.
 
     Returns
     -------
     Sums and tuple
-        Over the rows; and of each: its basis and the transpose (if kept), log odds, E[σ] and
-        E[σ′].
+        Sums over the rows; and for each row its basis and the transpose (if kept), log odds,
+        E[σ] and E[σ′].
     """
     design, y = block
     log_odds = design @ mean.astype(design.dtype)
@@ -357,8 +365,8 @@ def expected(block: Block, mean, spread, keep_basis: bool = True, mesh: Mesh | N
     return replicated(sums, mesh), ((basis, basis.T, *each) if keep_basis else each)
 
 
-def replicated(tree, mesh: Mesh | None):
-    """Have every device of `mesh` hold all of `tree`."""
+def replicated(tree: Any, mesh: Mesh | None) -> Any:
+    """Make every device of `mesh` hold all of `tree`."""
     if mesh is None:
         return tree
     whole = NamedSharding(mesh, PartitionSpec())
@@ -366,7 +374,7 @@ def replicated(tree, mesh: Mesh | None):
 
 
 class Target(NamedTuple):
-    """What the posterior leaves over of its Gaussian: R(z) and its slope."""
+    """The remainder R(z) of the posterior over its Gaussian, and its slope."""
 
     expansions: Iterable[Expansion]
     tilt: jax.Array  # c, (p,) float32
@@ -374,12 +382,12 @@ class Target(NamedTuple):
 
     @classmethod
     def of(cls, fit: Fit) -> "Target":
-        """The target of a fit."""
+        """Return the target of a fit."""
         spread = None if isinstance(fit.expansions, list) else fit.spread.astype(np.float32)
         return cls(fit.expansions, fit.tilt.astype(np.float32), spread)
 
     def __call__(self, z: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """R(z), (chains,), and ∇R(z), (p, chains), at z (p, chains)."""
+        """Return R(z), (chains,), and ∇R(z), (p, chains), at z (p, chains)."""
         value, slope = total(remainder, self.expansions, self._in_basis(z))
         return value + self.tilt @ z, self._from_basis(slope) + self.tilt[:, None]
 
@@ -391,7 +399,9 @@ class Target(NamedTuple):
 
 
 @rows.exactly()
-def targets(X: np.ndarray, y: np.ndarray, precision: np.ndarray, passes: int = 12):
+def targets(
+    X: np.ndarray, y: np.ndarray, precision: np.ndarray, passes: int = 12
+) -> tuple["Target", np.ndarray, np.ndarray]:
     """Return the targets of many small posteriors, stacked, with their Gaussians.
 
     Parameters
@@ -400,11 +410,12 @@ def targets(X: np.ndarray, y: np.ndarray, precision: np.ndarray, passes: int = 1
     y : (problems, n) array of 0 and 1
     precision : (k + 1,) array
     passes : int
-        Taken without looking back: the split is exact about any Gaussian.
+        Passes, without a check of progress: the split is exact about any Gaussian.
 
     Returns
     -------
-    Target, mean (problems, p), spread (problems, p, p)
+    Target, (problems, p) array, (problems, p, p) array
+        The stacked targets, and the means and spreads of their Gaussians.
     """
     count, n, _ = X.shape
     block = Block(np.concatenate([X, np.ones((count, n, 1))], axis=2), y.astype(np.float64))
@@ -428,7 +439,7 @@ def targets(X: np.ndarray, y: np.ndarray, precision: np.ndarray, passes: int = 1
 
 @jax.jit
 def remainder(expansion: Expansion, u: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """What the rows add to R and to its slope, at u (p, chains) in the basis' coordinates."""
+    """Return the part of the rows in R and in its slope, at basis coordinates u (p, chains)."""
     basis, turned, log_odds, p, weight = expansion
     turned = basis.T if turned is None else turned
     log_odds, p, weight = log_odds[:, None], p[:, None], weight[:, None]

@@ -4,10 +4,10 @@ With θ = m + L⁻ᵀz, where m is the mode and LLᵀ the Hessian there, the pos
 
     N(z; 0, I) · exp(−Σᵢ rᵢ(Δᵢ)),  Δ = A L⁻ᵀ z,
 
-A the design and rᵢ what the second-order expansion of the i-th loss about the mode leaves over.
-The prior has cancelled, the target is nearly a standard normal whatever the units of X, and all
-numbers are of order one, so float32 is enough. Zero rows add nothing to the sum and zero
-columns only add independent normals, which are dropped.
+where A is the design and rᵢ the remainder of the i-th loss after its second-order expansion
+about the mode. The prior has cancelled, the target is nearly a standard normal whatever the
+units of X, and all numbers are of order one, so float32 is enough. Zero rows add nothing to
+the sum, and zero columns only add independent normals, which are dropped.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from elkutils.inference.logistic.rows import padded
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class WhitenedData:
-    """What the potential needs, in float32: the whitened design, log odds and p at the mode."""
+    """Arguments of the potential, in float32: whitened design, log odds and p at the mode."""
 
     basis: jax.Array  # (n, k + 1), the rows of A L⁻ᵀ
     log_odds: jax.Array  # (n,)

@@ -1,7 +1,7 @@
-"""What draws the posterior of a network, and what trains one.
+"""The methods that draw the posterior of a network, and that train networks.
 
-`network` is the protocol that a network obeys, and `mlp` the first that does. `training` trains
-many members at once, `hmc` draws from the posterior, and `threshold` from the prior given that
-the training loss is under a threshold. `samplers` is the table of methods that reporters,
-validation and benchmarks share.
+`network` is the protocol of a network, and `mlp` a network. `training` trains many members at
+once, `hmc` draws from the posterior, and `threshold` from the prior given that the training
+loss is under a threshold. `samplers` is the table of methods that reporters, validation and
+benchmarks share.
 """

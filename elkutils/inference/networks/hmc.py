@@ -1,10 +1,10 @@
 """The posterior of a small network's parameters, by NumPyro's HMC or NUTS, many chains at once.
 
-Chains move in the coordinates z = θ/s, s the prior's standard deviations, in which the prior is
-standard normal. All chains are one compiled program. NUTS then pays, at every draw, the longest
-tree of any chain; HMC with a fixed number of gradients does not, and is the default. Weights
-have no meaning of their own (units of a layer can be exchanged), so convergence is judged where
-it matters, in predictions: `Draws.diagnose`.
+Chains move in the coordinates z = θ/s, where s are the prior's standard deviations, in which
+the prior is standard normal. All chains are one compiled program. In NUTS every draw therefore
+costs the longest tree of any chain; HMC with a fixed number of gradients avoids this, and is
+the default. Single weights have no meaning (units of a layer can be exchanged), so convergence
+is judged in predictions: `Draws.diagnose`.
 """
 
 import time
@@ -48,20 +48,21 @@ def sample(
     network : Network
     X : (n, d) array
     y : (n,) array of 0 and 1
-        One class will do, since the prior is proper; without rows the posterior is the prior.
+        One class is enough, since the prior is proper; without rows the posterior is the prior.
     draws, warmup, chains : int
-        Draws kept of each chain, transitions that adapt each chain's step, and chains. Chains
-        start at draws of the prior, so many short ones tell by R-hat whether they have come to
-        the same place. The draws take 4·chains·draws·p bytes, p the number of parameters.
+        Draws kept per chain, transitions that adapt the step of each chain, and chains. Chains
+        start at draws of the prior, so R-hat over many short chains shows whether they have
+        come to the same place. The draws take 4·chains·draws·p bytes, where p is the number of
+        parameters.
     steps : int
-        Gradients a transition of HMC. The step adapts to an acceptance of 0.8, but no further
-        than to half a turn of the prior, π over `steps`, within which the directions that the
-        data leave alone become fresh. Where "step_size" stays far below that, more of them or
+        Gradients per transition of HMC. The step adapts to an acceptance of 0.8, but to no more
+        than half a turn of the prior, π over `steps`, in which the directions that the data do
+        not constrain become independent. Where "step_size" stays far below that, more steps or
         more draws are needed.
     kernel : "hmc" or "nuts"
         NUTS chooses the number of gradients itself, up to 2⁸ − 1.
     thin : int
-        Transitions for each draw kept.
+        Transitions per draw kept.
     seed : int
     progress : bool
         Show a bar with the divergences so far.
@@ -72,7 +73,7 @@ def sample(
         Statistics "acceptance_rate" (mean since the draw before), "diverging" (whether a
         trajectory lost the energy since the draw before) and "n_steps" (gradients since the
         draw before); details "step_size" (chains,), after warm-up in prior standard
-        deviations, and "seconds", compilation and warm-up included.
+        deviations, and "seconds", including compilation and warm-up.
 
     Raises
     ------
@@ -98,8 +99,8 @@ def sample_each(
 ) -> Draws:
     """Draw one chain of HMC from each of many posteriors of the same shape, as one program.
 
-    Parameters are those of `sample`, but for X (problems, n, d) and y (problems, n). "Chains"
-    of what returns are the problems; R-hat between them has no meaning.
+    Parameters are those of `sample`, except X (problems, n, d) and y (problems, n). The
+    "chains" of the result are the problems; R-hat between them has no meaning.
     """
     X, y = np.asarray(X), np.asarray(y)
     if X.ndim != 3 or y.shape != X.shape[:2] or not len(X):

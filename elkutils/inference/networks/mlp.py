@@ -1,4 +1,4 @@
-"""The multilayer perceptron: the first network to obey `networks.network.Network`."""
+"""The multilayer perceptron, a network in the sense of `networks.network.Network`."""
 
 import math
 from dataclasses import dataclass
@@ -35,6 +35,15 @@ class MLP:
     ------
     ValueError
         For widths below 1, scales that are not positive or an unknown activation.
+
+    Examples
+    --------
+    Weights of a layer with k inputs have the prior standard deviation 1/√k.
+
+    >>> MLP((16,)).scales(4)
+    ((0.5, 1.0), (0.25, 1.0))
+    >>> MLP((16,)).units(4)
+    17
     """
 
     widths: tuple[int, ...] = ()
@@ -84,7 +93,7 @@ class MLP:
         return tuple((self._scale(inputs), self.bias_scale) for inputs in (d, *self.widths))
 
     def units(self, d: int) -> int:
-        """Return how many numbers a forward pass holds per row: the units and the output."""
+        """Return how many numbers a forward pass holds per row: hidden units and the output."""
         return sum(self.widths) + 1
 
     def _scale(self, inputs: int) -> float:

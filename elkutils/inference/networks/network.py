@@ -1,8 +1,8 @@
-"""What a network has to offer, and what every sampler of networks makes of it.
+"""The protocol of a network, and the functions that every sampler of networks shares.
 
 A network is a frozen dataclass of its architecture and prior. Its parameters are a tree of
 arrays of the network's own choosing; samplers see only θ, all of them in one vector
-(`FlatNetwork`), or z = θ/s, s the prior's standard deviations.
+(`FlatNetwork`), or z = θ/s, where s are the prior's standard deviations.
 """
 
 from collections.abc import Hashable
@@ -51,6 +51,12 @@ class FlatNetwork:
     """A network on d inputs whose parameters are one vector: the head of its draws.
 
     θ holds the leaves of the parameters in the order of `jax.tree.leaves`.
+
+    Examples
+    --------
+    >>> from elkutils.inference.networks.mlp import MLP
+    >>> flat(MLP((3,)), 2).size  # 2 · 3 weights, 3 biases, 3 weights, 1 bias
+    13
     """
 
     network: Network
@@ -77,7 +83,7 @@ class FlatNetwork:
         return np.asarray(self.flatten(scales))
 
     def parameters(self, theta: ArrayLike) -> Parameters:
-        """Return parameters (…, p) as the network has them, each leaf (…, *shape)."""
+        """Return parameters (…, p) as the network takes them, each leaf with its own shape."""
         leaves, tree = jax.tree.flatten(self.form)
         parts, done = [], 0
         for leaf in leaves:
@@ -87,7 +93,7 @@ class FlatNetwork:
         return tree.unflatten(parts)
 
     def flatten(self, parameters: Parameters) -> np.ndarray | jax.Array:
-        """Return θ (…, p) of parameters with any leading axes: undoes `parameters`."""
+        """Return θ (…, p) of parameters with any leading axes: the inverse of `parameters`."""
         pairs = zip(jax.tree.leaves(parameters), jax.tree.leaves(self.form), strict=True)
         parts = [
             part.reshape(*part.shape[: part.ndim - leaf.ndim], leaf.size)
@@ -170,9 +176,9 @@ def draw_prior(network: Network, numbers: int | ArrayLike, d: int, seed: int) ->
     ----------
     network : Network
     numbers : int or (k,) array of int
-        How many, or which of them: draw i is the same whatever others are drawn.
+        How many draws, or which: draw i is the same whatever others are drawn.
     d : int
-        Inputs.
+        Number of inputs.
     seed : int
     """
     numbers = np.arange(numbers) if np.ndim(numbers) == 0 else np.asarray(numbers)

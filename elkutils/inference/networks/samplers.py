@@ -1,7 +1,7 @@
 """The methods that draw a network's parameters given data: one table for all who use them.
 
 Each is called as ``(network, X, y, draws=…, seed=…, progress=…)`` and returns `Draws`. JAX is
-imported when a method runs, so that the table costs nothing.
+imported when a method runs, so that importing the table is cheap.
 """
 
 from elkutils.inference.draws import Draws

@@ -2,9 +2,9 @@
 
 "Sampling from the posterior" can be read as: draw initial weights from the prior and keep them
 if the mean training loss is at most t. That is a posterior under a likelihood of 0 or 1, in
-place of exp(−n·loss). `sample` does just this, by the hundred thousand, and the details "tried"
-and "log_rate" record what it cost. `descend` reaches thresholds that no prior draw would meet
-in a lifetime, through a sequence of falling thresholds (`smc.constrain`); it gives the same
+place of exp(−n·loss). `sample` does exactly this, in batches, and the details "tried" and
+"log_rate" record its cost. `descend` reaches thresholds that prior draws would practically
+never meet, through a sequence of falling thresholds (`smc.constrain`); it gives the same
 distribution up to Monte Carlo error, with draws that are not quite independent.
 """
 
@@ -47,14 +47,15 @@ def sample(
     X : (n, d) array
     y : (n,) array of 0 and 1
     threshold : float
-        In nats a row. Saying ½ to everything costs log 2 = 0.693.
+        In nats per row. A probability of ½ everywhere costs log 2 = 0.693.
     draws : int or None
-        Accepted draws after which to stop; None to use all tries. The rate stays unbiased,
-        because the last batch is counted whole, and its surplus draws are kept.
+        Stop after this number of accepted draws; None to use all tries. The rate stays
+        unbiased, because the last batch is counted whole, and its surplus draws are kept.
     tries : int
-        Prior draws at most. Where none is accepted the result is empty and its rate 0.
+        Largest number of prior draws. Where none is accepted the result is empty and its rate
+        0.
     memory : int
-        Bytes that a batch may take.
+        Largest number of bytes of a batch.
     seed : int
         Draw number i has a key of its own, whatever the batches.
     progress : bool
@@ -63,10 +64,9 @@ def sample(
     Returns
     -------
     Draws
-        Those accepted, which may be none, as one chain (1, accepted). Statistics: "loss", the
+        The accepted draws, possibly none, as one chain (1, accepted). Statistics: "loss", the
         mean training loss in nats per row. Details: "threshold"; "log_rate", the log of the
-        share of the prior that is accepted, in nats, −∞ where none was; "tried", prior draws
-        tried.
+        accepted share of the prior, in nats, −∞ where none was; "tried", prior draws tried.
 
     Raises
     ------
@@ -108,9 +108,9 @@ def prior_losses(
     seed: int = 0,
     progress: bool = False,
 ) -> np.ndarray:
-    """Return the mean training loss (tries,) of prior draws: what thresholds can be reached.
+    """Return the mean training loss (tries,) of prior draws, which shows what is reachable.
 
-    The draws are those that `sample` tries with the same seed, so those of `draw_prior`.
+    The draws are those that `sample` tries with the same seed, and so those of `draw_prior`.
     """
     X, y = _check(X, y, 1.0, tries=tries)
     blocks = _tries(flat(network, X.shape[1]), X, y, tries, memory, seed, progress)
@@ -135,9 +135,8 @@ def descend(
 
     A population of `draws` heads falls through a sequence of thresholds, each of which keeps
     `share` of it; the others are replaced by copies, and all are moved inside the constraint.
-    Its detail "population" says how much of each level the moves forgot and how many of the
-    heads it began with have descendants; a second run with another seed says how far to trust
-    it.
+    Its detail "population" records how much of each level the moves forgot and how many of the
+    first heads have descendants; a second run with another seed shows how far to trust it.
 
     Parameters are those of `sample` and of `smc.constrain`.
 
@@ -145,7 +144,7 @@ def descend(
     -------
     Draws
         As `sample`, with "tried" the trajectories of all particles, and the detail
-        "population", the `smc.Population` that was led there.
+        "population", the final `smc.Population`.
 
     Raises
     ------

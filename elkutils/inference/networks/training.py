@@ -1,10 +1,10 @@
 """Training: all members of an ensemble of networks at once, as one program.
 
-A member starts at its own draw from the prior and goes down the mean loss of its rows, with
-its own labels, weights or batches where it has them. `jax.vmap` lays the members side by side,
-on a CPU no more of them than its cache holds, so that with shared batches the first layer of
-all of these is one wide matrix product. Every `Plan.every` steps the host looks: members that
-have diverged or have had enough stay where they are, progress is shown, and a checkpoint kept.
+A member starts at its own draw from the prior and descends the mean loss of its rows, with
+its own labels, weights or batches if it has them. `jax.vmap` lays the members side by side,
+on a CPU as many at once as its cache holds, so that with shared batches the first layer of
+these members is one wide matrix product. Every `Plan.every` steps control returns to Python:
+members that have diverged or are done stop there, progress is shown, and a checkpoint kept.
 """
 
 import time
@@ -54,24 +54,24 @@ class Plan:
     Parameters
     ----------
     steps : int
-        At most.
+        Largest number of steps.
     learning_rate : float
-        For the mean loss a row.
+        For the mean loss per row.
     optimiser : "adam" or "sgd"
-        The second is plain gradient descent.
+        "sgd" is plain gradient descent.
     decay : bool
-        Let the learning rate fall to 0 along a straight line.
+        Let the learning rate fall to 0 linearly.
     batch : int or None
-        Rows of a step, drawn with replacement; None for all of them.
+        Rows per step, drawn with replacement; None for all of them.
     shared_batches : bool
-        All members see the same rows at a step, which is faster, or each its own.
+        Whether all members see the same rows in a step, which is faster, or each its own.
     anchored : bool
         Add minus the log prior of the distance from the member's start, over the rows: each
         member is held to its own prior draw (Pearce, Leibfried & Brintrup 2020, *Uncertainty in
         neural networks: approximately Bayesian ensembling*).
     patience : int or None
-        Stop a member after so many looks without a better loss on held-out rows, and go back
-        to its best.
+        Stop a member after this number of looks without a better loss on held-out rows, and
+        return to its best.
     target_loss : float or None
         Stop a member once its mean loss on all training rows is below this, in nats.
     every : int
@@ -109,7 +109,7 @@ class Plan:
 
     @property
     def each_step(self) -> "Plan":
-        """What a single step depends on, so that plans that share it share a program."""
+        """The settings of a single step, so that plans that share them share a program."""
         steps = self.steps if self.decay else 1
         free = {"learning_rate": 1.0, "patience": None, "target_loss": None, "every": 1}
         return replace(self, steps=steps, **free)
@@ -137,7 +137,7 @@ def train(
     checkpoint: str | Path | None = None,
     progress: bool = False,
 ) -> Draws:
-    """Train members from where they start.
+    """Train members from their starts.
 
     Parameters
     ----------
@@ -146,30 +146,30 @@ def train(
         One draw per member, stacked, as from `draw_prior`; or members trained before.
     X : (n, d) array
     y : (n,) or (members, n) array
-        Targets, of all or of each member.
+        Targets, shared or per member.
     plan : Plan
-    loss : callable of outputs and targets, row by row
-        A function or a hashable object, for it is compiled once.
+    loss : callable
+        A function of outputs and targets, row by row; hashable, because it is compiled once.
     weights : (n,) or (members, n) array or None
         How often a row counts, as in a bootstrap; None for once.
-    held_out : X (k, d) and y (k,), or None
-        For `plan.patience`.
+    held_out : (X (k, d), y (k,)) or None
+        Rows for `plan.patience`.
     seed : int
-        Of the batches.
+        Seed of the batches.
     checkpoint : path or None
-        A safetensors file kept while it trains. A call with the same arguments that finds one
-        goes on from there, to the same members; at the end the file is removed.
+        A safetensors file that is kept during training. A call with the same arguments that
+        finds one continues from there, to the same members; at the end the file is removed.
     progress : bool
+        Show a progress bar.
 
     Returns
     -------
     Draws
         The members, as one chain (1, members). A diverged member has its last finite
         parameters. Statistics: "loss", the mean over all training rows at the end, in nats,
-        without the anchor's part; "n_steps", steps taken; "diverging", whether its loss or
-        parameters ceased to be finite. Details: "trace" (members, looks), the mean loss of the
-        batches since the last look, NaN after a member has stopped; "seconds", compilation
-        included.
+        without the anchor; "n_steps", steps taken; "diverging", whether its loss or parameters
+        ceased to be finite. Details: "trace" (members, looks), the mean loss of the batches
+        since the last look, NaN after a member has stopped; "seconds", including compilation.
 
     Raises
     ------
@@ -295,7 +295,7 @@ def _advance(network: Network, plan: Plan, loss: Loss):
     slope_and_fit = jax.grad(objective, has_aux=True)
 
     def alone(state, anchor, learning_rate, begun, length, rows, data):
-        """Take one member there; say its mean fit and whether all is finite."""
+        """Train one member; return its mean fit and whether all is finite."""
         _, update, parameters_of = plan.optimiser_at(learning_rate)
 
         def step(i, carry):
@@ -328,7 +328,7 @@ def _advance(network: Network, plan: Plan, loss: Loss):
 
 
 def _side_by_side(parameters: Parameters) -> int:
-    """How many members to take at once: all of them, or on a CPU what its cache can hold."""
+    """Return how many members to train at once: all, or on a CPU those that fit its cache."""
     leaves = jax.tree.leaves(parameters)
     members = len(leaves[0])
     if jax.default_backend() != "cpu":
@@ -346,7 +346,7 @@ def _choose(mask, these, those):
 
 
 class _Members:
-    """Members on their way: see `checkpoint.Resumable`."""
+    """Members during training: see `checkpoint.Resumable`."""
 
     def __init__(self, network, start, data, held_out, plan, loss, seed):
         init, _, self._parameters_of = plan.optimiser_at(plan.learning_rate)
@@ -408,7 +408,7 @@ class _Members:
         self.active = self.active & (self.since < self.plan.patience)
 
     def _rows(self) -> np.ndarray | None:
-        """The rows of the next steps; which, the seed and the step say."""
+        """Return the rows of the next steps, a function of the seed and the step."""
         plan = self.plan
         if plan.batch is None:
             return None
