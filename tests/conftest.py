@@ -48,7 +48,7 @@ def build_once(root, request):
 
     def build(*options: str) -> tuple[int, str]:
         command = [sys.executable, "tools/build_book.py", "--twins", *options]
-        name = "-".join(["build", *options])
+        name = "".join(["build", *options])
         folder.mkdir(parents=True, exist_ok=True)
         record, log = folder / f"{name}.json", folder / f"{name}.log"
         with FileLock(folder / "build.lock"):
@@ -65,7 +65,6 @@ def build_once(root, request):
 
 
 @pytest.fixture(scope="session")
-def executed_twins(build_once, root) -> tuple[Path, str]:
-    """The folder of the executed twins, a failed one missing, and what was said of them."""
-    _, said = build_once("--no-pages")
-    return root / "_build" / "twins" / "executed", said
+def executed_twins(build_once, root) -> tuple[Path, int, str]:
+    """The folder of the executed twins, failed ones missing; the exit status; what was said."""
+    return root / "_build" / "twins" / "executed", *build_once("--no-pages")
