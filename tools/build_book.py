@@ -7,6 +7,7 @@ Chapters are executed before Sphinx reads them (tools/chapters.py); it only writ
 """
 
 import argparse
+import io
 import json
 import os
 import shutil
@@ -31,6 +32,7 @@ from jupyter_book.config import get_final_config
 from nbformat import reads
 from sphinx.application import Sphinx
 from sphinx.cmd.build import handle_exception
+from sphinx.util.console import nocolor
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
 from elkutils.files import atomic_path
@@ -54,10 +56,12 @@ def main(words: list[str] | None = None) -> int:
     html = output / ("one" if page else "html")
     doctrees = output / f".doctrees-{html.name}"
     shutil.rmtree(doctrees, ignore_errors=True)
-    app = None
+    app, warnings = None, Heard()
+    if not sys.stdout.isatty():
+        nocolor()  # a log file keeps its lines: no colours, no carriage returns
     with patch_docutils(), docutils_namespace():
         try:
-            app = application(html, doctrees, args.jobs)
+            app = application(html, doctrees, args.jobs, warnings)
             work = Work(app, output, page, args)
             failures = work.execute()
             status = 1 if failures else work.render() if args.pages else 0
@@ -69,6 +73,7 @@ def main(words: list[str] | None = None) -> int:
     index = html / (f"{page}.html" if page else "index.html")
     if status:
         print("The book was NOT built.")
+        print("\n".join(warnings.lines), end="\n" if warnings.lines else "")
     elif args.pages:
         print(f"The {'page' if page else 'book'} is at {index}")
     if failures:
@@ -111,6 +116,27 @@ def set_environment(profile: str, output: Path) -> None:
     os.environ["ELKUTILS_RESULTS"] = str(output / "results")
     os.environ.setdefault("ELKUTILS_CACHE", str(ROOT / "_build" / "cache"))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+class Heard(io.TextIOBase):
+    """What Sphinx warns of: it is printed at once, and kept for the end."""
+
+    def __init__(self):
+        self.lines: list[str] = []
+
+    def write(self, text: str) -> int:
+        """Print the text, and keep it if there is something in it."""
+        if text.strip():
+            self.lines.append(text.rstrip("\n"))
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """Print at once."""
+        sys.stderr.flush()
+
+    def isatty(self) -> bool:
+        """Return whether somebody watches."""
+        return sys.stderr.isatty()
 
 
 class Work:
@@ -238,7 +264,7 @@ def note_seconds(path: Path, name: str, seconds: float) -> None:
         scratch.write_text(json.dumps(known | {name: round(seconds, 1)}, indent=1) + "\n")
 
 
-def application(html: Path, doctrees: Path, jobs: int) -> Sphinx:
+def application(html: Path, doctrees: Path, jobs: int, warnings: Heard) -> Sphinx:
     """Return Sphinx set up as the jupyter-book command does, but strict and in parallel."""
     overrides = {
         "external_toc_path": str(ROOT / "_toc.yml"),
@@ -261,6 +287,7 @@ def application(html: Path, doctrees: Path, jobs: int) -> Sphinx:
         warningiserror=True,
         keep_going=True,
         parallel=jobs,
+        warning=warnings,
     )
     app.setup_extension("sphinx_multitoc_numbering")
     for name in PARALLEL_SAFE:

@@ -36,9 +36,9 @@ def site(root, request) -> Path:
         built = Path(given)
     else:
         _, status, said = request.getfixturevalue("executed_twins")
-        assert status == 0, said[-6000:]
+        assert status == 0, said[-3000:]
         status, said = request.getfixturevalue("build_once")()
-        assert status == 0, said[-9000:]
+        assert status == 0, said[-3000:]
         built = root / "_build" / "twins" / "html"
     assert (built / "index.html").is_file(), f"no site in {built}"
     return built
