@@ -28,7 +28,8 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbformat import NotebookNode
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-# Until a build has measured them: what the chapters themselves promise on two cores.
+# Until a build here has measured them: for *book* what the chapters promise, for *quick* what
+# their notebooks took of a processor.
 PROMISED = Path(__file__).with_name("seconds.json")
 
 
