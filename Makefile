@@ -14,9 +14,9 @@ export ELKUTILS_RESULTS ?= $(CURDIR)/_build/results
 .PHONY: book test lowest check-site bench bench-gpu serve lint format lock notebooks setup clean
 
 book: setup
-	$(BIN)/python tools/build_book.py
+	$(BIN)/python tools/build_book.py --jobs $(JOBS) $(if $(CHAPTER),--chapter $(CHAPTER))
 
-# One thread a process, JOBS processes: threads that wait for each other's cores cost minutes.
+# One thread per process, JOBS processes: threads that wait for each other's cores cost minutes.
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/benchmarks -n $(JOBS) $(ARGS)
 
@@ -25,7 +25,7 @@ lowest: setup
 	$(BIN)/python tools/lowest.py
 
 check-site: setup
-	ELKUTILS_SITE=$(CURDIR)/_build/html $(BIN)/python -m pytest tests/site $(ARGS)
+	ELKUTILS_SITE=$(CURDIR)/_build/html $(BIN)/python -m pytest tests/site -n $(JOBS) $(ARGS)
 
 bench: setup
 	$(BIN)/python -m pytest tests/benchmarks $(ARGS)

@@ -1,24 +1,28 @@
-"""What several test files share: the built wheel, and the root of the repository."""
+"""What several test files share: the wheel, the executed twins, and the repository's root."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from xdist.scheduler import LoadFileScheduling
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
+from colab import build_wheel
 
-class Rooms(LoadFileScheduling):
-    """Files side by side, but in one row those that share what is dear to make."""
+
+class Files(LoadFileScheduling):
+    """Files side by side, but each page in a browser by itself."""
 
     def _split_scope(self, nodeid):
         file = super()._split_scope(nodeid)
-        folder = Path(file).parent.name
-        return folder if folder in ("site", "twins") else file
+        return nodeid if Path(file).name == "test_browser.py" else file
 
 
 def pytest_xdist_make_scheduler(config, log):
-    return Rooms(config, log)
+    return Files(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -30,8 +34,37 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def wheel(root, tmp_path_factory) -> Path:
     """The wheel, built from this checkout with what is installed here."""
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder]
-    subprocess.run([*command, root], check=True, capture_output=True)
-    (built,) = folder.glob("*.whl")
-    return built
+    return build_wheel(root, tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="session")
+def build_once(root, request):
+    """Return a function that builds the book from its twins once for all workers of a run.
+
+    It returns the exit status and what was printed.
+    """
+    run = getattr(request.config, "workerinput", {}).get("testrunuid")
+    folder = root / "_build" / "twins"
+
+    def build(*options: str) -> tuple[int, str]:
+        command = [sys.executable, "tools/build_book.py", "--twins", *options]
+        name = "".join(["build", *options])
+        folder.mkdir(parents=True, exist_ok=True)
+        record, log = folder / f"{name}.json", folder / f"{name}.log"
+        with FileLock(folder / "build.lock"):
+            if run and record.exists():
+                known = json.loads(record.read_text())
+                if known["run"] == run:
+                    return known["status"], log.read_text()
+            with log.open("w") as file:  # to be read while it grows
+                done = subprocess.run(command, cwd=root, stdout=file, stderr=subprocess.STDOUT)
+            record.write_text(json.dumps({"run": run, "status": done.returncode}))
+            return done.returncode, log.read_text()
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def executed_twins(build_once, root) -> tuple[Path, int, str]:
+    """The folder of the executed twins, failed ones missing; the exit status; what was said."""
+    return root / "_build" / "twins" / "executed", *build_once("--no-pages")

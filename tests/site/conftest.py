@@ -1,9 +1,7 @@
-"""The built site: the one `ELKUTILS_SITE` names, else built here on the quick profile."""
+"""The built site: the one `ELKUTILS_SITE` names, else the one made of the executed twins."""
 
 import os
 import shutil
-import subprocess
-import sys
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -32,15 +30,16 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session")
-def site(root) -> Path:
+def site(root, request) -> Path:
     """The folder of the built pages."""
     if given := os.environ.get("ELKUTILS_SITE"):
         built = Path(given)
     else:
-        command = [sys.executable, "tools/build_book.py", "--profile", "quick"]
-        done = subprocess.run(command, cwd=root, capture_output=True, text=True)
-        assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
-        built = root / "_build" / "quick" / "html"
+        _, status, said = request.getfixturevalue("executed_twins")
+        assert status == 0, said[-3000:]
+        status, said = request.getfixturevalue("build_once")()
+        assert status == 0, said[-3000:]
+        built = root / "_build" / "twins" / "html"
     assert (built / "index.html").is_file(), f"no site in {built}"
     return built
 
