@@ -5,7 +5,7 @@ for logistic regression, `networks.network.FlatNetwork` for a network. Whatever 
 (a Markov chain, training, rejection), scores and diagnostics see the same `Draws`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from scipy.special import expit, logsumexp
 
 from elkutils.inference.diagnostics import Diagnostics, diagnose
 
+TINY = 1e-280  # probabilities below it may have lost digits
 NUMBERS = 2**22  # log odds computed at once: bounds the memory
 
 
@@ -126,16 +127,16 @@ class Draws:
         found = self._all_log_odds(X)
         return expit(found, out=found)
 
-    def mean_log_odds(self, X: ArrayLike) -> np.ndarray:
-        """Return the log odds (n,) of the mean probability over the draws.
+    def mean_proba(self, X: ArrayLike) -> np.ndarray:
+        """Return the mean probability of 1 over the draws, (n,).
 
-        Rows are taken in blocks, so the memory needed does not grow with n.
+        Rows are taken in blocks, so the memory needed does not grow with draws · n.
         """
-        X = self.head.check(X)
-        found = np.empty(len(X))
-        for rows in self._blocks(len(X)):
-            found[rows] = mean_log_odds(self.head.log_odds(self.flat, X[rows]))
-        return found
+        return self._reduced(X, lambda log_odds: expit(log_odds).mean(axis=0))
+
+    def mean_log_odds(self, X: ArrayLike) -> np.ndarray:
+        """Return the log odds (n,) of the mean probability over the draws, block by block."""
+        return self._reduced(X, mean_log_odds)
 
     def diagnose(self, X: ArrayLike) -> Diagnostics:
         """Return R-hat and ESS of the log odds at X (n, d): its "parameters" are the n rows.
@@ -156,6 +157,13 @@ class Draws:
             found[:, rows] = self.head.log_odds(self.flat, X[rows])
         return found
 
+    def _reduced(self, X: ArrayLike, reduce: Callable) -> np.ndarray:
+        X = self.head.check(X)
+        found = np.empty(len(X))
+        for rows in self._blocks(len(X)):
+            found[rows] = reduce(np.asarray(self.head.log_odds(self.flat, X[rows]), np.float64))
+        return found
+
     def _blocks(self, n: int) -> Iterator[slice]:
         size = max(1, NUMBERS // max(1, len(self.flat)))
         return (slice(begin, begin + size) for begin in range(0, n, size))
@@ -164,8 +172,15 @@ class Draws:
 def mean_log_odds(log_odds: np.ndarray) -> np.ndarray:
     """Return the log odds (n,) of the mean probability over draws (draws, n) of log odds."""
     log_odds = np.asarray(log_odds, np.float64)
-    log_p = logsumexp(-np.logaddexp(0.0, -log_odds), axis=0)
-    return log_p - logsumexp(-np.logaddexp(0.0, log_odds), axis=0)
+    p, q = expit(log_odds).mean(axis=0), expit(-log_odds).mean(axis=0)
+    with np.errstate(divide="ignore"):
+        found = np.log(p) - np.log(q)
+    lost = np.minimum(p, q) < TINY
+    if lost.any():
+        some = log_odds[:, lost]
+        log_p = logsumexp(-np.logaddexp(0.0, -some), axis=0)
+        found[lost] = log_p - logsumexp(-np.logaddexp(0.0, some), axis=0)
+    return found
 
 
 def check_inputs(X: ArrayLike, features: int, dtype: type) -> np.ndarray:

@@ -143,8 +143,9 @@ class DrawsReporter(Reporter, ABC):
 
         Rows are taken in blocks, so the memory needed does not grow with draws · n.
         """
-        log_odds = self.decision_function(X)
-        return np.column_stack([expit(-log_odds), expit(log_odds)])
+        X = self._check(X)
+        p = self.draws_.mean_proba(X)
+        return np.column_stack([1 - p, p])
 
     def sample_proba(self, X: ArrayLike) -> np.ndarray:
         """Return draws of P(y = classes_[1] | x), (draws, n), chain by chain."""
