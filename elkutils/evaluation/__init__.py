@@ -32,8 +32,10 @@ from elkutils.evaluation.decisions import (
     mean_rule,
     miss_probability,
     resolvable_mass,
+    value_of_knowing,
     veto,
     votes_needed,
+    worst_mean,
 )
 from elkutils.evaluation.distance import class_distance
 from elkutils.evaluation.diversity import (
@@ -48,7 +50,7 @@ from elkutils.evaluation.hypotheses import (
     label_balance,
     rival_log_odds,
 )
-from elkutils.evaluation.intervals import Interval, bootstrap, difference
+from elkutils.evaluation.intervals import Interval, averaged, bootstrap, difference
 from elkutils.evaluation.recalibration import Recalibration, fit_platt, fit_temperature
 from elkutils.evaluation.scores import accuracy, auroc, brier, log_score
 from elkutils.evaluation.selection import (
@@ -67,6 +69,7 @@ __all__ = [
     "RiskCoverage",
     "accuracy",
     "auroc",
+    "averaged",
     "behaviour",
     "betting",
     "bootstrap",
@@ -107,6 +110,8 @@ __all__ = [
     "risk_coverage",
     "rival_log_odds",
     "total_variation",
+    "value_of_knowing",
     "veto",
     "votes_needed",
+    "worst_mean",
 ]
