@@ -32,8 +32,10 @@ from elkutils.evaluation.decisions import (
     mean_rule,
     miss_probability,
     resolvable_mass,
+    value_of_knowing,
     veto,
     votes_needed,
+    worst_mean,
 )
 from elkutils.evaluation.distance import class_distance
 from elkutils.evaluation.diversity import (
@@ -48,7 +50,7 @@ from elkutils.evaluation.hypotheses import (
     label_balance,
     rival_log_odds,
 )
-from elkutils.evaluation.intervals import Interval, bootstrap, difference
+from elkutils.evaluation.intervals import Interval, averaged, bootstrap, difference
 from elkutils.evaluation.power import (
     PassRate,
     attainable_margin,
@@ -79,6 +81,7 @@ __all__ = [
     "accuracy",
     "attainable_margin",
     "auroc",
+    "averaged",
     "behaviour",
     "betting",
     "bootstrap",
@@ -125,6 +128,8 @@ __all__ = [
     "risk_coverage",
     "rival_log_odds",
     "total_variation",
+    "value_of_knowing",
     "veto",
     "votes_needed",
+    "worst_mean",
 ]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from elkutils.evaluation import auroc, bootstrap, difference, log_score
+from elkutils.evaluation import auroc, averaged, bootstrap, difference, log_score
 
 
 def mean(y, weights):
@@ -134,3 +134,18 @@ def test_arrays_have_to_match():
         bootstrap(mean, [], groups=[])
     with pytest.raises(ValueError, match="NaN on the data"):
         bootstrap(lambda y, weights: np.full(len(weights), np.nan), [0, 1], groups=[0, 1])
+
+
+def test_an_average_over_places_pairs_forecasts_of_the_same_place():
+    rng = np.random.default_rng(0)
+    y = np.arange(50) % 2
+    ours, theirs = rng.random((3, 50)), rng.random((3, 50))
+    weights = rng.random((4, 50))
+    found = averaged(difference(auroc), 3)(y, *ours, *theirs, weights=weights)
+    expected = [
+        auroc(y, a, weights=weights) - auroc(y, b, weights=weights)
+        for a, b in zip(ours, theirs, strict=True)
+    ]
+    assert np.allclose(found, np.mean(expected, axis=0))
+    same = averaged(difference(auroc), 3)(y, *ours, *ours, weights=weights)
+    assert np.all(same == 0)
