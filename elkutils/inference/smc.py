@@ -49,7 +49,7 @@ TARGET = 0.75  # share of steps inside, or of trajectories accepted, that angles
 QUARTER = np.pi / 2
 LEAST_ANGLE = 1e-12
 REMEMBERED = 0.2  # correlation with the resampled particles at which moves stop
-STUCK = 0.9  # correlation of values above which a level counts as not moved
+STUCK = 0.7  # correlation of values from which a level counts as not moved
 MOST_LEVELS = 500
 MOST_LAGS = 30
 LEAST_FAMILIES = 10
@@ -85,7 +85,7 @@ class Population:
         position or value, whichever was larger. Far above 0.2 the moves were not enough, or
         the positions have modes that moves do not join, which `log_ratio` may survive.
     stuck : (levels,) bool array
-        Whether, at each, particles kept their values but for little (a correlation of 0.9 or
+        Whether, at each, particles kept their values but for little (a correlation of 0.7 or
         more). If any is true a `RuntimeWarning` was given: trust neither `log_ratio` nor its
         error nor the particles.
     ancestors : int
@@ -303,7 +303,7 @@ def ratio_error(weights: list, parents: list) -> float:
         for lag in range(min(level + 1, lags)):
             family = family if lag == 0 else parents[level - lag][family]
             mass = np.bincount(family, weight, count)
-            spread[level, lag] = np.sum((mass - 1 / count) ** 2)
+            spread[level, lag] = -np.log1p(-np.sum((mass - 1 / count) ** 2))
             families[level, lag] = np.count_nonzero(mass)
         spread[level, level + 1 :] = spread[level, min(level, lags - 1)]
     variances = []
