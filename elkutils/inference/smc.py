@@ -27,7 +27,7 @@ How angles adapt. Under a constraint they adapt to the share of *steps* that are
 the share of trajectories that end there. Of angles far too long every other step is outside,
 and each reflection sends the particle back to where it came from: with an even number of steps
 all trajectories end inside, and none has gone anywhere. The share of steps inside is then ½,
-below what angles adapt to. Angles are log-uniform over a factor of 30, so that some suit the
+below what angles adapt to. Angles are log-uniform over a factor of five, so that some suit the
 narrow parts of a region and some the wide ones. Tempered moves adapt to their acceptance.
 """
 
@@ -428,7 +428,7 @@ def _halved(uniform: np.ndarray) -> np.ndarray:
 
 
 def _scattered(uniform: np.ndarray) -> np.ndarray:
-    return 30.0 ** (uniform - 1)
+    return 5.0 ** (uniform - 1)
 
 
 def _check_levels(levels: list) -> None:
