@@ -12,11 +12,26 @@ samplers*): weigh, resample, move. How far the next density is away adapts.
 The base is N(0, I), or something near it given by how much it exceeds N(0, I). Moves are
 Hamiltonian, with the rotation that N(0, I) gives in closed form between kicks by the gradient
 of the rest. A constraint kicks nothing: where a rotation ends outside, the momentum is
-reflected by the loss's gradient there, which is reversible and keeps the energy (Skilling 2012,
-*Bayesian computation in big spaces: nested sampling and Galilean Monte Carlo*). The angle of a
-rotation adapts to the acceptance; moves go on until particles have forgotten where they were.
+reflected by the loss's gradient there (Skilling 2012, *Bayesian computation in big spaces:
+nested sampling and Galilean Monte Carlo*). Moves go on until particles have forgotten where
+they were.
+
+Why the moves leave the target as it is. The momentum and the angle of a trajectory are drawn
+afresh and do not look at the particle, and they stay fixed along it. A rotation and a
+reflection both keep volume and |z|² + |momentum|², and each is undone by itself with the
+momentum turned round. A trajectory that begins and ends inside is a sequence of the two that
+reads the same from its end, since nothing is reflected at either end; so it is as probable as
+its reverse, and one that ends outside is not taken. Angles adapt between moves only.
+
+How angles adapt. Under a constraint they adapt to the share of *steps* that are inside, not to
+the share of trajectories that end there. Of angles far too long every other step is outside,
+and each reflection sends the particle back to where it came from: with an even number of steps
+all trajectories end inside, and none has gone anywhere. The share of steps inside is then ½,
+below what angles adapt to. Angles are log-uniform over a factor of five, so that some suit the
+narrow parts of a region and some the wide ones. Tempered moves adapt to their acceptance.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -30,11 +45,14 @@ from tqdm import tqdm
 
 from elkutils.inference._checks import check_counts
 
-TARGET_ACCEPT = 0.75
+TARGET = 0.75  # share of steps inside, or of trajectories accepted, that angles adapt to
 QUARTER = np.pi / 2
-LEAST_ANGLE = 0.5  # of the adapted one; each trajectory draws its own
+LEAST_ANGLE = 1e-12
 REMEMBERED = 0.2  # correlation with the resampled particles at which moves stop
+STUCK = 0.7  # correlation of values from which a level counts as not moved
 MOST_LEVELS = 500
+MOST_LAGS = 30
+LEAST_FAMILIES = 10
 
 
 @dataclass(frozen=True)
@@ -51,15 +69,25 @@ class Population:
     log_ratio : float
         Log of the last density's normaliser over the base's, in nats: the log of the mean of
         exp(tilt) under the base, or of the base's probability of the constraint.
+    log_ratio_error : float
+        Its Monte Carlo standard error, in nats, from this run alone; see `ratio_error`. It
+        knows of nothing that no particle has met: not of a mode that none has found, and it
+        is too small where `stuck` is true.
     levels : (levels,) array
         β or thresholds passed, without the start.
     acceptance : (levels,) array
-        Of the moves at each.
+        Share of trajectories at each that were accepted. Near 1 it may be a sign of moves that
+        go nowhere.
     moves : (levels,) int array
         Trajectories of every particle at each.
     remembered : (levels,) array
         Correlation that was left, at each, between particles and where they were resampled, in
-        position or value, whichever was larger. Far above 0.2 the moves were not enough.
+        position or value, whichever was larger. Far above 0.2 the moves were not enough, or
+        the positions have modes that moves do not join, which `log_ratio` may survive.
+    stuck : (levels,) bool array
+        Whether, at each, particles kept their values but for little (a correlation of 0.7 or
+        more). If any is true a `RuntimeWarning` was given: trust neither `log_ratio` nor its
+        error nor the particles.
     ancestors : int
         Starting particles that have descendants.
     """
@@ -72,6 +100,8 @@ class Population:
     moves: np.ndarray
     remembered: np.ndarray
     ancestors: int
+    log_ratio_error: float
+    stuck: np.ndarray
 
 
 def temper(
@@ -115,10 +145,23 @@ def temper(
     ------
     ValueError
         For bad arguments, or a tilt that is not finite at a starting particle.
+
+    Warns
+    -----
+    RuntimeWarning
+        If at some level particles hardly moved; see `Population.stuck`.
     """
     move = partial(_tempered, tilt=tilt, excess=excess, steps=steps, batch=batch)
     run = _Particles.begin(
-        partial(values, tilt, batch=batch), move, start, data, share, steps, most_moves, seed
+        partial(values, tilt, batch=batch),
+        move,
+        _halved,
+        start,
+        data,
+        share,
+        steps,
+        most_moves,
+        seed,
     )
     beta, levels, log_ratio = 0.0, [], 0.0
     with tqdm(disable=not progress, desc="SMC", unit="level") as bar:
@@ -172,6 +215,11 @@ def constrain(
         For bad arguments, or a loss that is NaN at a starting particle.
     ArithmeticError
         If the losses stop falling: no particle gets under the threshold.
+
+    Warns
+    -----
+    RuntimeWarning
+        If at some level particles hardly moved; see `Population.stuck`.
     """
     if not np.isfinite(threshold):
         raise ValueError(f"threshold is {threshold}; it has to be finite")
@@ -179,7 +227,15 @@ def constrain(
     check_counts(most_moves=most_moves, last_moves=last_moves)
     move = partial(_constrained, loss=loss, steps=steps, batch=batch)
     run = _Particles.begin(
-        partial(values, loss, batch=batch), move, start, data, share, steps, most_moves, seed
+        partial(values, loss, batch=batch),
+        move,
+        _scattered,
+        start,
+        data,
+        share,
+        steps,
+        most_moves,
+        seed,
     )
     level, levels, log_ratio = np.inf, [], 0.0
     with tqdm(disable=not progress, desc="SMC", unit="level") as bar:
@@ -210,24 +266,77 @@ def values(
     return np.asarray(found, np.float64)
 
 
+def ratio_error(weights: list, parents: list) -> float:
+    """Return the standard error of a log ratio from how unequally ancestors fared.
+
+    Parameters
+    ----------
+    weights : list of (particles,) arrays
+        Weights at each level, which sum to 1.
+    parents : list of (particles,) int arrays
+        Which particle each one was copied from when that level resampled.
+
+    Returns
+    -------
+    float
+        Never below 1/particles, which is what a share that no particle contradicts leaves open.
+
+    Notes
+    -----
+    The particles at one level found families. If families fared independently, the ratio over
+    the levels from there to a later one has the relative variance Σ(mⱼ − 1/N)², mⱼ being the
+    share of the weight that family j holds in the end (Chan & Lai 2013, *A general theory of
+    particle filters in hidden Markov models and some applications*; Lee & Whiteley 2018,
+    *Variance estimation in the particle filter*). It holds all covariances between those
+    levels, so also what unmoved copies bring. Over all levels at once it could not exceed 1,
+    one family holding all. So each level adds only its variance and its covariances with the
+    levels up to a lag before it (Olsson & Douc 2019, *Numerically stable online estimation of
+    variance in particle filters*), and the lag is that which gives most, of those at which ten
+    families are left on average. Lag 0 is the binomial error of independent particles.
+    """
+    count, levels = len(weights[0]), len(weights)
+    lags = min(levels, MOST_LAGS + 1)
+    spread = np.zeros((levels, lags))  # of families founded so many levels before
+    families = np.zeros((levels, lags))
+    for level, weight in enumerate(weights):
+        family = np.arange(count)
+        for lag in range(min(level + 1, lags)):
+            family = family if lag == 0 else parents[level - lag][family]
+            mass = np.bincount(family, weight, count)
+            spread[level, lag] = -np.log1p(-np.sum((mass - 1 / count) ** 2))
+            families[level, lag] = np.count_nonzero(mass)
+        spread[level, level + 1 :] = spread[level, min(level, lags - 1)]
+    variances = []
+    for lag in range(lags):
+        before = spread[:-1, lag - 1].sum() if lag else 0.0
+        if lag and families[lag:, lag].mean() < LEAST_FAMILIES:
+            break
+        variances.append(spread[:, lag].sum() - before)
+    return float(np.sqrt(max(*variances, count**-2.0)))
+
+
 @dataclass
 class _Particles:
     """A population on its way."""
 
     move: Callable
+    portion: Callable  # of the adapted angle, from uniform numbers
     particles: jax.Array
     values: np.ndarray
     data: tuple
     rng: np.random.Generator
     angle: float  # of a trajectory
     ancestors: np.ndarray
+    weights: list
+    parents: list
     acceptance: list
     moves: list
     remembered: list
+    stuck: list
 
     @classmethod
     def begin(
-        cls, values_of, move, start, data, share, steps, most_moves, seed
+        cls, values_of, move, portion, start, data, share, steps, most_moves, seed
     ) -> "_Particles":
         check_counts(steps=steps, most_moves=most_moves)
         if not 0 < share < 1:
@@ -245,7 +354,8 @@ class _Particles:
                 f"{np.sum(~np.isfinite(found))} of the start's tilts or losses are not finite"
             )
         who = np.arange(len(start))
-        return cls(move, particles, found, data, rng, QUARTER, who, [], [], [])
+        empty = ([] for _ in range(6))
+        return cls(move, portion, particles, found, data, rng, QUARTER, who, *empty)
 
     def resample(self, weights: np.ndarray) -> None:
         """Systematic resampling: as many copies as the weight says, but for rounding."""
@@ -254,27 +364,31 @@ class _Particles:
         chosen = np.minimum(np.searchsorted(share, points), np.flatnonzero(weights)[-1])
         self.particles, self.values = self.particles[chosen], self.values[chosen]
         self.ancestors = self.ancestors[chosen]
+        self.weights.append(weights / weights.sum())
+        self.parents.append(chosen)
 
     def settle(self, level: float, most_moves: int) -> None:
         """Move every particle until little is left of where it was."""
         first, first_values, accepted = np.asarray(self.particles), self.values, []
         while True:
-            self.particles, found, acceptance = self.move(
+            self.particles, found, acceptance, reached = self.move(
                 self._noise(), self.particles, np.float32(level), self.data
             )
             self.values = np.asarray(found, np.float64)
             accepted.append(float(acceptance))
-            self.angle *= np.exp(accepted[-1] - TARGET_ACCEPT)
-            self.angle = float(np.clip(self.angle, 1e-6, QUARTER))
-            left = max(
-                _correlation(first, np.asarray(self.particles)),
-                _correlation(first_values[:, None], self.values[:, None]),
-            )
+            self.angle *= np.exp(float(reached) - TARGET)
+            self.angle = float(np.clip(self.angle, LEAST_ANGLE, QUARTER))
+            places = _correlation(first, np.asarray(self.particles))
+            heights = _correlation(first_values[:, None], self.values[:, None])
+            if not np.ptp(first_values):  # a constant remembers nothing
+                heights = places
+            left = max(places, heights)
             if left < REMEMBERED or len(accepted) == most_moves:
                 break
         self.acceptance.append(np.mean(accepted))
         self.moves.append(len(accepted))
         self.remembered.append(left)
+        self.stuck.append(heights >= STUCK)
 
     def _noise(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Momentum, angle of a trajectory, and a uniform number to accept by, of each.
@@ -283,10 +397,18 @@ class _Particles:
         """
         count = len(self.particles)
         momentum = self.rng.standard_normal(self.particles.shape, dtype=np.float32)
-        turn = self.angle * self.rng.uniform(LEAST_ANGLE, 1, count)
+        turn = self.angle * self.portion(self.rng.random(count))
         return momentum, turn.astype(np.float32), self.rng.random(count, dtype=np.float32)
 
     def population(self, levels: list, log_ratio: float) -> Population:
+        if any(self.stuck):
+            warnings.warn(
+                f"particles hardly moved at {sum(self.stuck)} of {len(levels)} levels, first at"
+                f" {levels[self.stuck.index(True)]:.4g}: trust neither the log ratio"
+                f" {log_ratio:.4g} nor its error",
+                RuntimeWarning,
+                stacklevel=3,
+            )
         return Population(
             particles=np.asarray(self.particles),
             values=self.values,
@@ -296,7 +418,17 @@ class _Particles:
             moves=np.array(self.moves),
             remembered=np.array(self.remembered),
             ancestors=len(np.unique(self.ancestors)),
+            log_ratio_error=ratio_error(self.weights, self.parents),
+            stuck=np.array(self.stuck),
         )
+
+
+def _halved(uniform: np.ndarray) -> np.ndarray:
+    return 0.5 + 0.5 * uniform
+
+
+def _scattered(uniform: np.ndarray) -> np.ndarray:
+    return 5.0 ** (uniform - 1)
 
 
 def _check_levels(levels: list) -> None:
@@ -358,12 +490,15 @@ def _tempered(noise, z, beta, data, *, tilt, excess, steps, batch):
         return jnp.where(taken, at, z), jnp.where(taken, end_tilt, tilted), acceptance
 
     z, tilts, acceptance = _map(one, (z, *noise), batch)
-    return z, tilts, acceptance.mean()
+    return z, tilts, acceptance.mean(), acceptance.mean()
 
 
 @partial(jax.jit, static_argnames=("loss", "steps", "batch"))
 def _constrained(noise, z, threshold, data, *, loss, steps, batch):
-    """One trajectory of every particle under N(0, I) where the loss is at most `threshold`."""
+    """One trajectory of every particle under N(0, I) where the loss is at most `threshold`.
+
+    Where the gradient is zero or not finite a reflection turns the momentum round.
+    """
     look = jax.value_and_grad(lambda z: loss(z, *data))
 
     def one(each):
@@ -371,20 +506,21 @@ def _constrained(noise, z, threshold, data, *, loss, steps, batch):
         turn /= steps
 
         def step(_, state):
-            at, momentum, value, slope = state
+            at, momentum, value, slope, inside = state
             outside = ~(value <= threshold)
-            twice = 2 * (momentum @ slope) / jnp.maximum(slope @ slope, 1e-30)
-            momentum = jnp.where(outside, momentum - twice * slope, momentum)
+            momentum = jnp.where(outside, _reflect(momentum, slope), momentum)
             at, momentum = _rotate(at, momentum, turn)
-            return at, momentum, *look(at)
+            value, slope = look(at)
+            return at, momentum, value, slope, inside + (value <= threshold)
 
         value, slope = look(z)
-        at, _, end, _ = jax.lax.fori_loop(0, steps, step, (z, momentum, value, slope))
+        state = z, momentum, value, slope, 0
+        at, _, end, _, inside = jax.lax.fori_loop(0, steps, step, state)
         taken = end <= threshold
-        return jnp.where(taken, at, z), jnp.where(taken, end, value), taken
+        return jnp.where(taken, at, z), jnp.where(taken, end, value), taken, inside / steps
 
-    z, losses, taken = _map(one, (z, *noise), batch)
-    return z, losses, taken.mean()
+    z, losses, taken, inside = _map(one, (z, *noise), batch)
+    return z, losses, taken.mean(), inside.mean()
 
 
 def _map(one, each, batch):
@@ -397,3 +533,10 @@ def _map(one, each, batch):
 def _rotate(z, momentum, angle):
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     return cos * z + sin * momentum, cos * momentum - sin * z
+
+
+def _reflect(momentum, slope):
+    size = jnp.abs(slope).max()  # first, so that small slopes do not vanish when squared
+    slope = slope / size
+    mirrored = momentum - 2 * (momentum @ slope) / (slope @ slope) * slope
+    return jnp.where((size > 0) & (size < jnp.inf), mirrored, -momentum)

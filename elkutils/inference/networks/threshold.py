@@ -135,16 +135,18 @@ def descend(
 
     A population of `draws` heads falls through a sequence of thresholds, each of which keeps
     `share` of it; the others are replaced by copies, and all are moved inside the constraint.
-    Its detail "population" records how much of each level the moves forgot and how many of the
-    first heads have descendants; a second run with another seed shows how far to trust it.
+    The detail "log_rate_error" is the Monte Carlo error of "log_rate". The detail "population"
+    records how much of each level the moves forgot and how many of the heads it began with
+    have descendants; a second run with another seed shows how far to trust it.
 
     Parameters are those of `sample` and of `smc.constrain`.
 
     Returns
     -------
     Draws
-        As `sample`, with "tried" the trajectories of all particles, and the detail
-        "population", the final `smc.Population`.
+        As `sample`, with "tried" the trajectories of all particles, and the details
+        "log_rate_error", the standard error of "log_rate" in nats, and "population", the
+        final `smc.Population`.
 
     Raises
     ------
@@ -152,6 +154,11 @@ def descend(
         For bad data, no rows, a threshold that is not positive, or counts below 1.
     ArithmeticError
         If the losses stop falling above the threshold.
+
+    Warns
+    -----
+    RuntimeWarning
+        If at some threshold heads hardly moved; see `smc.Population.stuck`.
     """
     X, y = _check(X, y, threshold, draws=draws)
     head = flat(network, X.shape[1])
@@ -176,6 +183,7 @@ def descend(
         {
             "threshold": float(threshold),
             "log_rate": population.log_ratio,
+            "log_rate_error": population.log_ratio_error,
             "tried": draws * int(population.moves.sum()),
             "population": population,
         },
