@@ -222,3 +222,10 @@ def test_a_book_with_a_failing_chapter(small, capfd):
     bad.write_text(bad.read_text().replace("1 / 0", "1 / 1"))
     assert build() == 0
     assert (root / "_build" / "html" / "book" / "bad.html").is_file()
+
+    index = root / "book" / "index.md"
+    index.write_text(index.read_text() + "\n[Gone](gone.md)\n")
+    assert build() == 1
+    last = capfd.readouterr().out.rstrip().split("\n")[-1]
+    assert "WARNING" in last, "what fails the build stands last"
+    assert "gone.md" in last
