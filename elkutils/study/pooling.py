@@ -1,0 +1,60 @@
+"""Rows of several seeds put end to end, as a bootstrap over groups and seeds wants them."""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from elkutils.evaluation import Interval, bootstrap
+
+
+def pooled(parts: Iterable[tuple]) -> tuple[np.ndarray, ...]:
+    """Return the rows of all seeds as long columns, and the seed of each row.
+
+    Parameters
+    ----------
+    parts : iterable of (seed, y, *arrays, groups)
+        One tuple per seed. Each array has one entry per row along its last axis, so labels
+        (n,), groups (n,) and draws (draws, n) all fit; n may differ between seeds.
+
+    Returns
+    -------
+    tuple of arrays
+        ``y, *arrays, groups, seeds``: the columns in their order, each (..., N), and the
+        seed ids (N,). `bootstrap` takes the last two as `groups` and `seeds`.
+
+    Raises
+    ------
+    ValueError
+        If there are no parts, or the arrays of one seed differ in their number of rows.
+
+    Examples
+    --------
+    >>> parts = [(0, [1], [0.9], ["a"]), (5, [0, 1], [0.2, 0.6], ["b", "c"])]
+    >>> y, p, groups, seeds = pooled(parts)
+    >>> y.tolist(), p.tolist(), seeds.tolist()
+    ([1, 0, 1], [0.9, 0.2, 0.6], [0, 5, 5])
+    """
+    columns = []
+    for seed, *arrays in parts:
+        arrays = [np.asarray(array) for array in arrays]
+        rows = {array.shape[-1] for array in arrays}
+        if len(rows) != 1:
+            raise ValueError(f"seed {seed} has arrays of {sorted(rows)} rows; all need as many")
+        columns.append((*arrays, np.full(rows.pop(), seed)))
+    if not columns:
+        raise ValueError("parts is empty; it needs at least one (seed, y, *arrays, groups)")
+    return tuple(np.concatenate(column, axis=-1) for column in zip(*columns, strict=True))
+
+
+def interval(statistic: Callable, parts: Iterable[tuple], **options) -> Interval:
+    """Return the bootstrap interval of a statistic over the groups and seeds of `parts`.
+
+    Parameters
+    ----------
+    statistic, options
+        As for `elkutils.evaluation.bootstrap`.
+    parts : iterable of (seed, y, *arrays, groups)
+        As for `pooled`; the arrays are what the statistic takes after the labels.
+    """
+    y, *arrays, groups, seeds = pooled(parts)
+    return bootstrap(statistic, y, *arrays, groups=groups, seeds=seeds, **options)
