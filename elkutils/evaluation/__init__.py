@@ -37,6 +37,7 @@ from elkutils.evaluation.decisions import (
 )
 from elkutils.evaluation.distance import class_distance
 from elkutils.evaluation.diversity import (
+    agreement,
     disagreement,
     mutual_information,
     total_variation,
@@ -48,7 +49,13 @@ from elkutils.evaluation.hypotheses import (
     label_balance,
     rival_log_odds,
 )
-from elkutils.evaluation.intervals import Interval, bootstrap, difference
+from elkutils.evaluation.intervals import (
+    Interval,
+    bootstrap,
+    centred_bootstrap,
+    difference,
+    weighted_mean,
+)
 from elkutils.evaluation.recalibration import Recalibration, fit_platt, fit_temperature
 from elkutils.evaluation.scores import accuracy, auroc, brier, log_score
 from elkutils.evaluation.selection import (
@@ -66,11 +73,13 @@ __all__ = [
     "Reliability",
     "RiskCoverage",
     "accuracy",
+    "agreement",
     "auroc",
     "behaviour",
     "betting",
     "bootstrap",
     "brier",
+    "centred_bootstrap",
     "class_distance",
     "clopper_pearson",
     "confidence_sequence",
@@ -109,4 +118,5 @@ __all__ = [
     "total_variation",
     "veto",
     "votes_needed",
+    "weighted_mean",
 ]

@@ -38,6 +38,10 @@ class Bounds:
     lower: np.ndarray
     upper: np.ndarray
 
+    def hold(self, truth: np.ndarray | float) -> np.ndarray:
+        """Return whether each interval holds the truth, with its ends, broadcast."""
+        return (self.lower <= truth) & (truth <= self.upper)
+
 
 def hoeffding(proba, delta=0.05, side="two", union=1, effective=None) -> Bounds:
     """Hoeffding's inequality as textbooks have it: p̄ ± √(log(1/δ) / 2N).
