@@ -1,8 +1,11 @@
-"""One function a figure, one style for all.
+"""One function per figure, one style for all.
 
 Each function draws on ``ax`` where it is given, else on a new figure, and returns the Axes
 (end the line with ``;`` in a notebook). Nothing is told by colour alone, the background is
 opaque and light so that a dark page shows it too, and a figure fits a phone.
+
+A chapter that draws with Matplotlib itself calls `style` once, before its first figure, and
+takes its colours from `COLOURS`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,16 +17,25 @@ from elkutils.evaluation import Interval, Reliability
 
 WIDTH = 6.4  # inches
 
-# Okabe & Ito's colours, ordered so that neighbours differ in lightness too, each with its own
-# line and marker.
-_COLOURS = ("#0072B2", "#D55E00", "#000000", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+# Okabe & Ito's colours by name, ordered so that neighbours differ in lightness too. In a cycle
+# each comes with its own line and marker.
+COLOURS = {
+    "blue": "#0072B2",
+    "vermilion": "#D55E00",
+    "black": "#000000",
+    "green": "#009E73",
+    "pink": "#CC79A7",
+    "sky": "#56B4E9",
+    "orange": "#E69F00",
+}
+_CYCLE = tuple(COLOURS.values())
 _LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (7, 3)))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def style() -> None:
     """Set Matplotlib's defaults to the book's style."""
-    cycle = plt.cycler(color=_COLOURS, linestyle=_LINES, marker=_MARKERS)
+    cycle = plt.cycler(color=_CYCLE, linestyle=_LINES, marker=_MARKERS)
     plt.rcParams.update(
         {
             "figure.figsize": (WIDTH, 3.8),
@@ -101,7 +113,7 @@ def comparison(
     """
     ax = _axes(ax, (WIDTH, 0.9 + 0.42 * len(names)))
     offsets = np.linspace(-0.27, 0.27, len(methods)) if len(methods) > 1 else [0]
-    looks = zip(_COLOURS, _MARKERS, strict=True)
+    looks = zip(_CYCLE, _MARKERS, strict=True)
     for (label, intervals), offset, (colour, marker) in zip(
         methods.items(), offsets, looks, strict=False
     ):
@@ -194,7 +206,7 @@ def posterior(
     ax = _axes(ax)
     pooled = np.concatenate([np.ravel(values) for values in draws.values()])
     edges = np.histogram_bin_edges(pooled, bins=40)
-    for (label, values), colour, line in zip(draws.items(), _COLOURS, _LINES, strict=False):
+    for (label, values), colour, line in zip(draws.items(), _CYCLE, _LINES, strict=False):
         look = {"lw": 1.6, "color": colour, "ls": line, "label": label}
         ax.hist(np.ravel(values), edges, density=True, histtype="step", **look)
     for (label, value), line in zip((points or {}).items(), _LINES, strict=False):
@@ -227,7 +239,7 @@ def predictive(proba, y=None, *, level=0.9, ax=None):
         y = np.asarray(y)
         kinds = {"mean, true": y == 1, "mean, false": y == 0}
     for (label, rows), colour, face in zip(
-        kinds.items(), _COLOURS, (_COLOURS[0], "white"), strict=False
+        kinds.items(), _CYCLE, (_CYCLE[0], "white"), strict=False
     ):
         shown = rows[order]
         ax.plot(

@@ -60,8 +60,14 @@ def test_curves_differ_in_more_than_colour(name):
 
 def test_neighbouring_colours_differ_in_grey():
     weights = np.array([0.299, 0.587, 0.114])
-    greys = np.array([to_rgb(colour) for colour in plots._COLOURS[:3]]) @ weights
+    greys = np.array([to_rgb(colour) for colour in [*plots.COLOURS.values()][:3]]) @ weights
     assert np.abs(greys[:, None] - greys)[~np.eye(3, dtype=bool)].min() > 0.08
+
+
+def test_the_style_draws_in_the_colours_that_have_names():
+    plots.style()
+    drawn = [plt.plot([0, 1], [0, i])[0].get_color() for i in range(len(plots.COLOURS))]
+    assert drawn == list(plots.COLOURS.values())
 
 
 def test_predictive_shows_true_and_false_differently():

@@ -32,8 +32,10 @@ from elkutils.evaluation.decisions import (
     mean_rule,
     miss_probability,
     resolvable_mass,
+    value_of_knowing,
     veto,
     votes_needed,
+    worst_mean,
 )
 from elkutils.evaluation.distance import class_distance
 from elkutils.evaluation.diversity import (
@@ -51,6 +53,7 @@ from elkutils.evaluation.hypotheses import (
 )
 from elkutils.evaluation.intervals import (
     Interval,
+    averaged,
     bootstrap,
     centred_bootstrap,
     difference,
@@ -75,6 +78,7 @@ __all__ = [
     "accuracy",
     "agreement",
     "auroc",
+    "averaged",
     "behaviour",
     "betting",
     "bootstrap",
@@ -116,7 +120,9 @@ __all__ = [
     "risk_coverage",
     "rival_log_odds",
     "total_variation",
+    "value_of_knowing",
     "veto",
     "votes_needed",
     "weighted_mean",
+    "worst_mean",
 ]

@@ -47,6 +47,57 @@ def hypothesis_rule(proba, mass, level):
     return hypothesis_mass(proba, level) >= _mass(mass)
 
 
+def worst_mean(proba, mass):
+    """Return the largest mean if a draw may weigh up to 1/α times as much (expected shortfall).
+
+    It is the mean over the most alarmed draws of mass α. Where α · draws is not whole, one draw
+    counts in part.
+
+    Parameters
+    ----------
+    proba : (draws,) or (draws, n) array of draws of P(harm).
+    mass : α between 0 and 1, without 0. At 1 it is the mean over all draws.
+
+    Returns
+    -------
+    (n,) array, or a float. At least h wherever `hypothesis_rule` fires with α and h.
+
+    Examples
+    --------
+    >>> float(worst_mean([0.0, 0.2, 0.4, 1.0], 0.5))
+    0.7
+    """
+    draws = np.sort(check_draws(proba), axis=0)[::-1]
+    if np.ndim(mass) != 0:
+        raise ValueError(f"mass has shape {np.shape(mass)}; worst_mean takes one number")
+    counted = np.clip(_mass(mass) * len(draws) - np.arange(len(draws)), 0, 1)
+    return counted @ draws / counted.sum()
+
+
+def value_of_knowing(proba, threshold):
+    """Return what knowing the right hypothesis saves per decision, in units of F + C.
+
+    The expected value of perfect information (Howard 1966) with costs F of a false alarm and C
+    of a miss, and t = F / (F + C): the smaller of E[(p − t)⁺] and E[(t − p)⁺].
+
+    Parameters
+    ----------
+    proba : (draws,) or (draws, n) array of draws of P(harm).
+    threshold : t between 0 and 1, or an array that broadcasts against (n,).
+
+    Returns
+    -------
+    (n,) array, or a float: 0 where all draws are on one side of t.
+
+    Examples
+    --------
+    >>> value_of_knowing([[0.1, 0.0], [0.1, 1.0]], 0.5).tolist()
+    [0.0, 0.25]
+    """
+    above = check_draws(proba) - _unit("threshold", threshold)
+    return np.minimum(np.maximum(above, 0).mean(axis=0), np.maximum(-above, 0).mean(axis=0))
+
+
 def veto(proba, level, votes=1):
     """Act where at least `votes` draws each give harm at least `level`, however many draws.
 

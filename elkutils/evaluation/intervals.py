@@ -187,6 +187,20 @@ def difference(statistic: Callable) -> Callable:
     return paired
 
 
+def averaged(statistic: Callable, count: int) -> Callable:
+    """Return the mean of a statistic over `count` places, such as layers.
+
+    The arrays that it takes are, for each forecast of `statistic`, that forecast at every
+    place: ``averaged(difference(auroc), 2)`` takes ours at two layers, then theirs at two.
+    """
+
+    def mean(y, *arrays, weights=None):
+        places = [arrays[i::count] for i in range(count)]
+        return np.mean([statistic(y, *place, weights=weights) for place in places], axis=0)
+
+    return mean
+
+
 def _resample(per_seed, rows, group_count, seed_count, resamples, seed):
     rng = np.random.default_rng(seed)
     block = max(1, _BLOCK // max(rows, group_count))

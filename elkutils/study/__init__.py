@@ -1,8 +1,10 @@
 """The book's own machinery: what its chapters read, and how they look at it.
 
 `readings` says once which tasks, seeds and layers the chapters read, so that each activation is
-extracted once per build; `shifts` has easy and hard cases as arrays, `directions` the theory of
-directions in numbers, and `timings` the recorded benchmarks.
+extracted once per build; `scaling` z-scores them, `shifts` has easy and hard cases as arrays,
+`probes` the linear probes that are compared on them, and `pooling` puts the rows of several
+seeds together. `directions` has the theory of directions in numbers, `checks` the data sets
+that theorems are checked on, and `timings` how long things take.
 """
 
 from elkutils.study.readings import (

@@ -1,8 +1,9 @@
 """Directions that a linear probe can take from one data set, and the angles between them.
 
-`ClassMoments` holds what the theorems about difference in means are written in. The rest are
-independent ways to weights which those theorems are checked against: the posterior mean by
-quadrature and by importance sampling, and gradient flow.
+`ClassMoments` holds what the theorems about difference in means are written in;
+`posterior_mean_turn` and `ridge_limit` are what two of them predict. The rest are independent
+ways to weights which the theorems are checked against: the posterior mean by quadrature and by
+importance sampling, gradient flow, and two spherical Gaussians.
 """
 
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit, log_expit, logit, roots_hermitenorm
+from scipy.stats import multivariate_normal
 
 QUADRATURE_FEATURES = 3
 
@@ -71,6 +73,76 @@ class ClassMoments:
         """
         top = np.linalg.eigvalsh(self.total)[-1]
         return np.sqrt(strength / (self.share * (1 - self.share) * top))
+
+
+def ridge_limit(moments: ClassMoments, rows: int) -> tuple[np.ndarray, float]:
+    """Return the direction of ridge regression as its penalty goes to 0.
+
+    Parameters
+    ----------
+    moments : ClassMoments
+        Of `rows` rows in general position.
+    rows : int
+
+    Returns
+    -------
+    direction : (d,) array
+        Fisher's discriminant S_W⁻¹δ; or, with more than rows − 2 features, δ projected on the
+        null space of S_W, along which each class falls on one point.
+    smallest : float
+        The smallest eigenvalue of S_W above 0. The limit needs penalties far below it.
+    """
+    roots, basis = np.linalg.eigh(moments.within)
+    zeros = max(len(roots) - (rows - 2), 0)
+    if zeros:
+        null = basis[:, :zeros]
+        return null @ (null.T @ moments.delta), float(roots[zeros])
+    return np.linalg.solve(moments.within, moments.delta), float(roots[0])
+
+
+def margin(X, y, direction) -> float:
+    """Return half of the gap between the classes along a direction (d,).
+
+    It is negative where the classes overlap along it.
+    """
+    X, y = _check(X, y)
+    along = X @ _unit(np.asarray(direction, dtype=np.float64))
+    return float(along[y == 1].min() - along[y == 0].max()) / 2
+
+
+def spherical_gaussians(X, y) -> np.ndarray:
+    """Return the weights (d,) of the log odds of two Gaussians with a common variance.
+
+    Maximum likelihood: the classes' means, and one variance for all coordinates of both. The
+    weights come from the fitted log densities at the origin and at the unit vectors.
+    """
+    X, y = _check(X, y)
+    variance = np.trace(ClassMoments.of(X, y).within) / X.size
+    corners = np.concatenate([np.zeros((1, X.shape[1])), np.eye(X.shape[1])])
+    zero, one = (
+        multivariate_normal(X[y == label].mean(axis=0), variance).logpdf(corners)
+        for label in (0, 1)
+    )
+    return (one - zero)[1:] - (one - zero)[0]
+
+
+def posterior_mean_turn(X, y) -> np.ndarray:
+    """Return how the posterior mean turns from δ: a vector (d,) perpendicular to δ.
+
+    Under a tight prior of scale τ, the mean over its length along δ is δ/‖δ‖ − τ² times this
+    vector, to second order. It is the part perpendicular to g of the expansion's second term,
+    m₂ S_T g + m₃/2 Σ‖xᵢ‖²xᵢ for centred x, over ‖g‖, where g = Σ yᵢxᵢ,
+    m₂ = n₁n₀ / n(n + 1) and m₃ = m₂ (n₀ − n₁) / (n + 2).
+    """
+    X, y = _check(X, y)
+    n, n1 = len(y), y.sum()
+    m2 = n1 * (n - n1) / (n * (n + 1))
+    m3 = m2 * (n - 2 * n1) / (n + 2)
+    x = X - X.mean(axis=0)
+    g = y @ x
+    turn = m2 * (x @ g) @ x + m3 / 2 * (x**2).sum(axis=1) @ x
+    along = _unit(g)
+    return (turn - (turn @ along) * along) / np.linalg.norm(g)
 
 
 def posterior_mean(X, y, prior_scale: float, nodes: int = 10) -> np.ndarray:

@@ -1,14 +1,33 @@
-"""Times of the posterior engine against other samplers, as the benchmark recorded them.
+"""Times: of a task here, and of the posterior engine against other samplers, as recorded.
 
 `tests/benchmarks/posterior.py` writes one JSON file for each kind of device; those kept in
 `times/` ship with the package, and the book shows them.
 """
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
+
+
+def median_seconds(task: Callable[[], Any], repeats: int = 7) -> float:
+    """Return the median wall-clock time of a task in seconds.
+
+    The first of ``repeats + 1`` runs compiles and is not counted. Arrays of JAX that the task
+    returns are waited for.
+    """
+    import jax
+
+    jax.block_until_ready(task())
+    taken = []
+    for _ in range(repeats):
+        begun = time.perf_counter()
+        jax.block_until_ready(task())
+        taken.append(time.perf_counter() - begun)
+    return float(np.median(taken))
 
 
 def recorded() -> dict[str, dict]:

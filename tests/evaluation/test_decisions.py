@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import linprog
 from scipy.stats import binom
 
 from elkutils.evaluation import (
@@ -18,8 +19,10 @@ from elkutils.evaluation import (
     mean_rule,
     miss_probability,
     resolvable_mass,
+    value_of_knowing,
     veto,
     votes_needed,
+    worst_mean,
 )
 
 LEVELS = np.linspace(0.05, 0.95, 10)
@@ -166,3 +169,36 @@ def test_how_often_the_rule_fires_on_n_draws(mass):
 def test_bad_arguments_are_named(call, match):
     with pytest.raises(ValueError, match=match):
         call()
+
+
+def test_the_worst_mean_is_the_largest_over_all_weights_allowed():
+    """A linear program over q ≤ π/α, for masses that are and are not whole numbers of draws."""
+    draws = np.random.default_rng(1).random((7, 3))
+    for mass in (0.1, 2 / 7, 0.5, 1.0):
+        most = np.full(7, 1 / (7 * mass))
+        for p, worst in zip(draws.T, worst_mean(draws, mass), strict=True):
+            best = linprog(-p, A_eq=np.ones((1, 7)), b_eq=[1], bounds=[(0, m) for m in most])
+            assert worst == pytest.approx(-best.fun, abs=1e-12)
+
+
+def test_the_worst_mean_follows_the_hypothesis_rule(proba):
+    for level in LEVELS:
+        fires = hypothesis_rule(proba, 0.2, level)
+        assert np.all(worst_mean(proba, 0.2)[fires] >= level)
+    assert np.allclose(worst_mean(proba, 1.0), proba.mean(axis=0))
+    with pytest.raises(ValueError, match="mass has shape"):
+        worst_mean(proba, [0.1, 0.2])
+
+
+def test_the_value_of_knowing_is_the_cost_that_it_saves(proba):
+    false_alarm, miss = 1.0, 4.0
+    t = cost_threshold(false_alarm, miss)
+    best_each = np.minimum(false_alarm * (1 - proba), miss * proba).mean(axis=0)
+    m = proba.mean(axis=0)
+    best_now = np.where(mean_rule(proba, t), false_alarm * (1 - m), miss * m)
+    value = (false_alarm + miss) * value_of_knowing(proba, t)
+    assert np.allclose(value, best_now - best_each)
+    assert np.all(value >= 0)
+    floor = hypothesis_rule(proba, 0.2, 0.7) & ~mean_rule(proba, 0.5)
+    assert floor.any()
+    assert np.all(value_of_knowing(proba, 0.5)[floor] >= 0.2 * 0.2 - 1e-12)

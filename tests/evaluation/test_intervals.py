@@ -4,6 +4,7 @@ import pytest
 from elkutils.evaluation import (
     Interval,
     auroc,
+    averaged,
     bootstrap,
     centred_bootstrap,
     difference,
@@ -167,3 +168,18 @@ def test_the_weighted_mean_is_that_of_repeated_values():
 def test_clipping_moves_the_ends_that_stick_out_and_no_others():
     assert Interval(0.5, -0.2, 0.8, 0.9).clipped(0, 1) == Interval(0.5, 0, 0.8, 0.9)
     assert Interval(0.5, 0.2, 1.4).clipped(0, 1) == Interval(0.5, 0.2, 1)
+
+
+def test_an_average_over_places_pairs_forecasts_of_the_same_place():
+    rng = np.random.default_rng(0)
+    y = np.arange(50) % 2
+    ours, theirs = rng.random((3, 50)), rng.random((3, 50))
+    weights = rng.random((4, 50))
+    found = averaged(difference(auroc), 3)(y, *ours, *theirs, weights=weights)
+    expected = [
+        auroc(y, a, weights=weights) - auroc(y, b, weights=weights)
+        for a, b in zip(ours, theirs, strict=True)
+    ]
+    assert np.allclose(found, np.mean(expected, axis=0))
+    same = averaged(difference(auroc), 3)(y, *ours, *ours, weights=weights)
+    assert np.all(same == 0)

@@ -13,6 +13,7 @@ from sklearn.svm import SVC
 
 from elkutils.inference.logistic import fit_map, logistic_path
 from elkutils.reporters import DifferenceInMeans, LinearDiscriminant, LogisticMAP
+from elkutils.study.checks import clouds
 from elkutils.study.directions import (
     ClassMoments,
     angle,
@@ -24,15 +25,6 @@ from elkutils.study.directions import (
 
 STRENGTHS = np.geomspace(1e-4, 1e-2, 5)
 over_data = pytest.mark.parametrize(("seed", "share"), [(0, 0.1), (1, 0.3), (2, 0.5), (3, 0.8)])
-
-
-def clouds(seed, share, n=120, d=8, gap=0.8):
-    """Two elongated clouds in general position, away from the origin."""
-    rng = np.random.default_rng(seed)
-    y = (np.arange(n) < share * n).astype(int)
-    turn = np.linalg.qr(rng.normal(size=(d, d)))[0]
-    X = rng.normal(size=(n, d)) * np.geomspace(3, 0.3, d) @ turn
-    return X + gap * np.outer(y, rng.normal(size=d)) + 3 * rng.normal(size=d), y
 
 
 def slope(scales, angles):

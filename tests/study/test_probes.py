@@ -1,0 +1,24 @@
+"""The compared probes have the names and the prior scales that figures and text give them."""
+
+import numpy as np
+
+from elkutils.study.checks import clouds
+from elkutils.study.directions import ClassMoments, angle
+from elkutils.study.probes import linear_probes
+
+
+def test_probes_are_what_they_are_called():
+    X, y = clouds(0, 0.4)
+    probes = linear_probes(X, y)
+    assert [*probes] == [
+        "difference in means",
+        "shrunk discriminant",
+        "logistic, evidence",
+        "logistic, loose end",
+    ]
+    assert angle(probes["difference in means"].coef_[0], ClassMoments.of(X, y).delta) < 1e-6
+    path = probes["logistic, evidence"].path_
+    best, widest = path.prior_scales[path.best], path.prior_scales.max()
+    assert probes["logistic, evidence"].prior_scale_ == best
+    assert probes["logistic, loose end"].prior_scale_ == widest
+    assert np.allclose(probes["logistic, loose end"].coef_[0], path.coefs[-1], rtol=1e-3)
