@@ -5,6 +5,7 @@ a share of the draws each reach a level. Draws run along the first axis of ``pro
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import bdtrc
 
 from elkutils.evaluation._arrays import check_draws, check_weights, weighted_mean
@@ -47,7 +48,7 @@ def hypothesis_rule(proba, mass, level):
     return hypothesis_mass(proba, level) >= _mass(mass)
 
 
-def worst_mean(proba, mass):
+def worst_mean(proba: ArrayLike, mass: float) -> np.ndarray:
     """Return the largest mean if a draw may weigh up to 1/α times as much (expected shortfall).
 
     It is the mean over the most alarmed draws of mass α. Where α · draws is not whole, one draw
@@ -74,7 +75,7 @@ def worst_mean(proba, mass):
     return counted @ draws / counted.sum()
 
 
-def value_of_knowing(proba, threshold):
+def value_of_knowing(proba: ArrayLike, threshold: ArrayLike) -> np.ndarray:
     """Return what knowing the right hypothesis saves per decision, in units of F + C.
 
     The expected value of perfect information (Howard 1966) with costs F of a false alarm and C

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import expit, log_expit, logit, roots_hermitenorm
 from scipy.stats import multivariate_normal
 
@@ -100,21 +101,35 @@ def ridge_limit(moments: ClassMoments, rows: int) -> tuple[np.ndarray, float]:
     return np.linalg.solve(moments.within, moments.delta), float(roots[0])
 
 
-def margin(X, y, direction) -> float:
+def margin(X: ArrayLike, y: ArrayLike, direction: ArrayLike) -> float:
     """Return half of the gap between the classes along a direction (d,).
 
-    It is negative where the classes overlap along it.
+    Parameters
+    ----------
+    X : (n, d) array
+    y : (n,) array of 0 and 1, both present
+    direction : (d,) array, of any length above 0
+
+    Returns
+    -------
+    float
+        Negative where the classes overlap along the direction.
     """
     X, y = _check(X, y)
     along = X @ _unit(np.asarray(direction, dtype=np.float64))
     return float(along[y == 1].min() - along[y == 0].max()) / 2
 
 
-def spherical_gaussians(X, y) -> np.ndarray:
+def spherical_gaussians(X: ArrayLike, y: ArrayLike) -> np.ndarray:
     """Return the weights (d,) of the log odds of two Gaussians with a common variance.
 
-    Maximum likelihood: the classes' means, and one variance for all coordinates of both. The
-    weights come from the fitted log densities at the origin and at the unit vectors.
+    Maximum likelihood gives the classes' means, and one variance for all coordinates of both.
+    The weights come from the fitted log densities at the origin and at the unit vectors.
+
+    Parameters
+    ----------
+    X : (n, d) array
+    y : (n,) array of 0 and 1, both present
     """
     X, y = _check(X, y)
     variance = np.trace(ClassMoments.of(X, y).within) / X.size
@@ -126,13 +141,18 @@ def spherical_gaussians(X, y) -> np.ndarray:
     return (one - zero)[1:] - (one - zero)[0]
 
 
-def posterior_mean_turn(X, y) -> np.ndarray:
+def posterior_mean_turn(X: ArrayLike, y: ArrayLike) -> np.ndarray:
     """Return how the posterior mean turns from δ: a vector (d,) perpendicular to δ.
 
     Under a tight prior of scale τ, the mean over its length along δ is δ/‖δ‖ − τ² times this
     vector, to second order. It is the part perpendicular to g of the expansion's second term,
     m₂ S_T g + m₃/2 Σ‖xᵢ‖²xᵢ for centred x, over ‖g‖, where g = Σ yᵢxᵢ,
     m₂ = n₁n₀ / n(n + 1) and m₃ = m₂ (n₀ − n₁) / (n + 2).
+
+    Parameters
+    ----------
+    X : (n, d) array
+    y : (n,) array of 0 and 1, both present
     """
     X, y = _check(X, y)
     n, n1 = len(y), y.sum()

@@ -12,7 +12,7 @@ def pooled(parts: Iterable[tuple]) -> tuple[np.ndarray, ...]:
 
     Parameters
     ----------
-    parts : iterable of (seed, y, *arrays, groups)
+    parts : iterable of tuples ``(seed, y, *arrays, groups)``
         One tuple per seed. Each array has one entry per row along its last axis, so labels
         (n,), groups (n,) and draws (draws, n) all fit; n may differ between seeds.
 
@@ -53,7 +53,7 @@ def interval(statistic: Callable, parts: Iterable[tuple], **options) -> Interval
     ----------
     statistic, options
         As for `elkutils.evaluation.bootstrap`.
-    parts : iterable of (seed, y, *arrays, groups)
+    parts : iterable of tuples ``(seed, y, *arrays, groups)``
         As for `pooled`; the arrays are what the statistic takes after the labels.
     """
     y, *arrays, groups, seeds = pooled(parts)
