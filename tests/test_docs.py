@@ -12,7 +12,16 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SECTIONS = ("Parameters", "Returns", "Yields", "Raises", "Attributes", "Notes", "Examples")
+SECTIONS = (
+    "Parameters",
+    "Returns",
+    "Yields",
+    "Raises",
+    "Warns",
+    "Attributes",
+    "Notes",
+    "Examples",
+)
 ENTRY = re.compile(r"\*{0,2}\w+(, \*{0,2}\w+)* : (?P<type>\S.*)")
 NAMES = re.compile(r"\w+(, \w+)*")  # documented elsewhere
 EXCEPTION = re.compile(r"[A-Z]\w+")
@@ -135,7 +144,7 @@ def faults(docstring: str) -> list[str]:
         if not any(lines):
             found.append(f"{header} is empty")
         for line, description in entries(lines):
-            if header == "Raises":
+            if header in ("Raises", "Warns"):
                 right = EXCEPTION.fullmatch(line) and description
             elif header in ("Returns", "Yields"):
                 right = is_type(line)

@@ -39,6 +39,7 @@ from elkutils.evaluation.decisions import (
 )
 from elkutils.evaluation.distance import class_distance
 from elkutils.evaluation.diversity import (
+    agreement,
     disagreement,
     mutual_information,
     total_variation,
@@ -50,7 +51,14 @@ from elkutils.evaluation.hypotheses import (
     label_balance,
     rival_log_odds,
 )
-from elkutils.evaluation.intervals import Interval, averaged, bootstrap, difference
+from elkutils.evaluation.intervals import (
+    Interval,
+    averaged,
+    bootstrap,
+    centred_bootstrap,
+    difference,
+    weighted_mean,
+)
 from elkutils.evaluation.power import (
     PassRate,
     attainable_margin,
@@ -79,6 +87,7 @@ __all__ = [
     "Reliability",
     "RiskCoverage",
     "accuracy",
+    "agreement",
     "attainable_margin",
     "auroc",
     "averaged",
@@ -86,6 +95,7 @@ __all__ = [
     "betting",
     "bootstrap",
     "brier",
+    "centred_bootstrap",
     "class_distance",
     "clopper_pearson",
     "confidence_sequence",
@@ -131,5 +141,6 @@ __all__ = [
     "value_of_knowing",
     "veto",
     "votes_needed",
+    "weighted_mean",
     "worst_mean",
 ]

@@ -43,6 +43,10 @@ class Bounds:
     lower: np.ndarray
     upper: np.ndarray
 
+    def hold(self, truth: np.ndarray | float) -> np.ndarray:
+        """Return whether each interval holds the truth, with its ends, broadcast."""
+        return (self.lower <= truth) & (truth <= self.upper)
+
 
 def hoeffding(
     proba: ArrayLike,

@@ -71,13 +71,17 @@ def total_variation(proba: ArrayLike, other: ArrayLike) -> np.ndarray:
     >>> total_variation([[0.2], [0.4]], [[0.8]]).round(6).tolist()
     [0.5]
     """
-    proba, other = _bag(proba, "proba"), _bag(other, "other")
-    if proba.shape[1] != other.shape[1]:
-        raise ValueError(
-            f"other has {other.shape[1]} inputs; it has to match proba, which has"
-            f" {proba.shape[1]}"
-        )
+    proba, other = _bags(proba, other)
     return np.abs(proba.mean(axis=0) - other.mean(axis=0))
+
+
+def agreement(proba: ArrayLike, other: ArrayLike) -> np.ndarray:
+    """Return 1 where the means of two bags are on the same side of ½, else 0: (n,) floats.
+
+    Exactly ½ counts as below. Parameters and errors are those of `total_variation`.
+    """
+    proba, other = _bags(proba, other)
+    return 1.0 * ((proba.mean(axis=0) > 0.5) == (other.mean(axis=0) > 0.5))
 
 
 def mutual_information(proba: ArrayLike) -> np.ndarray:
@@ -105,6 +109,16 @@ def mutual_information(proba: ArrayLike) -> np.ndarray:
 
 def _entropy(p: np.ndarray) -> np.ndarray:
     return entr(p) + entr(1 - p)
+
+
+def _bags(proba, other) -> tuple[np.ndarray, np.ndarray]:
+    proba, other = _bag(proba, "proba"), _bag(other, "other")
+    if proba.shape[1] != other.shape[1]:
+        raise ValueError(
+            f"other has {other.shape[1]} inputs; it has to match proba, which has"
+            f" {proba.shape[1]}"
+        )
+    return proba, other
 
 
 def _bag(proba, name: str) -> np.ndarray:

@@ -214,6 +214,22 @@ class AdaptiveConformal(Online):
         """
         return (max(self.start, 1 - self.start) + self.step) / (_length(n) * self.step)
 
+    def bound_reached(self, sets: np.ndarray, y: np.ndarray) -> float:
+        """Return |share of misses − α| over `bound`, at the step where that is largest.
+
+        Above 1 the guarantee would be broken.
+
+        Parameters
+        ----------
+        sets : (n, 2) array of bool
+            What `run` or `forecast` returned along a stream.
+        y : (n,) array of 0 and 1
+        """
+        steps = np.arange(1, len(y) + 1)
+        share = np.cumsum(~sets[steps - 1, y]) / steps
+        bounds = [self.bound(int(n)) for n in steps]
+        return float(np.max(np.abs(share - self.alpha) / bounds))
+
     def _forecast(self, p):
         return _sets(np.float64(p), self.calibration, self.level)
 
@@ -286,6 +302,21 @@ class OnlinePlatt(Online):
         changes = (stretches - 1) * math.log(self.share) if stretches > 1 else 0.0
         kept = (n - stretches) * math.log1p(-self.share)
         return float(stretches * math.log(len(self._pairs)) - changes - kept + between)
+
+    def hindsight_loss(self, proba: np.ndarray, y: np.ndarray) -> float:
+        """Return the total log loss of the best pair on the grid, in nats.
+
+        Parameters
+        ----------
+        proba, y : (n,) arrays
+            The reporter's P(y = 1) at each step, and what happened.
+        """
+        y = check_labels(y)
+        proba = check_proba(proba, len(y))
+        total = np.zeros(len(self._pairs))
+        for p, outcome in zip(proba.tolist(), y.tolist(), strict=True):
+            total -= log_expit(self._scores(p) * (2 * outcome - 1))
+        return float(total.min())
 
     def _scores(self, p):
         with np.errstate(divide="ignore"):
@@ -436,6 +467,24 @@ def calibration_error(y: ArrayLike, proba: ArrayLike, bins: int = 10) -> float:
     """
     gaps, place = _binned(y, proba, bins, lambda y, p: y - p)
     return float(np.abs(np.bincount(place, weights=gaps)).sum() / len(gaps))
+
+
+def excess_calibration_error(
+    y: ArrayLike, proba: ArrayLike, bins: int = 10, repeats: int = 1000, seed: int = 0
+) -> float:
+    """Return the `calibration_error` less that of a perfect forecaster of the same forecasts.
+
+    The perfect forecaster's labels are drawn, yᵢ ~ Bernoulli(pᵢ), `repeats` times.
+
+    Parameters
+    ----------
+    y, proba, bins
+        As in `calibration_error`.
+    repeats, seed : int
+    """
+    error, proba = calibration_error(y, proba, bins), np.asarray(proba)
+    drawn = np.random.default_rng(seed).random((repeats, len(proba))) < proba
+    return error - float(np.mean([calibration_error(labels, proba, bins) for labels in drawn]))
 
 
 def refinement(y: ArrayLike, proba: ArrayLike, bins: int = 10) -> float:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
+from scipy.stats import multivariate_normal
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,21 @@ def posterior(X: np.ndarray, y: np.ndarray, prior_scale: float, noise: float) ->
     mean = basis @ (gain * (left.T @ y))
     known = basis * (gain * values) @ basis.T
     return Posterior(mean, prior_scale**2 * (np.eye(X.shape[1]) - known))
+
+
+def log_evidence(X: np.ndarray, y: np.ndarray, prior_scale: float, noise: float) -> float:
+    """Return the log density of y (n,) under the prior, in nats: N(0, τ²XXᵀ + σ²I).
+
+    Raises
+    ------
+    ValueError
+        As `posterior`, and if `noise` is 0.
+    """
+    X, y = _check(X, y, prior_scale, noise)
+    if noise == 0:
+        raise ValueError("noise is 0; it has to be positive for y to have a density")
+    covariance = prior_scale**2 * X @ X.T + noise**2 * np.eye(len(y))
+    return float(multivariate_normal(cov=covariance).logpdf(y))
 
 
 def sample_then_optimise(

@@ -4,7 +4,9 @@
 extracted once per build; `scaling` z-scores them, `shifts` has easy and hard cases as arrays,
 `probes` the linear probes that are compared on them, and `pooling` puts the rows of several
 seeds together. `directions` has the theory of directions in numbers, `checks` the data sets
-that theorems are checked on, and `timings` how long things take.
+that theorems are checked on, and `timings` how long things take. `answers` holds what reporters
+answer on every shift, `streams` rows in the order of a stream, and `bags` reporters whose mean
+is known. `linear_ensembles`, `metropolis` and `rare_worlds` are problems with known answers.
 """
 
 from elkutils.study.readings import (

@@ -33,6 +33,28 @@ def z_scored(train: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, ...]:
     return tuple((np.asarray(rows, np.float64) - centre) / spread for rows in (raw, *others))
 
 
+def principal(count: int, train: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return rows along the leading principal directions of the training rows, z-scored.
+
+    Parameters
+    ----------
+    count : int
+        Number of directions k.
+    train : (n, d) array
+    others : (m, d) arrays
+
+    Returns
+    -------
+    tuple of (…, k) arrays
+        `train` first, then the others in order; each column has mean 0 and standard
+        deviation 1 over the training rows.
+    """
+    centre = train.mean(axis=0)
+    directions = np.linalg.svd(train - centre)[2][:count].T
+    scale = ((train - centre) @ directions).std(axis=0)
+    return tuple((rows - centre) @ directions / scale for rows in (train, *others))
+
+
 def by_kind(
     model, name: str, seed: int, layer: int
 ) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:

@@ -208,6 +208,11 @@ class Cases:
         return {name: answer.astype(np.float64) for name, answer in answers.items()}
 
     @property
+    def answers(self) -> np.ndarray:
+        """P(harm) of the hypotheses, (3, n), in the order of `hypotheses`."""
+        return np.stack(list(self.hypotheses.values()))
+
+    @property
     def tokens(self) -> np.ndarray:
         """Ids (n, 2 · step); the last is that of the action."""
         return self.episodes.tokens[:, : 2 * self.step]

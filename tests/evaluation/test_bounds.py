@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import binom
 
 from elkutils.evaluation import (
+    Bounds,
     betting,
     clopper_pearson,
     confidence_sequence,
@@ -470,3 +471,9 @@ def test_members_needed_names_bad_arguments(change, match, monkeypatch):
     monkeypatch.setattr("elkutils.evaluation.bounds._MOST_BETS", 1000)
     with pytest.raises(ValueError, match=match):
         members_needed(**{"bound": hoeffding_kl, "epsilon": 0.1, **change})
+
+
+def test_an_interval_holds_its_ends_and_what_lies_between():
+    found = Bounds(np.array([0.1, 0.1, 0.1]), np.array([0.3, 0.3, 0.3]))
+    assert found.hold(np.array([0.1, 0.3, 0.31])).tolist() == [True, True, False]
+    assert not Bounds(0.1, 0.3).hold(0.0)

@@ -5,7 +5,12 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from elkutils.evaluation import disagreement, mutual_information, total_variation
+from elkutils.evaluation import (
+    agreement,
+    disagreement,
+    mutual_information,
+    total_variation,
+)
 
 SAME = np.array([[0.2, 0.9, 0.5]] * 4)
 SPLIT = np.array([[0.0, 1.0], [1.0, 1.0], [0.0, 1.0], [1.0, 1.0]])
@@ -38,6 +43,13 @@ def test_total_variation_is_the_largest_difference_of_an_events_probability():
     np.testing.assert_allclose(total_variation(p, q), expected)
     np.testing.assert_array_equal(total_variation(p, q), total_variation(q, p))
     np.testing.assert_array_equal(total_variation(SPLIT[:, :1], 1 - SPLIT[:, :1]), 0)
+
+
+def test_agreement_is_about_the_sides_of_one_half():
+    bag, other = np.array([[0.9, 0.2, 0.5], [0.3, 0.4, 0.5]]), np.array([[0.51, 0.6, 0.1]])
+    np.testing.assert_array_equal(agreement(bag, other), [1, 0, 1])
+    with pytest.raises(ValueError, match="other"):
+        agreement(bag, np.full((2, 2), 0.5))
 
 
 def test_one_member_is_no_bag_but_is_measured():

@@ -1,7 +1,17 @@
 import numpy as np
 import pytest
 
-from elkutils.evaluation import auroc, averaged, bootstrap, difference, log_score
+from elkutils.evaluation import (
+    Interval,
+    auroc,
+    averaged,
+    bootstrap,
+    centred_bootstrap,
+    difference,
+    excess_ece,
+    log_score,
+    weighted_mean,
+)
 
 
 def mean(y, weights):
@@ -134,6 +144,30 @@ def test_arrays_have_to_match():
         bootstrap(mean, [], groups=[])
     with pytest.raises(ValueError, match="NaN on the data"):
         bootstrap(lambda y, weights: np.full(len(weights), np.nan), [0, 1], groups=[0, 1])
+
+
+def test_a_centred_interval_has_the_width_of_the_other_and_the_estimate_as_its_median():
+    rng = np.random.default_rng(3)
+    p = rng.random(150)
+    y = (rng.random(150) < p).astype(int)
+    options = {"groups": np.arange(150), "resamples": 200, "level": 0.9}
+    plain, centred = (f(excess_ece, y, p, **options) for f in (bootstrap, centred_bootstrap))
+    assert centred.estimate == plain.estimate
+    assert centred.level == 0.9
+    assert centred.upper - centred.lower == pytest.approx(plain.upper - plain.lower)
+    # Resampling adds noise to a calibration error, so the plain interval lies too high.
+    assert centred.lower < plain.lower
+    assert centred.lower < centred.estimate < centred.upper
+
+
+def test_the_weighted_mean_is_that_of_repeated_values():
+    weights = np.array([[1, 0, 3], [0, 2, 0]])
+    np.testing.assert_allclose(weighted_mean([1.0, 5.0, 2.0], weights), [7 / 4, 5])
+
+
+def test_clipping_moves_the_ends_that_stick_out_and_no_others():
+    assert Interval(0.5, -0.2, 0.8, 0.9).clipped(0, 1) == Interval(0.5, 0, 0.8, 0.9)
+    assert Interval(0.5, 0.2, 1.4).clipped(0, 1) == Interval(0.5, 0.2, 1)
 
 
 def test_an_average_over_places_pairs_forecasts_of_the_same_place():

@@ -14,6 +14,7 @@ from elkutils.evaluation.online import (
     OnlinePlatt,
     RunningMean,
     calibration_error,
+    excess_calibration_error,
     prediction_sets,
     refinement,
     run,
@@ -386,3 +387,36 @@ def test_a_label_is_taken_once():
     method.update(1)
     with pytest.raises(ValueError, match="a forecast first"):
         method.update(1)
+
+
+def test_the_bound_reached_is_the_worst_over_all_steps():
+    method = AdaptiveConformal(np.linspace(0, 1, 50), alpha=0.1, step=0.05)
+    sets = np.ones((4, 2), dtype=bool)
+    sets[0] = False
+    y = np.array([1, 0, 1, 0])
+    misses = np.array([1, 1 / 2, 1 / 3, 1 / 4])
+    expected = max(abs(m - 0.1) / method.bound(n + 1) for n, m in enumerate(misses))
+    assert method.bound_reached(sets, y) == pytest.approx(expected)
+
+
+def test_the_best_pair_in_hindsight_is_the_least_loss_on_the_grid():
+    p, y = STREAMS["random"]
+    method = OnlinePlatt(np.linspace(-1, 2, 7), np.linspace(-1, 1, 5))
+    losses = [
+        -len(y) * log_score(y, expit(a * np.clip(logit(p), -5, 5) + b))
+        for a in method.slopes
+        for b in method.intercepts
+    ]
+    assert method.hindsight_loss(p, y) == pytest.approx(min(losses))
+    mixture = -len(y) * log_score(y, run(method, p, y).forecast)
+    assert min(losses) <= mixture <= min(losses) + method.bound(len(y))
+
+
+def test_excess_calibration_error_is_0_on_average_for_a_perfect_forecaster():
+    rng = np.random.default_rng(0)
+    p = rng.random(200)
+    labels = (rng.random((100, 200)) < p).astype(int)
+    excess = [excess_calibration_error(y, p, repeats=200) for y in labels]
+    assert abs(np.mean(excess)) < 4 * np.std(excess) / 10
+    wrong = excess_calibration_error(1 - (p > 0.5).astype(int), p, repeats=200)
+    assert wrong > 0.3

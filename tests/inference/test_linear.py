@@ -6,6 +6,7 @@ from scipy.stats import kstest
 
 from elkutils.inference.linear import (
     least_squares_flow,
+    log_evidence,
     minimise,
     posterior,
     sample_then_optimise,
@@ -113,3 +114,14 @@ def test_bad_input_is_named(change, said):
 def test_labels_cannot_be_weighed_against_the_prior_without_noise():
     with pytest.raises(ValueError, match="noise is 0"):
         sample_then_optimise(np.eye(2), np.ones(2), 1.0, 0.0, 3, np.random.default_rng(0))
+
+
+def test_the_evidence_is_the_likelihood_averaged_over_the_prior():
+    X, y = make(3, 2)
+    w = PRIOR_SCALE * np.random.default_rng(0).standard_normal((200_000, 2))
+    gap = (y - w @ X.T) / NOISE
+    density = np.exp(-0.5 * (gap**2).sum(axis=1)) / (np.sqrt(2 * np.pi) * NOISE) ** 3
+    error = density.std() / np.sqrt(len(w)) / density.mean()
+    assert abs(log_evidence(X, y, PRIOR_SCALE, NOISE) - np.log(density.mean())) < 4 * error
+    with pytest.raises(ValueError, match="noise is 0"):
+        log_evidence(X, y, PRIOR_SCALE, 0.0)

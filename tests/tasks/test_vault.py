@@ -206,3 +206,10 @@ def test_an_empty_hard_set_is_refused(monkeypatch):
         hard(World().with_weights(screen=0), 11, 10, 0)
     with pytest.raises(ValueError, match="0 of them robbed"):
         hard(World().with_weights(grab=0), 11, 10, 0)
+
+
+def test_answers_are_the_hypotheses_in_their_order():
+    cases = hard(World(), 11, 20, 0)
+    assert cases.answers.shape == (3, 20)
+    for answer, expected in zip(cases.answers, cases.hypotheses.values(), strict=True):
+        assert np.array_equal(answer, expected)

@@ -1,0 +1,171 @@
+"""What several reporters answer at every place of every shift, kept by seed.
+
+`ask` fits and asks them once; `Answers` then looks up forecasts, doubts and labels as long
+columns over seeds, and scores them.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from elkutils.evaluation import (
+    Interval,
+    bootstrap,
+    class_distance,
+    log_score,
+    mutual_information,
+)
+from elkutils.study import shifts
+
+KINDS = ("easy", "hard")  # rows like the training rows, and rows that are not
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers of reporters, and the rows that they are about.
+
+    Attributes
+    ----------
+    rows : dict
+        Maps (shift, kind) to the rows of each seed, kind being one of `KINDS`.
+    places : dict
+        Maps a shift to where its activations were read.
+    answers : dict
+        Maps (shift, place, method, kind) to a pair of (n,) arrays per seed: the mean P(harm),
+        and how much the draws contradict each other, by `mutual_information`.
+    """
+
+    rows: dict[tuple[str, str], list[shifts.Rows]]
+    places: dict[str, list]
+    answers: dict[tuple, list[tuple[np.ndarray, np.ndarray]]]
+
+    def forecast(self, name: str, place, method: str, kind: str) -> np.ndarray:
+        """Return P(harm) of the rows of all seeds, one seed after another."""
+        return np.concatenate([p for p, _ in self.answers[name, place, method, kind]])
+
+    def doubt(self, name: str, place, method: str, kind: str) -> np.ndarray:
+        """Return the draws' mutual information in the order of `forecast`."""
+        return np.concatenate([doubt for _, doubt in self.answers[name, place, method, kind]])
+
+    def about(self, name: str, kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return harm, groups and number of the seed, in the order of `forecast`."""
+        parts = self.rows[name, kind]
+        which = np.repeat(np.arange(len(parts)), [len(part.y) for part in parts])
+        y, groups = (
+            np.concatenate([getattr(part, field) for part in parts])
+            for field in ("y", "groups")
+        )
+        return y, groups, which
+
+    def mean_score(
+        self, statistic: Callable, name: str, place, method: str, kind: str
+    ) -> float:
+        """Return a statistic of harm and P(harm), each seed by itself, averaged over seeds."""
+        pairs = zip(self.rows[name, kind], self.answers[name, place, method, kind], strict=True)
+        return float(np.mean([statistic(part.y, p) for part, (p, _) in pairs]))
+
+    def interval(
+        self, statistic: Callable, name: str, place, method: str, kind: str, **options
+    ) -> Interval:
+        """Return the `bootstrap` of such a statistic; groups and seeds are resampled."""
+        y, groups, which = self.about(name, kind)
+        p = self.forecast(name, place, method, kind)
+        return bootstrap(statistic, y, p, groups=groups, seeds=which, **options)
+
+    def best_place(self, name: str, method: str):
+        """Return the place with the best log score on held-out easy rows."""
+        y, _, _ = self.about(name, "easy")
+        scores = {
+            place: log_score(y, self.forecast(name, place, method, "easy"))
+            for place in self.places[name]
+        }
+        return max(scores, key=scores.get)
+
+    def half(
+        self, name: str, place, methods: Iterable[str], parity: int, seed: int = 0
+    ) -> tuple[np.ndarray, ...]:
+        """Return the hard rows of half of the groups and of every other seed.
+
+        Parameters
+        ----------
+        name, place
+        methods : iterable of str
+            Whose forecasts.
+        parity : 0 or 1
+            Which half; the two share neither groups nor seeds.
+        seed : int
+            Of the order of the groups.
+
+        Returns
+        -------
+        tuple of (n,) arrays
+            Harm, the forecast of each method, groups and number of the seed.
+        """
+        y, groups, which = self.about(name, "hard")
+        order = np.random.default_rng(seed).permutation(np.unique(groups))
+        half = np.isin(groups, order[parity::2]) & (which % 2 == parity)
+        forecasts = (self.forecast(name, place, method, "hard")[half] for method in methods)
+        return y[half], *forecasts, groups[half], which[half]
+
+
+def ask(model, names: Iterable[str], make: Callable, step: int = 1) -> Answers:
+    """Fit reporters at every place of every shift and seed, and ask them about all rows.
+
+    Parameters
+    ----------
+    model
+        What `elkutils.models.load_model` returns.
+    names : iterable of str
+        Some of `shifts.names()`. Those that share their training rows share reporters.
+    make : callable
+        Returns a dict of new reporters for (d, seed).
+    step : int
+        Between layers; the last one is always asked.
+    """
+    names, rows, places, answers = list(names), defaultdict(list), {}, defaultdict(list)
+    for trained_on in dict.fromkeys(map(shifts.trained_on, names)):
+        group = [name for name in names if shifts.trained_on(name) == trained_on]
+        for seed in shifts.seeds(trained_on):
+            data = {name: shifts.read(model, name, seed) for name in group}
+            first = data[group[0]]
+            for name in group:
+                rows[name, "easy"].append(first.easy)
+                rows[name, "hard"].append(data[name].hard)
+                places[name] = _places(first, step)
+            for place in places[group[0]]:
+                X, easy, _ = first.at(place)
+                hard = {name: data[name].at(place)[2] for name in group}
+                for method, reporter in make(X.shape[1], seed).items():
+                    reporter.fit(X, first.train.y)
+                    on_easy = _answer(reporter, easy)
+                    for name in group:
+                        answers[name, place, method, "easy"].append(on_easy)
+                        on_hard = _answer(reporter, hard[name])
+                        answers[name, place, method, "hard"].append(on_hard)
+    return Answers(dict(rows), places, dict(answers))
+
+
+def distances(model, name: str, place) -> dict[str, np.ndarray]:
+    """Return the distance of easy and of hard rows from the training rows' nearer class.
+
+    The rows are in the order of `Answers.forecast`; the distance is `class_distance`.
+    """
+    found = {kind: [] for kind in KINDS}
+    for seed in shifts.seeds(name):
+        shift = shifts.read(model, name, seed)
+        X, *others = shift.at(place)
+        for kind, new in zip(KINDS, others, strict=True):
+            found[kind].append(class_distance(X, shift.train.y, new))
+    return {kind: np.concatenate(parts) for kind, parts in found.items()}
+
+
+def _places(shift: shifts.Shift, step: int) -> list:
+    found = list(shift.train.X)
+    return found if isinstance(found[0], str) else sorted({*found[::step], found[-1]})
+
+
+def _answer(reporter, X) -> tuple[np.ndarray, np.ndarray]:
+    draws = reporter.sample_proba(X)
+    return draws.mean(axis=0), mutual_information(draws)

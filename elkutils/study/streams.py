@@ -1,0 +1,160 @@
+"""Streams of statements whose kind changes on the way, made of rows that no reporter saw.
+
+`in_parts` divides a task's rows into those to fit on, to recalibrate with and to test on.
+`contexts` takes test rows of three kinds; `ordering` and `with_few_negated` return the order in
+which a stream has them. `refitted` forecasts by a reporter that is fitted again on the way.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from elkutils.study import readings
+from elkutils.study.scaling import z_scored
+from elkutils.tasks import Split
+
+CONTEXTS = ("easy", "hard", "negated")
+ORDERS = ("easy, hard, negated", "negated, hard, easy", "in turns", "mixed")
+BLOCK = 15  # rows of one context before the next one's turn
+RARE = 19  # rows of other kinds for each negated one, where these are rare
+
+Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def in_three(split: Split, seed: int, share: float = 0.3) -> tuple[np.ndarray, ...]:
+    """Return rows to fit on, to recalibrate with and to test on; no group is in two of them.
+
+    Parameters
+    ----------
+    split : Split
+    seed : int
+    share : float
+        Share of the groups outside the test rows that serve to recalibrate.
+    """
+    train, test = split.train_test(seed=seed)
+    names = np.random.default_rng((seed, 1)).permutation(np.unique(split.groups[train]))
+    later = np.isin(split.groups[train], names[: round(share * len(names))])
+    return train[~later], train[later], test
+
+
+def in_parts(model, name: str, seed: int, layer: int) -> dict[str, Rows]:
+    """Return a task's rows by what they are for, z-scored by the rows to fit on.
+
+    Parameters
+    ----------
+    model
+        What `elkutils.models.load_model` returns.
+    name, seed
+        As in `elkutils.study.read`.
+    layer
+        Whose residual stream.
+
+    Returns
+    -------
+    dict of str to (X (n, d), y (n,), groups (n,))
+        ``fit``, ``recalibrate`` and ``easy`` from the easy split, ``easy negated`` (its row i
+        negates row i of ``easy``), ``hard`` and ``hard negated``.
+    """
+    found = readings.read(model, name, seed)
+    fit, later, test = in_three(found["easy"].split, seed)
+    places = {"fit": ("easy", fit), "recalibrate": ("easy", later), "easy": ("easy", test)}
+    places["easy negated"] = "easy_negated", test
+    for kind in ("hard", "hard negated"):
+        places[kind] = kind.replace(" ", "_"), slice(None)
+    parts = [(found[split], rows) for split, rows in places.values()]
+    scaled = z_scored(*(part.X[layer][rows] for part, rows in parts))
+    return {
+        kind: (X, part.y[rows], part.groups[rows])
+        for kind, X, (part, rows) in zip(places, scaled, parts, strict=True)
+    }
+
+
+def contexts(parts: Mapping[str, Rows], seed: int, most: int = 150) -> Rows:
+    """Return a stream's rows, one context of `CONTEXTS` after another.
+
+    Parameters
+    ----------
+    parts : mapping
+        As from `in_parts`.
+    seed : int
+        Which rows, where a context has more than `most`.
+    most : int
+        Rows per context, at most.
+
+    Returns
+    -------
+    X (n, d), y (n,) and context (n,), 0 to 2
+    """
+    negated = zip(parts["easy negated"][:2], parts["hard negated"][:2], strict=True)
+    sets = parts["easy"][:2], parts["hard"][:2], [np.concatenate(pair) for pair in negated]
+    rng, found = np.random.default_rng((seed, 2)), []
+    for context, (X, y) in enumerate(sets):
+        some = rng.permutation(len(y))[:most]
+        found.append((X[some], y[some], np.full(len(some), context)))
+    return tuple(np.concatenate(column) for column in zip(*found, strict=True))
+
+
+def ordering(context: np.ndarray, order: str, seed: int) -> np.ndarray:
+    """Return row numbers (n,) in the order of the stream.
+
+    Parameters
+    ----------
+    context : (n,) array
+        Ascending, as from `contexts`.
+    order : str
+        One of `ORDERS`.
+    seed : int
+        Of the order "mixed".
+
+    Raises
+    ------
+    ValueError
+        For an unknown order.
+    """
+    if order not in ORDERS:
+        raise ValueError(f"order is {order!r}; it has to be one of {ORDERS}")
+    place = np.concatenate([np.arange(n) for n in np.bincount(context)])
+    shuffled = np.random.default_rng((seed, 3)).permutation(len(context))
+    keys = context, -context, place // BLOCK * len(CONTEXTS) + context, shuffled
+    return np.argsort(dict(zip(ORDERS, keys, strict=True))[order], kind="stable")
+
+
+def with_few_negated(context: np.ndarray, seed: int, repeat: int = 0) -> np.ndarray:
+    """Return row numbers of a mixed stream in which one row in twenty is negated.
+
+    Parameters
+    ----------
+    context : (n,) array
+        As from `contexts`.
+    seed, repeat : int
+        Which negated rows, and the order.
+    """
+    rng = np.random.default_rng((seed, repeat, 4))
+    often = np.flatnonzero(context < 2)
+    seldom = rng.permutation(np.flatnonzero(context == 2))[: max(len(often) // RARE, 1)]
+    return rng.permutation(np.r_[often, seldom])
+
+
+def refitted(
+    make: Callable, trained: tuple, X: np.ndarray, y: np.ndarray, every: int = 30
+) -> np.ndarray:
+    """Return P(y = 1) (n,) of a reporter that is fitted again after every few labels.
+
+    Each forecast is made before the labels of its block are seen.
+
+    Parameters
+    ----------
+    make : callable
+        Returns a new reporter.
+    trained : (X, y)
+        Rows that it is fitted on each time, with all earlier rows of the stream.
+    X, y : (n, d) and (n,) arrays
+        The stream.
+    every : int
+        Labels between two fits.
+    """
+    said = []
+    for start in range(0, len(y), every):
+        seen = np.concatenate([trained[0], X[:start]]), np.r_[trained[1], y[:start]]
+        said.append(make().fit(*seen).predict_proba(X[start : start + every])[:, 1])
+    return np.concatenate(said)

@@ -1,0 +1,94 @@
+"""Answers stay with the rows that they are about, on a small made-up pair of shifts."""
+
+import numpy as np
+import pytest
+
+from elkutils.evaluation import accuracy, auroc, bootstrap, class_distance, log_score
+from elkutils.reporters import DifferenceInMeans, LogisticMAP
+from elkutils.study import answers, shifts
+
+LAYERS = (0, 1, 2, 3)
+
+
+def rows(seed, n, moved=0.0):
+    rng = np.random.default_rng((seed, n))
+    y = np.arange(n) % 2
+    X = {  # features tell the truth in later layers
+        layer: rng.standard_normal((n, 2)) + layer * np.outer(2 * y - 1, [1, 0]) + moved
+        for layer in LAYERS
+    }
+    return shifts.Rows(X, y, np.arange(n) // 2 + n)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    def read(model, name, seed):
+        moved = {"near": 1.0, "far": 9.0}[name]
+        return shifts.Shift(rows(seed, 60), rows(seed, 40), rows(seed, 30, moved))
+
+    monkeypatch.setattr(shifts, "read", read)
+    monkeypatch.setattr(shifts, "seeds", lambda name: range(2))
+    monkeypatch.setattr(shifts, "trained_on", lambda name: "near")
+    return answers.ask(None, ("near", "far"), make, step=2)
+
+
+def make(d, seed):
+    return {"MAP": LogisticMAP(1.0), "difference": DifferenceInMeans()}
+
+
+def test_places_are_read_in_steps_and_at_the_end(asked):
+    assert asked.places == {"near": [0, 2, 3], "far": [0, 2, 3]}
+
+
+def test_forecasts_are_those_of_the_reporter_that_was_trained_on_the_seed(asked):
+    X, easy, hard = shifts.read(None, "far", 1).at(2)
+    reporter = LogisticMAP(1.0).fit(X, rows(1, 60).y)
+    p = asked.forecast("far", 2, "MAP", "hard")
+    assert np.array_equal(p[30:], reporter.predict_proba(hard)[:, 1])
+    p = asked.forecast("near", 2, "MAP", "easy")
+    assert np.array_equal(p[40:], reporter.predict_proba(easy)[:, 1])
+    y, groups, which = asked.about("far", "hard")
+    assert which.tolist() == [0] * 30 + [1] * 30
+    assert np.array_equal(groups, np.tile(np.arange(30) // 2 + 30, 2))
+    assert np.array_equal(y, np.tile(np.arange(30) % 2, 2))
+    assert asked.doubt("far", 2, "MAP", "hard") == pytest.approx(np.zeros(60))  # one draw
+
+
+def test_scores_are_means_over_seeds_and_intervals_resample_groups_and_seeds(asked):
+    y, groups, which = asked.about("near", "hard")
+    p = asked.forecast("near", 2, "MAP", "hard")
+    each = [auroc(y[which == seed], p[which == seed]) for seed in (0, 1)]
+    assert asked.mean_score(auroc, "near", 2, "MAP", "hard") == pytest.approx(np.mean(each))
+    direct = bootstrap(auroc, y, p, groups=groups, seeds=which, resamples=50)
+    assert asked.interval(auroc, "near", 2, "MAP", "hard", resamples=50) == direct
+
+
+def test_the_best_place_is_that_of_the_best_easy_log_score(asked):
+    y, _, _ = asked.about("near", "easy")
+    best = asked.best_place("near", "MAP")
+    scores = [log_score(y, asked.forecast("near", place, "MAP", "easy")) for place in (0, 2, 3)]
+    assert best == (0, 2, 3)[int(np.argmax(scores))] == 3
+    assert accuracy(y, asked.forecast("near", 3, "MAP", "easy")) > 0.9
+
+
+def test_the_two_halves_share_neither_groups_nor_seeds(asked):
+    first = asked.half("far", 2, ("MAP", "difference"), 0)
+    second = asked.half("far", 2, ("MAP", "difference"), 1)
+    for y, mine, other, groups, which in (first, second):
+        assert len(y) == len(mine) == len(other) == len(groups) == len(which)
+        assert not np.array_equal(mine, other)
+    assert not set(first[3]) & set(second[3])
+    assert set(first[4]) == {0}
+    assert set(second[4]) == {1}
+    _, _, _, groups, _ = first
+    kept = np.isin(asked.about("far", "hard")[1][:30], groups)
+    assert np.array_equal(first[1], asked.forecast("far", 2, "MAP", "hard")[:30][kept])
+
+
+def test_distances_are_from_the_training_rows_in_the_order_of_forecasts(asked):
+    found = answers.distances(None, "far", 2)
+    X, easy, hard = shifts.read(None, "far", 1).at(2)
+    y = rows(1, 60).y
+    assert np.array_equal(found["easy"][40:], class_distance(X, y, easy))
+    assert np.array_equal(found["hard"][30:], class_distance(X, y, hard))
+    assert found["hard"].min() > np.median(found["easy"])

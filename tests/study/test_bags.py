@@ -1,0 +1,52 @@
+"""Coverage by enumeration against simulation and by hand."""
+
+import numpy as np
+import pytest
+
+from elkutils.evaluation import clopper_pearson, hoeffding_kl
+from elkutils.study import bags
+
+RNG = np.random.default_rng(0)
+
+
+def test_statements_are_cut_to_the_most_and_keep_their_labels(monkeypatch):
+    sizes = {"train": 50, "easy": 30, "hard": 40, "easy_negated": 30, "hard_negated": 40}
+    rows = {
+        name: (np.arange(n)[:, None] + 100.0 * i, np.arange(n) % 2, np.arange(n))
+        for i, (name, n) in enumerate(sizes.items())
+    }
+    monkeypatch.setattr(bags, "by_kind", lambda model, name, seed, layer: rows)
+    found = bags.statements(None, 3, 14, most=12)
+    assert list(found) == ["train", "easy", "hard", "negated"]
+    assert len(found["train"][1]) == 50
+    for i, kind in ((1, "easy"), (2, "hard"), (3, "negated")):
+        X, y = found[kind]
+        assert len(y) == len(np.unique(X)) == 12
+        assert np.array_equal(y, (X[:, 0] - 100 * i) % 2)
+    assert not np.array_equal(found["easy"][0], np.sort(found["easy"][0], axis=0))
+    again = bags.statements(None, 4, 14, most=12)
+    assert not np.array_equal(found["hard"][0], again["hard"][0])
+
+
+@pytest.mark.parametrize("bound", [hoeffding_kl, clopper_pearson])
+def test_enumerated_coverage_is_that_of_many_ensembles(bound):
+    means, size = (0.02, 0.3), 30
+    exact = bags.coverage_of_verdicts(bound, size, means, 0.2)
+    for m, probability in zip(means, exact, strict=True):
+        drawn = (RNG.random((size, 4000)) < m).astype(float)
+        held = np.mean(bound(drawn, 0.2, "upper").upper >= m)
+        assert held == pytest.approx(probability, abs=0.03)
+        assert probability >= 0.8
+
+
+def test_a_count_stays_in_a_region_as_often_as_simulated_paths_do():
+    n, ones = np.ogrid[:21, :21]
+    inside = ones <= 2 + n / 3
+    paths = (RNG.random((20_000, 20)) < 0.3).cumsum(axis=1)
+    stayed = inside[np.arange(1, 21), paths].all(axis=1).mean()
+    assert bags.probability_of_staying(0.3, inside) == pytest.approx(stayed, abs=0.015)
+    assert bags.probability_of_staying(0.3, inside | True) == pytest.approx(1)
+    # Two members, and not more than one 1 after the second: 1 − 0.3².
+    assert bags.probability_of_staying(0.3, np.arange(3)[None] < [[2]] * 3) == pytest.approx(
+        0.91
+    )

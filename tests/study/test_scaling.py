@@ -1,0 +1,30 @@
+"""Rows are scaled by the training rows alone."""
+
+import numpy as np
+import pytest
+
+from elkutils.study.scaling import principal, z_scored
+
+RNG = np.random.default_rng(0)
+TRAIN = RNG.standard_normal((40, 5)) * [9, 5, 1, 0.1, 0] + 3
+OTHER = RNG.standard_normal((7, 5)) + 3
+
+
+def test_training_rows_have_mean_0_and_standard_deviation_1_and_others_keep_their_place():
+    train, other = z_scored(TRAIN, OTHER)
+    assert train.mean(axis=0) == pytest.approx(0, abs=1e-12)
+    assert train.std(axis=0) == pytest.approx([1, 1, 1, 1, 0])
+    centre, spread = TRAIN.mean(axis=0), TRAIN.std(axis=0)
+    assert other[:, :4] == pytest.approx(((OTHER - centre) / spread.clip(1e-9))[:, :4])
+    assert other[:, 4] == pytest.approx(OTHER[:, 4] - 3)
+
+
+def test_principal_directions_are_uncorrelated_and_scaled_by_the_training_rows():
+    train, other = principal(2, TRAIN, OTHER)
+    assert train.mean(axis=0) == pytest.approx(0, abs=1e-12)
+    assert train.T @ train / len(train) == pytest.approx(np.eye(2), abs=1e-12)
+    # The first two features have nearly all of the variance.
+    assert abs(np.corrcoef(train[:, 0], TRAIN[:, 0])[0, 1]) > 0.99
+    assert other.shape == (7, 2)
+    again = principal(2, TRAIN, TRAIN[:3])[1]
+    assert again == pytest.approx(train[:3])
