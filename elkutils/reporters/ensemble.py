@@ -201,9 +201,14 @@ class Ensemble(DrawsReporter):
         super().restore(arrays)
 
     def _check_linear(self, name: str) -> None:
-        linear = self.head == "linear" or not getattr(self.head, "widths", True)
-        if not (hasattr(self, "draws_") and linear):
+        if not (hasattr(self, "draws_") and self._is_linear()):
             raise AttributeError(f"{name} needs a linear head that has been fitted")
+
+    def _is_linear(self) -> bool:
+        """Whether the parameters are one weight per feature and a bias."""
+        from elkutils.inference.networks.mlp import MLP
+
+        return isinstance(self._network(), MLP) and self._head().size == self.n_features_in_ + 1
 
     def _network(self) -> "Network":
         from elkutils.inference.networks.mlp import MLP

@@ -14,6 +14,7 @@ from scipy.optimize import nnls
 
 from elkutils.inference import linear
 from elkutils.inference.networks.mlp import MLP
+from elkutils.inference.networks.network import flat
 
 NO_VARIANCE = 1e-9  # of the largest singular value
 
@@ -93,8 +94,8 @@ def linear_head(d: int, prior_scale: float) -> MLP:
 
 def weights(parameters: tuple) -> np.ndarray:
     """Return weights and bias (members, d) of linear networks, as `draw_prior` made them."""
-    ((w, b),) = parameters
-    return np.column_stack([w[..., 0], b]).astype(np.float64)
+    features = parameters[0][0].shape[-2]
+    return np.asarray(flat(MLP(), features).flatten(parameters), np.float64)
 
 
 def widest_margin(Z: np.ndarray) -> tuple[np.ndarray, float]:
