@@ -28,7 +28,7 @@ def ece(
     Returns
     -------
     (...,) array, or a float for one forecast
-        Σ_bins |Σ_i w_i (y_i − p_i)| / Σ_i w_i.
+        Σ_bins abs(Σ_i w_i (y_i − p_i)) / Σ_i w_i.
 
     Notes
     -----

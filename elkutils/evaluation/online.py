@@ -215,7 +215,7 @@ class AdaptiveConformal(Online):
         return (max(self.start, 1 - self.start) + self.step) / (_length(n) * self.step)
 
     def bound_reached(self, sets: np.ndarray, y: np.ndarray) -> float:
-        """Return |share of misses − α| over `bound`, at the step where that is largest.
+        """Return abs(share of misses − α) over `bound`, at the step where that is largest.
 
         Above 1 the guarantee would be broken.
 
@@ -446,7 +446,7 @@ class Hedged(Online):
 
 
 def calibration_error(y: ArrayLike, proba: ArrayLike, bins: int = 10) -> float:
-    """Return Σ_bins |Σ_i (y_i − p_i)| / n over bins of equal *width*.
+    """Return Σ_bins abs(Σ_i (y_i − p_i)) / n over bins of equal *width*.
 
     Unlike those of `ece` the bins do not depend on the data, as guarantees on every sequence
     require.

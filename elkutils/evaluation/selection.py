@@ -121,7 +121,7 @@ def risk_coverage(
     proba : (n,) array
         Probabilities of 1. Above 1/2 the answer is 1; at exactly 1/2 it is 0.
     confidence : (n,) array or None
-        The higher, the surer; None for ``|proba − 1/2|``.
+        The higher, the surer; None for abs(proba − 1/2).
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """Rare harm: a posterior mean E[p] far below 1/N, by tempering towards p.
 
-N draws that all say "no" leave E[p] unknown below about 1/N. But E[p] is a ratio of
+N draws that all answer "no" leave E[p] unknown below about 1/N. But E[p] is a ratio of
 normalisers: with π(θ) the posterior and targets π(θ)·p(θ)^β, E[p] = Z₁/Z₀, and each factor
 Z(β′)/Z(β) is the mean of a quantity that hardly varies (annealed importance sampling, Neal
 2001; the sampler is `smc.temper`). The draws are led to where p is large and π still leaves
@@ -120,16 +120,16 @@ def estimate(
     draws : (m, k) array
         Draws of the posterior, the more nearly independent the better: each repeat starts
         from m/repeats of them, dealt at random. Their mean and covariance make the
-        coordinates in which the moves are made. A thousand or more a repeat is a good number.
+        coordinates in which the moves are made. A thousand or more per repeat is a good number.
     data : tuple
         Arrays for both functions.
     repeats : int
-        Independent runs, at least 2: the standard error is theirs.
+        Independent runs, at least 2; the standard error comes from them.
     share, steps, most_moves
-        Those of `smc.temper`.
+        As in `elkutils.inference.smc.temper`.
     seed : int
     progress : bool
-        Show repeats.
+        Show how many repeats are done.
 
     Returns
     -------
@@ -158,11 +158,34 @@ def estimate(
 
 
 def repeat_tempering(
-    tilt, excess, white, data, repeats, share, steps, most_moves, seed, progress
+    tilt: Callable,
+    excess: Callable,
+    white: np.ndarray,
+    data: tuple,
+    repeats: int,
+    share: float,
+    steps: int,
+    most_moves: int,
+    seed: int,
+    progress: bool,
 ) -> RareHarm:
-    """Return `RareHarm` from runs of `smc.temper` that start at white draws (m, k).
+    """Estimate the posterior mean of p from draws in coordinates that suit `smc.temper`.
 
-    `tilt` is log p and `excess` the log posterior over N(0, I); the rest is as in `estimate`.
+    Parameters
+    ----------
+    tilt : callable
+        ``(z, *data)`` → log p.
+    excess : callable
+        ``(z, *data)`` → log of the posterior over N(0, I), up to a constant.
+    white : (m, k) array
+        Draws of the posterior, in coordinates z where it is near N(0, I).
+    data, repeats, share, steps, most_moves, seed, progress
+        As in `estimate`.
+
+    Raises
+    ------
+    ValueError
+        For fewer than 2 repeats or 2 draws per repeat, or p that is 0 or above 1 at a draw.
     """
     check_counts(repeats=repeats)
     if repeats < 2 or len(white) < 2 * repeats:
@@ -205,8 +228,8 @@ def repeat_tempering(
 def _coordinates(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean (k,) and a lower triangular root (k, k) of the covariance of draws (m, k).
 
-    With fewer than ten draws a coordinate it is diagonal. It need not be right, only near: the
-    moves are exact in any coordinates.
+    With fewer than ten draws per coordinate it is diagonal. It need not be right, only near:
+    the moves are exact in any coordinates.
     """
     m, k = draws.shape
     sd = draws.std(axis=0)
@@ -219,7 +242,7 @@ def _coordinates(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @lru_cache(maxsize=32)
 def _whitened(log_density, log_p):
-    """Tilt and excess in the white coordinates; one pair of objects for each pair given."""
+    """Tilt and excess in the white coordinates; one pair of objects per pair given."""
 
     def tilt(z, centre, factor, *data):
         return log_p(centre + factor @ z, *data)

@@ -18,7 +18,7 @@ they were.
 
 Why the moves leave the target as it is. The momentum and the angle of a trajectory are drawn
 afresh and do not look at the particle, and they stay fixed along it. A rotation and a
-reflection both keep volume and |z|² + |momentum|², and each is undone by itself with the
+reflection both keep volume and ‖z‖² + ‖momentum‖², and each is undone by itself with the
 momentum turned round. A trajectory that begins and ends inside is a sequence of the two that
 reads the same from its end, since nothing is reflected at either end; so it is as probable as
 its reverse, and one that ends outside is not taken. Angles adapt between moves only.
@@ -122,7 +122,7 @@ def temper(
     ----------
     tilt : callable
         ``(z, *data)`` → log of the factor at z (p,), finite on the base; differentiable by JAX.
-        Give a function of a module, not a fresh one each call: programs are compiled once.
+        Give a function of a module, not a fresh one per call: programs are compiled once.
     start : (particles, p) array
         Draws of the base.
     data : tuple
@@ -130,16 +130,16 @@ def temper(
     excess : callable or None
         ``(z, *data)`` → log of the base over N(0, I), up to a constant. None for N(0, I).
     share : float
-        Effective sample size to keep at a step, as a share of the particles, in (0, 1).
+        Effective sample size to keep per step, as a share of the particles, in (0, 1).
     steps : int
-        Rotations, and gradients, a trajectory.
+        Rotations per trajectory; each takes one gradient.
     most_moves : int
-        Trajectories a level at most.
+        Most trajectories per level.
     batch : int
-        Particles at a time: bounds the memory.
+        Particles that are moved at a time; it bounds the memory.
     seed : int
     progress : bool
-        Show β, and moves.
+        Show β and the number of moves.
 
     Raises
     ------
@@ -199,6 +199,7 @@ def constrain(
     loss : callable
         ``(z, *data)`` → loss at z (p,), continuous and differentiable by JAX.
     threshold : float
+        The loss that the final particles do not exceed; finite.
     start : (particles, p) array
         Draws of N(0, I).
     share : float
@@ -358,7 +359,7 @@ class _Particles:
         return cls(move, portion, particles, found, data, rng, QUARTER, who, *empty)
 
     def resample(self, weights: np.ndarray) -> None:
-        """Systematic resampling: as many copies as the weight says, but for rounding."""
+        """Systematic resampling: as many copies as the weight gives, but for rounding."""
         points = (self.rng.random() + np.arange(len(weights))) / len(weights)
         share = np.cumsum(weights) / weights.sum()
         chosen = np.minimum(np.searchsorted(share, points), np.flatnonzero(weights)[-1])

@@ -16,7 +16,7 @@ class DifferenceInMeans(Reporter):
     divided by n). The bias sets the log odds half way between the means to those of the
     classes.
 
-    If no class varies along δ (for example with two rows), s² is 1e-8 |δ|² and the answers are
+    If no class varies along δ (for example with two rows), s² is 1e-8 ‖δ‖² and the answers are
     certain.
 
     See Marks & Tegmark (2023), *The geometry of truth*, for the probe.

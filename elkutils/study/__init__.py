@@ -1,6 +1,6 @@
 """The book's own machinery: what its chapters read, and how they look at it.
 
-`readings` says once which tasks, seeds and layers the chapters read, so that each activation is
+`readings` fixes which tasks, seeds and layers the chapters read, so that each activation is
 extracted once per build; `scaling` z-scores them, `shifts` has easy and hard cases as arrays,
 `probes` the linear probes that are compared on them, and `pooling` puts the rows of several
 seeds together. `directions` has the theory of directions in numbers, `checks` the data sets

@@ -7,6 +7,7 @@ columns over seeds, and scores them.
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from elkutils.evaluation import (
 )
 from elkutils.study import shifts
 
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
 KINDS = ("easy", "hard")  # rows like the training rows, and rows that are not
 
 
@@ -28,24 +32,24 @@ class Answers:
 
     Attributes
     ----------
-    rows : dict
-        Maps (shift, kind) to the rows of each seed, kind being one of `KINDS`.
-    places : dict
-        Maps a shift to where its activations were read.
-    answers : dict
-        Maps (shift, place, method, kind) to a pair of (n,) arrays per seed: the mean P(harm),
-        and how much the draws contradict each other, by `mutual_information`.
+    rows : dict of (str, str) to list of Rows
+        Maps (shift, kind) to the rows of each seed; the kind is one of `KINDS`.
+    places : dict of str to list
+        Maps a shift to the places where its activations were read.
+    answers : dict of tuple to list of pairs of (n,) arrays
+        Maps (shift, place, method, kind) to one pair per seed: the mean P(harm), and how much
+        the draws contradict each other, by `mutual_information`.
     """
 
     rows: dict[tuple[str, str], list[shifts.Rows]]
     places: dict[str, list]
     answers: dict[tuple, list[tuple[np.ndarray, np.ndarray]]]
 
-    def forecast(self, name: str, place, method: str, kind: str) -> np.ndarray:
+    def forecast(self, name: str, place: int | str, method: str, kind: str) -> np.ndarray:
         """Return P(harm) of the rows of all seeds, one seed after another."""
         return np.concatenate([p for p, _ in self.answers[name, place, method, kind]])
 
-    def doubt(self, name: str, place, method: str, kind: str) -> np.ndarray:
+    def doubt(self, name: str, place: int | str, method: str, kind: str) -> np.ndarray:
         """Return the draws' mutual information in the order of `forecast`."""
         return np.concatenate([doubt for _, doubt in self.answers[name, place, method, kind]])
 
@@ -60,21 +64,30 @@ class Answers:
         return y, groups, which
 
     def mean_score(
-        self, statistic: Callable, name: str, place, method: str, kind: str
+        self, statistic: Callable, name: str, place: int | str, method: str, kind: str
     ) -> float:
-        """Return a statistic of harm and P(harm), each seed by itself, averaged over seeds."""
+        """Return the mean over seeds of a statistic of harm and P(harm) of one seed."""
         pairs = zip(self.rows[name, kind], self.answers[name, place, method, kind], strict=True)
         return float(np.mean([statistic(part.y, p) for part, (p, _) in pairs]))
 
     def interval(
-        self, statistic: Callable, name: str, place, method: str, kind: str, **options
+        self,
+        statistic: Callable,
+        name: str,
+        place: int | str,
+        method: str,
+        kind: str,
+        **options: object,
     ) -> Interval:
-        """Return the `bootstrap` of such a statistic; groups and seeds are resampled."""
+        """Return the `bootstrap` interval of a statistic of harm and P(harm).
+
+        It resamples groups and seeds; `options` are those of `bootstrap`.
+        """
         y, groups, which = self.about(name, kind)
         p = self.forecast(name, place, method, kind)
         return bootstrap(statistic, y, p, groups=groups, seeds=which, **options)
 
-    def best_place(self, name: str, method: str):
+    def best_place(self, name: str, method: str) -> int | str:
         """Return the place with the best log score on held-out easy rows."""
         y, _, _ = self.about(name, "easy")
         scores = {
@@ -84,24 +97,32 @@ class Answers:
         return max(scores, key=scores.get)
 
     def half(
-        self, name: str, place, methods: Iterable[str], parity: int, seed: int = 0
+        self,
+        name: str,
+        place: int | str,
+        methods: Iterable[str],
+        parity: int,
+        seed: int = 0,
     ) -> tuple[np.ndarray, ...]:
         """Return the hard rows of half of the groups and of every other seed.
 
         Parameters
         ----------
-        name, place
+        name : str
+            Which shift.
+        place : int or str
+            Where its activations were read.
         methods : iterable of str
             Whose forecasts.
         parity : 0 or 1
             Which half; the two share neither groups nor seeds.
         seed : int
-            Of the order of the groups.
+            Seed of the order of the groups.
 
         Returns
         -------
         tuple of (n,) arrays
-            Harm, the forecast of each method, groups and number of the seed.
+            Harm, the forecast of each method, the groups and the number of the seed.
         """
         y, groups, which = self.about(name, "hard")
         order = np.random.default_rng(seed).permutation(np.unique(groups))
@@ -110,19 +131,21 @@ class Answers:
         return y[half], *forecasts, groups[half], which[half]
 
 
-def ask(model, names: Iterable[str], make: Callable, step: int = 1) -> Answers:
+def ask(
+    model: "TransformerBridge", names: Iterable[str], make: Callable, step: int = 1
+) -> Answers:
     """Fit reporters at every place of every shift and seed, and ask them about all rows.
 
     Parameters
     ----------
-    model
-        What `elkutils.models.load_model` returns.
+    model : TransformerBridge
+        As `elkutils.models.load_model` returns it.
     names : iterable of str
         Some of `shifts.names()`. Those that share their training rows share reporters.
     make : callable
-        Returns a dict of new reporters for (d, seed).
+        ``(d, seed)`` → dict of new reporters by method.
     step : int
-        Between layers; the last one is always asked.
+        Distance between the layers that are asked; the last one is always asked.
     """
     names, rows, places, answers = list(names), defaultdict(list), {}, defaultdict(list)
     for trained_on in dict.fromkeys(map(shifts.trained_on, names)):
@@ -147,7 +170,7 @@ def ask(model, names: Iterable[str], make: Callable, step: int = 1) -> Answers:
     return Answers(dict(rows), places, dict(answers))
 
 
-def distances(model, name: str, place) -> dict[str, np.ndarray]:
+def distances(model: "TransformerBridge", name: str, place: int | str) -> dict[str, np.ndarray]:
     """Return the distance of easy and of hard rows from the training rows' nearer class.
 
     The rows are in the order of `Answers.forecast`; the distance is `class_distance`.

@@ -1,34 +1,39 @@
 """Bags of reporters whose mean is known, and how often bounds on it hold, without simulation.
 
-A *bag* is draws of probabilities (draws, n), let to be a whole posterior. A *verdict* is the
-answer 0 or 1 of one of its members, so that ensembles have binomially many ones.
+A *bag* is an array of draws of probabilities (draws, n) that stands for a whole posterior. A
+*verdict* is the answer 0 or 1 of one of its members, so the number of ones in an ensemble is
+binomial.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.stats import binom
 
 from elkutils.study.scaling import by_kind
 
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
 KINDS = {"easy": "easy", "hard": "hard", "negated": "easy_negated"}
 
 
 def statements(
-    model, seed: int, layer: int, most: int
+    model: "TransformerBridge", seed: int, layer: int, most: int
 ) -> Mapping[str, tuple[np.ndarray, np.ndarray]]:
     """Return training rows of the easy cities, and a few held-out ones of each kind.
 
     Parameters
     ----------
-    model
-        What `elkutils.models.load_model` returns.
-    seed
+    model : TransformerBridge
+        As `elkutils.models.load_model` returns it.
+    seed : int
         One of `elkutils.study.seeds`; it also chooses the few.
-    layer
-        Whose residual stream, z-scored by the training rows.
-    most
-        Rows per kind, at most.
+    layer : int
+        Layer whose residual stream is read, z-scored by the training rows.
+    most : int
+        Most rows per kind.
 
     Returns
     -------
@@ -59,9 +64,11 @@ def coverage_of_verdicts(
     size : int
         Members of an ensemble.
     means : iterable of float
-        Share of the bag whose verdict is 1.
-    delta, side
-        As for the bound.
+        Shares of the bag whose verdict is 1.
+    delta : float
+        Level of the bound, as it takes it.
+    side : str
+        Side of the bound, as it takes it.
     """
     ones = np.arange(size + 1)
     found = bound((np.arange(size)[:, None] < ones).astype(float), delta, side)

@@ -17,10 +17,10 @@ from scipy.stats import multivariate_normal
 QUADRATURE_FEATURES = 3
 
 
-def angle(first, second):
+def angle(first: ArrayLike, second: ArrayLike) -> np.ndarray | float:
     """Return the angle in radians between vectors (..., d) and (..., d), broadcast.
 
-    Kahan's formula 2·atan2(|u − v|, |u + v|) for unit u, v keeps its relative precision at
+    Kahan's formula 2·atan2(‖u − v‖, ‖u + v‖) for unit u, v keeps its relative precision at
     angles far below the 1e-8 where an arc cosine has none.
     """
     first, second = (_unit(np.asarray(v, dtype=np.float64)) for v in (first, second))
@@ -28,7 +28,7 @@ def angle(first, second):
     return 2 * np.arctan2(difference, np.linalg.norm(first + second, axis=-1))
 
 
-def tilt(matrix, direction) -> float:
+def tilt(matrix: np.ndarray, direction: ArrayLike) -> float:
     """Return ‖P⊥ S v̂‖: how far S (d, d) turns the unit vector v̂ along v (d,) out of its line.
 
     It is 0 exactly where v is an eigenvector of S.
@@ -59,7 +59,7 @@ class ClassMoments:
     total: np.ndarray
 
     @classmethod
-    def of(cls, X, y) -> "ClassMoments":
+    def of(cls, X: ArrayLike, y: ArrayLike) -> "ClassMoments":
         """Compute the moments of X (n, d) and y (n,) in {0, 1}, both present."""
         X, y = _check(X, y)
         mean_0, mean_1 = X[y == 0].mean(axis=0), X[y == 1].mean(axis=0)
@@ -67,7 +67,7 @@ class ClassMoments:
         centred = X - X.mean(axis=0)
         return cls(y.mean(), mean_1 - mean_0, own.T @ own, centred.T @ centred)
 
-    def scale(self, strength):
+    def scale(self, strength: float | np.ndarray) -> float | np.ndarray:
         """Return the prior scale τ at which τ² π(1 − π) λ_max(total) equals `strength`.
 
         The expansions in τ² are in powers of this number.
@@ -165,18 +165,29 @@ def posterior_mean_turn(X: ArrayLike, y: ArrayLike) -> np.ndarray:
     return (turn - (turn @ along) * along) / np.linalg.norm(g)
 
 
-def posterior_mean(X, y, prior_scale: float, nodes: int = 10) -> np.ndarray:
+def posterior_mean(
+    X: ArrayLike, y: ArrayLike, prior_scale: float, nodes: int = 10
+) -> np.ndarray:
     """Return the posterior mean (d,) of the logistic weights by quadrature.
 
-    The prior is w ~ N(0, τ²I) with a flat bias. Gauss–Hermite nodes for w/τ and the
-    trapezoid rule for the bias; the error is negligible where τ times the length of a row is
-    below about 1, and not controlled above that.
+    The prior is w ~ N(0, τ²I) with a flat bias. It uses Gauss–Hermite nodes for w/τ and an
+    evenly spaced grid for the bias. The error is negligible where τ times the length of a row
+    is below about 1, and not controlled above that.
 
     Parameters
     ----------
-    X : (n, d) array with d ≤ 3: the number of nodes grows as ``nodes**d``.
-    y : (n,) array of 0 and 1, both present.
-    prior_scale : τ.
+    X : (n, d) array
+        d is at most 3, because the number of nodes is ``nodes**d``.
+    y : (n,) array of 0 and 1, both present
+    prior_scale : float
+        τ.
+    nodes : int
+        Gauss–Hermite nodes per feature.
+
+    Raises
+    ------
+    ValueError
+        For bad data, or more than 3 features.
     """
     X, y = _check(X, y)
     d = X.shape[1]
@@ -192,19 +203,37 @@ def posterior_mean(X, y, prior_scale: float, nodes: int = 10) -> np.ndarray:
 
 
 def sampled_posterior_mean(
-    X, y, prior_scale: float, pairs: int = 1000, batches: int = 20, seed: int = 0
+    X: ArrayLike,
+    y: ArrayLike,
+    prior_scale: float,
+    pairs: int = 1000,
+    batches: int = 20,
+    seed: int = 0,
 ) -> np.ndarray:
     """Return independent importance-sampling estimates (batches, d) of the posterior mean.
 
     The proposal is the prior, in antithetic pairs w, −w, and the bias is integrated out on a
     grid; Stein's identity E[w] = τ² Σ(yᵢ − E pᵢ)xᵢ turns the draws' probabilities into the
-    mean, which leaves far less noise than averaging the draws. Fit for small τ only, where
-    the posterior is close to the prior.
+    mean, which leaves far less noise than averaging the draws. It is fit for small τ only,
+    where the posterior is close to the prior.
 
     Parameters
     ----------
-    X, y, prior_scale : as for `posterior_mean`, with any d.
-    pairs : antithetic pairs in each batch.
+    X : (n, d) array
+        d may have any size.
+    y : (n,) array of 0 and 1, both present
+    prior_scale : float
+        τ.
+    pairs : int
+        Antithetic pairs per batch, at least 1.
+    batches : int
+        Number of estimates, at least 1.
+    seed : int
+
+    Raises
+    ------
+    ValueError
+        For bad data, or no pairs or batches.
     """
     X, y = _check(X, y)
     if pairs < 1 or batches < 1:
@@ -221,11 +250,27 @@ def sampled_posterior_mean(
     return np.array(means)
 
 
-def gradient_flow(X, y, times: Sequence[float], steps: int = 32) -> np.ndarray:
+def gradient_flow(
+    X: ArrayLike, y: ArrayLike, times: Sequence[float], steps: int = 32
+) -> np.ndarray:
     """Return the weights (k, d) of gradient flow on the summed logistic loss at `times` (k,).
 
-    It starts from w = 0 and b = logit ȳ. Runge–Kutta of order four, `steps` equal steps from
-    each time to the next; exact enough while a step times λ_max of Σxᵢxᵢᵀ stays below 1.
+    It starts from w = 0 and b = logit ȳ. The method of Runge and Kutta of order four is exact
+    enough while a step times λ_max of Σxᵢxᵢᵀ stays below 1.
+
+    Parameters
+    ----------
+    X : (n, d) array
+    y : (n,) array of 0 and 1, both present
+    times : sequence of float
+        Above 0 and increasing.
+    steps : int
+        Equal steps from each time to the next.
+
+    Raises
+    ------
+    ValueError
+        For bad data, or times that do not increase from above 0.
     """
     X, y = _check(X, y)
     if np.any(np.diff(times, prepend=0) <= 0):

@@ -108,8 +108,8 @@ def widest_margin(Z: np.ndarray) -> tuple[np.ndarray, float]:
 
     Notes
     -----
-    The dual of the hard-margin separator, as non-negative least squares with a ridge so small
-    that it does not show.
+    It solves the dual of the hard-margin separator, as non-negative least squares with a ridge
+    so small that it does not show.
     """
     system = np.vstack([1e-3 * Z.T, np.ones(len(Z))])
     dual = nnls(system, np.append(np.zeros(Z.shape[1]), 1.0))[0]

@@ -1,7 +1,7 @@
 """Random-walk Metropolis on the posterior of logistic regression: chains with a long memory.
 
-It is here to show what correlated draws do to bounds that want independent ones. To draw from
-that posterior use `elkutils.reporters.BayesianLogistic`.
+It shows what correlated draws do to bounds that need independent ones. To draw from that
+posterior use `elkutils.reporters.BayesianLogistic`.
 """
 
 import numpy as np
@@ -30,7 +30,7 @@ def walk(
     steps : int
     size : float
         Standard deviation of a proposal in each coordinate.
-    rng : Generator
+    rng : numpy.random.Generator
     """
     theta, here, path = start, _log_density(start, X, y, prior_scale), []
     for _ in range(steps):

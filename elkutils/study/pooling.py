@@ -1,4 +1,4 @@
-"""Rows of several seeds put end to end, as a bootstrap over groups and seeds wants them."""
+"""Rows of several seeds put end to end, as a bootstrap over groups and seeds takes them."""
 
 from collections.abc import Callable, Iterable
 
@@ -46,15 +46,17 @@ def pooled(parts: Iterable[tuple]) -> tuple[np.ndarray, ...]:
     return tuple(np.concatenate(column, axis=-1) for column in zip(*columns, strict=True))
 
 
-def interval(statistic: Callable, parts: Iterable[tuple], **options) -> Interval:
+def interval(statistic: Callable, parts: Iterable[tuple], **options: object) -> Interval:
     """Return the bootstrap interval of a statistic over the groups and seeds of `parts`.
 
     Parameters
     ----------
-    statistic, options
-        As for `elkutils.evaluation.bootstrap`.
+    statistic : callable
+        As `elkutils.evaluation.bootstrap` takes it.
     parts : iterable of tuples ``(seed, y, *arrays, groups)``
-        As for `pooled`; the arrays are what the statistic takes after the labels.
+        As in `pooled`; the arrays are what the statistic takes after the labels.
+    **options : object
+        Other arguments of `elkutils.evaluation.bootstrap`.
     """
     y, *arrays, groups, seeds = pooled(parts)
     return bootstrap(statistic, y, *arrays, groups=groups, seeds=seeds, **options)

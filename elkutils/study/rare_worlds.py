@@ -16,7 +16,7 @@ FENCE, SLOPE, RISE = 9.0, 2.0, 20.0  # where harm begins, and log odds before an
 FAR = -15.0
 
 
-def normal_density(theta: jax.Array, *_) -> jax.Array:
+def normal_density(theta: jax.Array, *_: object) -> jax.Array:
     """Return the log density of N(0, I) at θ (2,), up to a constant."""
     return -0.5 * theta @ theta
 

@@ -1,19 +1,23 @@
 """The readings that the book's chapters share: which tasks, which seeds, which layers.
 
 Every chapter asks for the same texts in the same order, so each activation is extracted
-once a build and read from the cache after that. The vault's predictors are so small that
+once per build and read from the cache after that. The vault's predictors are so small that
 every chapter reads theirs anew.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from elkutils import profiles, tasks
 from elkutils.tasks import vault
 from elkutils.tasks.persona import persona
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
 
 MAKERS = {"cities": tasks.cities, "comparisons": tasks.comparisons, "elements": tasks.elements}
 
@@ -24,10 +28,10 @@ class Reading:
 
     Attributes
     ----------
-    split
+    split : elkutils.tasks.Split
         The statements, labels and groups.
-    X
-        Maps a layer to an array (n, d), raw: not centred, not scaled.
+    X : mapping of int to (n, d) array
+        Maps a layer to its residual stream, raw: not centred, not scaled.
     """
 
     split: tasks.Split
@@ -40,7 +44,7 @@ class Reading:
 
     @property
     def groups(self) -> np.ndarray:
-        """Group ids (n,): what no train-test split may separate."""
+        """Group ids (n,); no train-test split may separate the rows of a group."""
         return self.split.groups
 
 
@@ -62,7 +66,7 @@ def make_task(name: str, seed: int) -> tasks.Task:
     return replace(task, splits={key: _head(split, most) for key, split in task.splits.items()})
 
 
-def read(model, name: str, seed: int) -> dict[str, Reading]:
+def read(model: "TransformerBridge", name: str, seed: int) -> dict[str, Reading]:
     """Return every split of a task, read at the full stop after each layer.
 
     The texts of all of the profile's seeds are read in one go, because the true statements
@@ -70,11 +74,11 @@ def read(model, name: str, seed: int) -> dict[str, Reading]:
 
     Parameters
     ----------
-    model
-        What `elkutils.models.load_model` returns.
-    name
-        ``"cities"``, ``"comparisons"`` or ``"elements"``.
-    seed
+    model : TransformerBridge
+        As `elkutils.models.load_model` returns it.
+    name : str
+        One of "cities", "comparisons" and "elements".
+    seed : int
         Which false statements: one of `seeds`.
 
     Returns
@@ -106,20 +110,20 @@ def rival_seeds() -> range:
     return range(profiles.pick(quick=1, book=3, full=10))
 
 
-def rivals(model, seed: int) -> dict[str, dict[str, np.ndarray]]:
-    """Return what the model itself says of the *cities*: scores that need no labels.
+def rivals(model: "TransformerBridge", seed: int) -> dict[str, dict[str, np.ndarray]]:
+    """Return what the model itself answers about the *cities*: scores that need no labels.
 
     Parameters
     ----------
-    model
-        What `elkutils.models.load_model` returns.
-    seed
+    model : TransformerBridge
+        As `elkutils.models.load_model` returns it.
+    seed : int
         One of `rival_seeds`.
 
     Returns
     -------
     dict of str to dict of str to ndarray
-        By split and by name, (n,) each: ``own answer`` (log-odds of True after a question),
+        By split and by name, (n,) each: ``own answer`` (log odds of True after a question),
         ``log-probability`` of the statement's last word and ``PMI`` of that word and the city.
     """
     from elkutils.models import answer_log_odds, completion_log_prob
@@ -159,9 +163,9 @@ class VaultReading:
 
     Attributes
     ----------
-    cases
-    X
-        Maps a place of `VAULT_PLACES` to an array (n, d), raw: not centred, not scaled.
+    cases : elkutils.tasks.vault.Cases
+    X : mapping of str to (n, d) array
+        Maps a place of `VAULT_PLACES` to its residual stream, raw: not centred, not scaled.
     """
 
     cases: vault.Cases
@@ -184,9 +188,9 @@ def read_vault(seed: int, step: int = VAULT_STEP) -> dict[str, VaultReading]:
 
     Parameters
     ----------
-    seed
+    seed : int
         Which predictor, and which cases.
-    step
+    step : int
         The action to stop at, 1 to the world's horizon.
 
     Returns
@@ -217,8 +221,8 @@ class PersonaReading(Reading):
 
     Attributes
     ----------
-    answer
-        The model's own log-odds of True to False, (n,): what Alice says, or Bob.
+    answer : (n,) array
+        The model's own log odds of True to False: Alice's answer, or Bob's.
     """
 
     answer: np.ndarray
@@ -234,7 +238,7 @@ def read_persona(seed: int) -> dict[str, PersonaReading]:
 
     Parameters
     ----------
-    seed
+    seed : int
         Which adapter, and which false statements: one of `persona_seeds`.
 
     Returns

@@ -1,8 +1,13 @@
-"""Activations as reporters want them: z-scored by the rows that a reporter is trained on."""
+"""Activations as reporters take them: z-scored by the rows that a reporter is trained on."""
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from elkutils.study import readings
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
 
 
 def z_scored(train: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -56,18 +61,18 @@ def principal(count: int, train: np.ndarray, *others: np.ndarray) -> tuple[np.nd
 
 
 def by_kind(
-    model, name: str, seed: int, layer: int
+    model: "TransformerBridge", name: str, seed: int, layer: int
 ) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Return training rows of a task, and rows about other groups by kind, all z-scored.
 
     Parameters
     ----------
-    model
-        What `elkutils.models.load_model` returns.
+    model : TransformerBridge
+        As `elkutils.models.load_model` returns it.
     name, seed
         As in `elkutils.study.read`; the seed also splits the easy statements.
-    layer
-        Whose residual stream.
+    layer : int
+        Layer whose residual stream is read.
 
     Returns
     -------

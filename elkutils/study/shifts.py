@@ -1,16 +1,20 @@
 """Easy cases to train on and hard ones to be asked about: the book's shifts, as arrays.
 
-In each, labels say *harm*: a false statement, or a diamond that is gone. Places are where the
-activations were read: layers, or places in the vault's predictor.
+In each, a label of 1 means *harm*: a false statement, or a diamond that is gone. Places are
+where the activations were read: layers, or places in the vault's predictor.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from elkutils.study import readings
 from elkutils.study.scaling import z_scored
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
 
 ADAPTERS = tuple(f"Alice to Bob, adapter {seed}" for seed in range(3))
 SHIFTS = {
@@ -27,7 +31,17 @@ SHIFTS = {
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of one kind: features (n, d) by place, raw; harm (n,) in {0, 1}; groups (n,)."""
+    """Rows of one kind.
+
+    Attributes
+    ----------
+    X : mapping of int or str to (n, d) array
+        Maps a place to its features, raw: not centred, not scaled.
+    y : (n,) array of 0 and 1
+        1 for harm.
+    groups : (n,) array
+        No split into training and held-out rows separates the rows of a group.
+    """
 
     X: Mapping
     y: np.ndarray
@@ -36,13 +50,23 @@ class Rows:
 
 @dataclass(frozen=True)
 class Shift:
-    """One seed of a shift: rows to train on, held-out ones like them, and hard ones."""
+    """One seed of a shift.
+
+    Attributes
+    ----------
+    train : Rows
+        Rows to train on.
+    easy : Rows
+        Held-out rows like them.
+    hard : Rows
+        Rows that are not like them.
+    """
 
     train: Rows
     easy: Rows
     hard: Rows
 
-    def at(self, place) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def at(self, place: int | str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the features of the three at a place, z-scored by the training rows."""
         return z_scored(*(rows.X[place] for rows in (self.train, self.easy, self.hard)))
 
@@ -63,16 +87,16 @@ def trained_on(name: str) -> str:
     return name if name in (*readings.MAKERS, *ADAPTERS, "vault") else "cities"
 
 
-def read(model, name: str, seed: int) -> Shift:
+def read(model: "TransformerBridge", name: str, seed: int) -> Shift:
     """Return one seed of a shift.
 
     Parameters
     ----------
-    model
-        What `elkutils.models.load_model` returns.
-    name
+    model : TransformerBridge
+        As `elkutils.models.load_model` returns it.
+    name : str
         One of `names`.
-    seed
+    seed : int
         One of `seeds(name)`.
 
     Raises

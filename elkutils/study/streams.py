@@ -6,12 +6,16 @@ which a stream has them. `refitted` forecasts by a reporter that is fitted again
 """
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from elkutils.study import readings
 from elkutils.study.scaling import z_scored
 from elkutils.tasks import Split
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
 
 CONTEXTS = ("easy", "hard", "negated")
 ORDERS = ("easy, hard, negated", "negated, hard, easy", "in turns", "mixed")
@@ -37,17 +41,17 @@ def in_three(split: Split, seed: int, share: float = 0.3) -> tuple[np.ndarray, .
     return train[~later], train[later], test
 
 
-def in_parts(model, name: str, seed: int, layer: int) -> dict[str, Rows]:
+def in_parts(model: "TransformerBridge", name: str, seed: int, layer: int) -> dict[str, Rows]:
     """Return a task's rows by what they are for, z-scored by the rows to fit on.
 
     Parameters
     ----------
-    model
-        What `elkutils.models.load_model` returns.
+    model : TransformerBridge
+        As `elkutils.models.load_model` returns it.
     name, seed
         As in `elkutils.study.read`.
-    layer
-        Whose residual stream.
+    layer : int
+        Layer whose residual stream is read.
 
     Returns
     -------
@@ -79,7 +83,7 @@ def contexts(parts: Mapping[str, Rows], seed: int, most: int = 150) -> Rows:
     seed : int
         Which rows, where a context has more than `most`.
     most : int
-        Rows per context, at most.
+        Most rows per context.
 
     Returns
     -------
@@ -104,7 +108,7 @@ def ordering(context: np.ndarray, order: str, seed: int) -> np.ndarray:
     order : str
         One of `ORDERS`.
     seed : int
-        Of the order "mixed".
+        Seed of the order "mixed".
 
     Raises
     ------
@@ -145,9 +149,9 @@ def refitted(
     Parameters
     ----------
     make : callable
-        Returns a new reporter.
+        Takes nothing and returns a new reporter.
     trained : (X, y)
-        Rows that it is fitted on each time, with all earlier rows of the stream.
+        Rows that the reporter is fitted on each time, with all earlier rows of the stream.
     X, y : (n, d) and (n,) arrays
         The stream.
     every : int

@@ -1,6 +1,6 @@
 """Times: of a task here, and of the posterior engine against other samplers, as recorded.
 
-`tests/benchmarks/posterior.py` writes one JSON file for each kind of device; those kept in
+`tests/benchmarks/posterior.py` writes one JSON file per kind of device; those kept in
 `times/` ship with the package, and the book shows them.
 """
 
@@ -40,7 +40,7 @@ def recorded() -> dict[str, dict]:
 
 
 def table(benchmark: dict) -> Iterator[str]:
-    """The lines of a table of one benchmark: times, their ratios, and how the draws were."""
+    """Yield the lines of a table of one benchmark: times, their ratios and R-hat and ESS."""
     yield (
         "     n     d   HMC, s    NUTS, s   ratio  cold  R-hat  ESS/gradient"
         f"  GFLOP/s of {benchmark['matrix_product_gigaflops']:.0f}"

@@ -1,4 +1,4 @@
-"""What is asked: a `Task` is a family of statements with labels, in named `Split`s.
+"""What is asked: a `Task` is a family of statements with labels, each named split a `Split`.
 
 A split is checked when it is made, so that whatever comes later (activations, reporters,
 scores) can rely on it. Rows that belong together, such as the true and the false statement

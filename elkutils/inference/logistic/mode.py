@@ -69,7 +69,7 @@ class MapFit:
     coef : (d,) array
     intercept : float
     log_joint : float
-        The value log p(y | w, b) − |w|²/2τ² − b²/2·bias_scale², without the prior's constants.
+        The value log p(y | w, b) − ‖w‖²/2τ² − b²/2·bias_scale², without the prior's constants.
     iterations : int
         Newton steps taken.
     """

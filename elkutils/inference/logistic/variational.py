@@ -73,7 +73,7 @@ class NotSettled(ArithmeticError):
 class Fit:
     """The variational Gaussian N(m, SSᵀ), and the expansion of the posterior about it.
 
-    Exactly, −log posterior of θ = m + Sz is |z|²/2 + c·z plus the remainder of each row's loss
+    Exactly, −log posterior of θ = m + Sz is ‖z‖²/2 + c·z plus the remainder of each row's loss
     after its expansion: `Target`.
 
     Attributes

@@ -47,7 +47,7 @@ def whitened_data(fit: Gaussian, X: np.ndarray) -> WhitenedData:
 
 
 def potential(z: jax.Array, data: WhitenedData) -> jax.Array:
-    """Return −log posterior(z) less its value at the mode: |z|²/2 plus the remainders."""
+    """Return −log posterior(z) less its value at the mode: ‖z‖²/2 plus the remainders."""
     delta = data.basis @ z
     quadratic = delta * (data.p + 0.5 * data.p * (1 - data.p) * delta)
     change = jax.nn.softplus(data.log_odds + delta) - jax.nn.softplus(data.log_odds)
