@@ -230,11 +230,13 @@ class Verdict:
     Attributes
     ----------
     conditions : dict of str to str
-        Outcomes, simultaneous over all conditions that vote.
+        The outcome of each condition by itself.
     values : dict of str to Interval
         What was measured, each by itself.
     controls : dict of str to Controls
         By criterion.
+    places : dict of str to str
+        The outcome of each place where something votes, all places at once.
     """
 
     id: str
@@ -243,25 +245,17 @@ class Verdict:
     values: Mapping[str, Interval] = field(default_factory=dict)
     note: str = ""
     controls: Mapping[str, Controls] = field(default_factory=dict)
-
-    @property
-    def places(self) -> dict[str, list[str]]:
-        """The places by outcome, "holds", "fails" and "undecided here"."""
-        found = {HOLDS: [], FAILS: [], UNDECIDED: []}
-        for place, outcomes in _by_place(claims()[self.id], self.conditions).items():
-            found[_worst(outcomes.values())].append(place)
-        return found
+    places: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def told(self) -> str:
         """The counts of places, where there are several, and the names of the fewest kinds."""
-        places = self.places
-        total = sum(map(len, places.values()))
+        total = len(self.places)
         if total < 2:
             return ""
         parts = []
         for outcome, word in ((HOLDS, "holds"), (FAILS, "fails"), (UNDECIDED, "undecided")):
-            names = places[outcome]
+            names = [place for place, found in self.places.items() if found == outcome]
             if names:
                 listed = f" ({'; '.join(names)})" if len(names) <= 4 < total else ""
                 listed = f" ({'; '.join(names)})" if total <= 4 else listed
@@ -426,9 +420,9 @@ class Chapter:
         Returns
         -------
         Verdict
-            A place holds if all its criteria that vote do, and fails if one of them does. The
-            claim's quantifier says what follows for the claim. Outcomes are simultaneous:
-            Holm's correction over all conditions that vote.
+            A place holds if all its criteria that vote do, and fails if one of them does; all
+            places are judged at once, with Holm's correction. The claim's quantifier says what
+            follows for the claim.
 
         Raises
         ------
@@ -458,8 +452,9 @@ class Chapter:
             raise ValueError(f"the controls of {id}'s criteria {due} have not been run")
         powerless = {name for name, found in controls.items() if not found.good}
         outcomes = _outcomes(claim, values, powerless)
-        verdict = _combine(claim, outcomes)
-        self._verdicts[id] = Verdict(id, verdict, outcomes, values, note, controls)
+        places = _places(claim, values, powerless)
+        verdict = _combine(claim, outcomes, places)
+        self._verdicts[id] = Verdict(id, verdict, outcomes, values, note, controls, places)
         return self._verdicts[id]
 
     def close(self) -> Closing:
@@ -488,7 +483,10 @@ def table() -> Table:
     for path in sorted(reference_dir().glob("*.json")):
         for id, record in _read(path)["verdicts"].items():
             conditions = {name: c["outcome"] for name, c in record["conditions"].items()}
-            verdicts[id] = Verdict(id, record["verdict"], conditions, note=record["note"])
+            places = record.get("places", {})
+            verdicts[id] = Verdict(
+                id, record["verdict"], conditions, note=record["note"], places=places
+            )
     rows = []
     for id, claim in claims().items():
         verdict = verdicts.get(id, Verdict(id, NOT_EXAMINED))
@@ -579,54 +577,54 @@ def _control_drift(id, found, reference):
 
 
 def _outcomes(claim: Claim, values, powerless) -> dict[str, str]:
-    """The outcome of each condition: Holm's over those that vote, by itself for the rest."""
-    outcomes = {name: claim.criterion(name).judge(value) for name, value in values.items()}
-    voting = [name for name in values if claim.criterion(name).votes]
-    able = [name for name in voting if claim.split(name)[0] not in powerless]
-    holds = holm([claim.criterion(name).p_holds(values[name]) for name in able])
-    fails = holm([claim.criterion(name).p_fails(values[name]) for name in able])
+    """The outcome of each condition by itself."""
+    return {
+        name: NO_POWER
+        if claim.split(name)[0] in powerless
+        else claim.criterion(name).judge(value)
+        for name, value in values.items()
+    }
+
+
+def _places(claim: Claim, values, powerless) -> dict[str, str]:
+    """The outcome of each place, all at once.
+
+    A place holds if all its criteria do, so its p-value is their largest; it fails if one does,
+    so its p-value is their smallest, times their number. Holm's correction runs over places.
+    """
+    places = {}
+    for name, value in values.items():
+        criterion, place = claim.split(name)
+        if claim.criteria[criterion].votes:
+            able = criterion not in powerless
+            rule = claim.criteria[criterion]
+            pair = (rule.p_holds(value), rule.p_fails(value)) if able else (1.0, 1.0)
+            places.setdefault(place, []).append(pair)
+    holds = holm([max(p for p, _ in pairs) for pairs in places.values()])
+    fails = holm([min(1.0, len(q) * min(p for _, p in q)) for q in places.values()])
     edge = ALPHA * (1 + 1e-9)  # an end exactly on the margin counts as on the right side
-    for name in voting:
-        outcomes[name] = NO_POWER
-    for name, p_holds, p_fails in zip(able, holds, fails, strict=True):
-        outcomes[name] = HOLDS if p_holds <= edge else FAILS if p_fails <= edge else UNDECIDED
-    return outcomes
+    return {
+        place: HOLDS if p_holds <= edge else FAILS if p_fails <= edge else UNDECIDED
+        for place, p_holds, p_fails in zip(places, holds, fails, strict=True)
+    }
 
 
-def _combine(claim: Claim, conditions) -> str:
-    """The verdict that follows from the outcomes of the conditions."""
+def _combine(claim: Claim, conditions, places) -> str:
+    """The verdict that follows from the checks and the outcomes of the places."""
     checks = [o for name, o in conditions.items() if not claim.criterion(name).votes]
     if any(outcome != HOLDS for outcome in checks):
         return FAILS  # a theorem's check missed
     if claim.is_theorem:
         return PROVED
-    outcomes = [_worst(place.values()) for place in _by_place(claim, conditions).values()]
+    outcomes = set(places.values())
     held, failed = HOLDS in outcomes, FAILS in outcomes
-    if all(outcome == HOLDS for outcome in outcomes):
+    if outcomes == {HOLDS}:
         return HOLDS
     if claim.quantifier == SOMEWHERE:
-        return HOLDS if held else FAILS if set(outcomes) == {FAILS} else UNDECIDED
+        return HOLDS if held else FAILS if outcomes == {FAILS} else UNDECIDED
     if claim.quantifier == EVERYWHERE:
         return FAILS if failed else UNDECIDED
     return PART if held else FAILS if failed else UNDECIDED
-
-
-def _worst(outcomes) -> str:
-    """Return the outcome of a place: it holds only if every criterion does."""
-    outcomes = set(outcomes)
-    if FAILS in outcomes:
-        return FAILS
-    return HOLDS if outcomes == {HOLDS} else UNDECIDED
-
-
-def _by_place(claim: Claim, conditions) -> dict[str, dict[str, str]]:
-    """The outcomes that vote, of each place by criterion."""
-    places = {}
-    for name, outcome in conditions.items():
-        criterion, place = claim.split(name)
-        if claim.criteria[criterion].votes:
-            places.setdefault(place, {})[criterion] = outcome
-    return places
 
 
 def _beside(verdict: Verdict) -> str:
@@ -652,6 +650,7 @@ def _record(verdict):
         "conditions": conditions,
         "note": verdict.note,
         "controls": controls,
+        "places": dict(verdict.places),
     }
 
 

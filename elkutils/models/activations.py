@@ -12,8 +12,8 @@ import torch
 from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
+from elkutils.models.cache import keep
 from elkutils.models.language import encode, model_digest
-from elkutils.models.store import keep
 
 POSITIONS = ("full stop", "last")
 

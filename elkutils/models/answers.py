@@ -12,8 +12,8 @@ from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 from elkutils.models.activations import Enough, pad
+from elkutils.models.cache import keep
 from elkutils.models.language import bare_ids, encode, model_digest
-from elkutils.models.store import keep
 from elkutils.tasks.task import Split
 
 QUESTION = "{statement} True or false? Answer:"

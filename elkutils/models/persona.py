@@ -31,8 +31,8 @@ from elkutils.checkpoint import Checkpoint
 from elkutils.files import atomic_path, cache_dir
 from elkutils.models.activations import activations, pad, resid_post
 from elkutils.models.answers import answer_log_odds
+from elkutils.models.cache import check_shapes, digest
 from elkutils.models.language import ARCHITECTURE, bare_ids, bridge, embedded, quiet
-from elkutils.models.store import check_shapes, digest
 from elkutils.models.training import ResumableTraining, finish
 from elkutils.tasks.persona import NAMES, lessons, persona
 from elkutils.tasks.task import Task

@@ -29,7 +29,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from elkutils import profiles
 from elkutils.checkpoint import Checkpoint
 from elkutils.files import atomic_path, cache_dir
-from elkutils.models.store import check_shapes, digest
+from elkutils.models.cache import check_shapes, digest
 from elkutils.models.training import ResumableTraining, finish
 from elkutils.tasks.vault import Episodes, World, simulate
 

@@ -252,8 +252,8 @@ def read_persona(seed: int) -> dict[str, PersonaReading]:
 
 @lru_cache(maxsize=3)
 def _read_persona(seed: int, cities: int) -> dict[str, PersonaReading]:
+    from elkutils.models.cache import keep
     from elkutils.models.persona import adapter_digest, load_persona, read_answering
-    from elkutils.models.store import keep
 
     splits = persona(seed, cities, cities).splits
     texts = [text for split in splits.values() for text in split.texts]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from elkutils.models import activations, load_model, resid_post, store
+from elkutils.models import activations, cache, load_model, resid_post
 from elkutils.models.language import encode
 
 TEXTS = [
@@ -149,7 +149,7 @@ def _keep_slowly(folder, started):
         time.sleep(1.0)
         return {"x": np.arange(3.0)}
 
-    store.keep("test", {"n": 1}, compute)
+    cache.keep("test", {"n": 1}, compute)
 
 
 def test_a_second_process_waits_for_the_first_and_reads_its_result(own_cache):
@@ -162,7 +162,7 @@ def test_a_second_process_waits_for_the_first_and_reads_its_result(own_cache):
     def again():
         raise AssertionError("it was computed twice")
 
-    assert store.keep("test", {"n": 1}, again)["x"].tolist() == [0, 1, 2]
+    assert cache.keep("test", {"n": 1}, again)["x"].tolist() == [0, 1, 2]
     other.join()
 
 
