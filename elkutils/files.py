@@ -42,8 +42,14 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     try:
         fresh = scratch / target.name
         yield fresh
+        replaced = scratch / "replaced"
         if fresh.is_dir() and target.is_dir():
-            os.replace(target, scratch / "replaced")
-        os.replace(fresh, target)
+            os.replace(target, replaced)
+        try:
+            os.replace(fresh, target)
+        except OSError:
+            if replaced.exists():
+                os.replace(replaced, target)
+            raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -5,10 +5,11 @@
 the controls of a rule, decides each claim from measured values, and closes; closing writes
 ``<chapter>.json`` and compares it with the committed reference.
 
-A claim is judged at *places* (a task, a method, a shift). At each place its criteria hold, fail
-or stay undecided, all at once with a family-wise error of 5% (Holm). A criterion that repeats a
-theorem, or could not fail, is shown and does not vote; a claim without a vote is a theorem, and
-*proved*. From a shell::
+A claim is judged at *places* (a task, a method, a shift). Each holds, fails or stays undecided,
+all at once by Holm's correction: 2.5% for a false "holds" anywhere in a claim, as much for a
+false "fails", as far as its intervals are those of a normal or a Student's t. A criterion that
+repeats a theorem, or could not fail, is shown and does not vote, though the claim fails if it
+misses; a claim without a vote is a theorem, and *proved*. From a shell::
 
     python -m elkutils.ledger compare FOLDER   # list drift; exit status 1 if there is any
     python -m elkutils.ledger accept FOLDER    # make these results the reference
@@ -28,6 +29,7 @@ from pathlib import Path
 
 from elkutils import profiles
 from elkutils.evaluation import Interval, PassRate, holm, p_above, p_below
+from elkutils.evaluation.power import LEAST_RUNS
 from elkutils.files import atomic_path
 
 PROVED = "proved"
@@ -49,11 +51,15 @@ QUANTIFIERS = {
     ),
     SOMEWHERE: "One place where it holds shows the claim; it fails only if every place does.",
     BY_PLACE: (
-        "Places are counted: the claim holds only if every place does, fails if none holds and"
-        " one fails, and else holds in part."
+        "Places are counted: the claim holds if every place does, holds in part if only some"
+        " do, fails if none does and at least one fails, and else is undecided."
     ),
 }
-THEOREM = "A theorem, proved in the text: a check that misses would refute it."
+THEOREM = (
+    "A theorem, proved in the text: a check that misses makes the claim fail, whether the"
+    " theorem or the code is the reason."
+)
+CHECKED = "A check without a vote that misses makes the claim fail, too."
 
 _PACKAGE = Path(__file__).parent
 
@@ -71,7 +77,8 @@ class Criterion:
     reason : str
         Why the margin is what it is.
     votes : bool
-        False for what repeats a theorem or could not fail: it is shown, and decides nothing.
+        False for what repeats a theorem or could not fail: it is shown and has no vote at a
+        place, but the claim fails if it misses.
     controls : dict of str to str
         "positive" and "negative": things that should pass and should not.
 
@@ -96,12 +103,7 @@ class Criterion:
 
         An end exactly on the margin counts as holding.
         """
-        if self.p_holds(value) <= ALPHA * (1 + 1e-9):
-            return HOLDS
-        low, high = self.bounds
-        if value.upper < low or value.lower > high:
-            return FAILS
-        return UNDECIDED
+        return _outcome(self.p_holds(value), self.p_fails(value))
 
     def p_holds(self, value: Interval) -> float:
         """Return the p-value against "it does not hold": small if the value is inside."""
@@ -111,9 +113,11 @@ class Criterion:
     def p_fails(self, value: Interval) -> float:
         """Return the p-value against "it holds": small if the value is outside."""
         low, high = self.bounds
-        if low <= value.lower and value.upper <= high:  # an end on the margin is inside
-            return 1.0
-        return min(p_below(value, low), p_above(value, high))
+        if value.level >= 1:  # an end on the margin is inside
+            return 0.0 if value.upper < low or value.lower > high else 1.0
+        sides = [p_below(value, low)] if math.isfinite(low) else []
+        sides += [p_above(value, high)] if math.isfinite(high) else []
+        return min(1.0, len(sides) * min(sides))
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -161,7 +165,10 @@ class Claim:
     @property
     def speaks_over(self) -> str:
         """One sentence that says how the verdict follows from the places."""
-        return THEOREM if self.is_theorem else QUANTIFIERS[self.quantifier]
+        if self.is_theorem:
+            return THEOREM
+        checked = not all(criterion.votes for criterion in self.criteria.values())
+        return QUANTIFIERS[self.quantifier] + (f" {CHECKED}" if checked else "")
 
     def split(self, condition: str) -> tuple[str, str]:
         """Return the criterion and the place that a condition names.
@@ -172,6 +179,8 @@ class Claim:
         name, colon, place = condition.partition(":")
         if len(self.criteria) == 1:
             sole = next(iter(self.criteria))
+            if condition.strip() == sole:
+                return sole, ""
             return sole, place.strip() if colon and name.strip() == sole else condition
         if name.strip() not in self.criteria:
             raise ValueError(
@@ -288,7 +297,7 @@ class Verdict:
             f"<p>{html.escape(f'{name}: {controls}')}.</p>"
             for name, controls in self.controls.items()
         )
-        header = ("Measured", "Value", "Holds if", "Outcome")
+        header = ("Measured", "Value", "Holds if", "Outcome by itself")
         return _html_table(caption + _tail(told), header, rows) + controls
 
 
@@ -389,7 +398,7 @@ class Chapter:
         Raises
         ------
         ValueError
-            If the criterion is not there or describes no controls.
+            If the criterion is not there or describes no controls, or for too few runs.
         """
         claim = _claim(id)
         if criterion not in claim.criteria or not claim.criteria[criterion].controls:
@@ -397,6 +406,11 @@ class Chapter:
             raise ValueError(
                 f"criterion {criterion!r} of {id} has no controls; those with controls are"
                 f" {described}"
+            )
+        if min(positive.runs, negative.runs) < LEAST_RUNS:
+            raise ValueError(
+                f"the controls have {positive.runs} and {negative.runs} runs; they need"
+                f" {LEAST_RUNS}"
             )
         found = Controls(positive, negative)
         self._controls.setdefault(id, {})[criterion] = found
@@ -453,7 +467,8 @@ class Chapter:
         powerless = {name for name, found in controls.items() if not found.good}
         outcomes = _outcomes(claim, values, powerless)
         places = _places(claim, values, powerless)
-        verdict = _combine(claim, outcomes, places)
+        checks = _places(claim, values, powerless, votes=False)
+        verdict = _combine(claim, places, checks)
         self._verdicts[id] = Verdict(id, verdict, outcomes, values, note, controls, places)
         return self._verdicts[id]
 
@@ -512,7 +527,11 @@ def accept(folder: str | Path) -> list[Path]:
     """Copy the results in `folder` over the committed reference; return the new files."""
     accepted = []
     for path in _results(folder):
-        _read(path)
+        profile = _read(path)["profile"]
+        if profile != "book":
+            raise ValueError(
+                f"{path.name} has the profile {profile!r}; a reference has to have 'book'"
+            )
         with atomic_path(reference_dir() / path.name) as fresh:
             shutil.copyfile(path, fresh)
         accepted.append(reference_dir() / path.name)
@@ -586,8 +605,15 @@ def _outcomes(claim: Claim, values, powerless) -> dict[str, str]:
     }
 
 
-def _places(claim: Claim, values, powerless) -> dict[str, str]:
-    """The outcome of each place, all at once.
+def _outcome(p_holds: float, p_fails: float) -> str:
+    """What two p-values come to; an end exactly on the margin counts as on the right side."""
+    if p_holds <= ALPHA * (1 + 1e-9):
+        return HOLDS
+    return FAILS if p_fails < ALPHA * (1 - 1e-9) else UNDECIDED
+
+
+def _places(claim: Claim, values, powerless, votes: bool = True) -> dict[str, str]:
+    """The outcome of each place, all at once, by what votes or by what does not.
 
     A place holds if all its criteria do, so its p-value is their largest; it fails if one does,
     so its p-value is their smallest, times their number. Holm's correction runs over places.
@@ -595,28 +621,30 @@ def _places(claim: Claim, values, powerless) -> dict[str, str]:
     places = {}
     for name, value in values.items():
         criterion, place = claim.split(name)
-        if claim.criteria[criterion].votes:
-            able = criterion not in powerless
-            rule = claim.criteria[criterion]
-            pair = (rule.p_holds(value), rule.p_fails(value)) if able else (1.0, 1.0)
-            places.setdefault(place, []).append(pair)
-    holds = holm([max(p for p, _ in pairs) for pairs in places.values()])
-    fails = holm([min(1.0, len(q) * min(p for _, p in q)) for q in places.values()])
-    edge = ALPHA * (1 + 1e-9)  # an end exactly on the margin counts as on the right side
-    return {
-        place: HOLDS if p_holds <= edge else FAILS if p_fails <= edge else UNDECIDED
-        for place, p_holds, p_fails in zip(places, holds, fails, strict=True)
-    }
+        rule = claim.criteria[criterion]
+        if rule.votes != votes:
+            continue
+        holds, fails = places.setdefault(place, ([], []))
+        if criterion in powerless:
+            holds.append(1.0)
+        else:
+            holds.append(rule.p_holds(value))
+            fails.append(rule.p_fails(value))
+    held = holm([max(holds) for holds, _ in places.values()])
+    failed = holm(
+        [min(1.0, len(fails) * min(fails)) if fails else 1.0 for _, fails in places.values()]
+    )
+    pairs = zip(held, failed, strict=True)
+    return {place: _outcome(*pair) for place, pair in zip(places, pairs, strict=True)}
 
 
-def _combine(claim: Claim, conditions, places) -> str:
-    """The verdict that follows from the checks and the outcomes of the places."""
-    checks = [o for name, o in conditions.items() if not claim.criterion(name).votes]
-    if any(outcome != HOLDS for outcome in checks):
-        return FAILS  # a theorem's check missed
+def _combine(claim: Claim, places, checks) -> str:
+    """The verdict that follows from the places, and from the checks that do not vote."""
+    checked, outcomes = set(checks.values()), set(places.values())
+    if FAILS in checked:
+        return FAILS
     if claim.is_theorem:
-        return PROVED
-    outcomes = set(places.values())
+        return PROVED if checked == {HOLDS} else UNDECIDED
     held, failed = HOLDS in outcomes, FAILS in outcomes
     if outcomes == {HOLDS}:
         return HOLDS
@@ -634,14 +662,18 @@ def _beside(verdict: Verdict) -> str:
 def _interval(name, value) -> Interval:
     if not isinstance(value, Interval):
         value = Interval(float(value), float(value), float(value), 1.0)
-    if any(math.isnan(v) for v in (value.estimate, value.lower, value.upper)):
-        raise ValueError(f"condition {name!r} is {value}; it has to be a number")
-    return value
+    ends = float(value.estimate), float(value.lower), float(value.upper)
+    if not (all(map(math.isfinite, ends)) and ends[1] <= ends[2] and 0 < value.level <= 1):
+        raise ValueError(
+            f"condition {name!r} is {value} at level {value.level}; it has to be a number, or"
+            " finite ends in order at a level in (0, 1]"
+        )
+    return Interval(*ends, float(value.level), float(value.df))
 
 
 def _record(verdict):
     conditions = {
-        name: {**asdict(value), "outcome": verdict.conditions[name]}
+        name: {**_plain(value), "outcome": verdict.conditions[name]}
         for name, value in verdict.values.items()
     }
     controls = {name: asdict(found) for name, found in verdict.controls.items()}
@@ -652,6 +684,11 @@ def _record(verdict):
         "controls": controls,
         "places": dict(verdict.places),
     }
+
+
+def _plain(value: Interval) -> dict[str, float]:
+    """An interval as JSON has it: without degrees of freedom where it has none."""
+    return {k: v for k, v in asdict(value).items() if math.isfinite(v)}
 
 
 def _claim(id) -> Claim:
@@ -699,7 +736,8 @@ def _card_rules(claim):
         yield f"{shown} ({name})", f"{criterion}. {criterion.reason}"
         for sign, text in criterion.controls.items():
             yield f"{sign.capitalize()} control ({name})", text
-    yield "Fails if", f"{claim.fails_if} {claim.speaks_over}"
+    label = "A place fails if" if claim.quantifier == BY_PLACE else "Fails if"
+    yield label, f"{claim.fails_if} {claim.speaks_over}"
 
 
 def _card_html(claim, with_words):
@@ -737,12 +775,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("action", choices=("compare", "accept"))
     parser.add_argument("folder", help="the results of a run, one JSON file per chapter")
     options = parser.parse_args(arguments)
-    if options.action == "accept":
-        for path in accept(options.folder):
-            print(f"accepted {path.name}")
-        return 0
+    try:
+        if options.action == "accept":
+            for path in accept(options.folder):
+                print(f"accepted {path.name}")
+            return 0
+        compared_by_chapter = compare(options.folder)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
     drifted = False
-    for chapter, (drift, compared) in compare(options.folder).items():
+    for chapter, (drift, compared) in compared_by_chapter.items():
         print(f"{chapter}: {compared}")
         for line in drift:
             print(f"  {line}")

@@ -102,20 +102,35 @@ def test_the_quantifier_says_what_follows(
             assert decide(outcomes).verdict == verdict
 
 
-@pytest.mark.parametrize("claim", ledger.claims().values(), ids=lambda claim: claim.id)
-def test_fails_if_says_what_the_rule_does(claim, monkeypatch):
+def test_a_card_ends_with_what_fails_the_claim():
+    for claim in ledger.claims().values():
+        last = repr(ledger.Cards((claim,))).splitlines()[-1]
+        label = "A place fails if" if claim.quantifier == "by place" else "Fails if"
+        assert last == f"  {label}: {claim.fails_if} {claim.speaks_over}"
+
+
+def test_each_claim_speaks_over_what_its_words_do():
+    """Fixed here as well, so that no quantifier changes without a second thought."""
+    somewhere = {"C1e"}
+    by_place = {"C2", "C4", "C5c", "C5d", "C6c", "C6f", "C12b", "C13a", "C13b", "C13c", "C15c"}
+    for claim in ledger.claims().values():
+        if claim.criteria:
+            expected = "by place" if claim.id in by_place else "everywhere"
+            expected = "somewhere" if claim.id in somewhere else expected
+            assert claim.quantifier == expected, claim.id
+
+
+@pytest.mark.parametrize("quantifier", ledger.QUANTIFIERS)
+def test_the_quantifiers_sentence_says_what_the_rule_does(quantifier, monkeypatch):
     """Planted outcomes: one place that fails among two, one that holds among two, none."""
-    card = repr(ledger.Cards((claim,)))
-    assert claim.speaks_over in card.splitlines()[-1]
-    if claim.is_theorem or not claim.criteria:
-        return
+    sentence = ledger.QUANTIFIERS[quantifier]
     said = {
-        "refutes": "One place where it fails refutes" in claim.speaks_over,
-        "shows": "One place where it holds shows" in claim.speaks_over,
-        "counts": "holds in part" in claim.speaks_over,
+        "refutes": "One place where it fails refutes" in sentence,
+        "shows": "One place where it holds shows" in sentence,
+        "counts": "holds in part" in sentence,
     }
     assert sum(said.values()) == 1
-    plant(monkeypatch, claim.quantifier)
+    plant(monkeypatch, quantifier)
     mixed, failing = decide((H, F)).verdict, decide((F, U)).verdict
     assert said["refutes"] == (mixed == "fails")
     assert said["shows"] == (mixed == "holds")
@@ -170,6 +185,34 @@ def test_theorems_are_proved_or_refuted_by_their_checks():
     assert chapter.decide("C1a", {"slope": 1.0, "ratio": 1.0}).verdict == "proved"
     assert chapter.decide("C1a", {"slope": 1.0, "ratio": 3.0}).verdict == "fails"
     assert "no vote" in repr(chapter.decide("C1a", HOLDS))
+    wide = {"slope": 1.0, "ratio": 1.0, "activations": Interval(1.0, 0.85, 1.15)}
+    assert chapter.decide("C1b", wide).verdict == "undecided here"
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 30])
+def test_few_seeds_keep_the_error_of_a_family(seeds):
+    """Student intervals of true nulls on the margin, at twenty places."""
+    import numpy as np
+
+    rng, claim = np.random.default_rng(seeds), ledger.claims()["C11b"]
+    wrong = {"holds": 0, "fails": 0}
+    for _ in range(400):
+        values = {
+            str(i): Interval.of_mean(0.05 + 0.02 * row)
+            for i, row in enumerate(rng.standard_normal((20, seeds)))
+        }
+        found = set(ledger._places(claim, values, set()).values())
+        for outcome in wrong:
+            wrong[outcome] += outcome in found
+    assert max(wrong.values()) <= 20  # as above
+
+
+def test_data_without_any_width_decide_nothing():
+    """A share of which no case was seen: the bootstrap returns no width, not certainty."""
+    none = Interval(0.0, 0.0, 0.0)
+    assert ledger.claims()["C11b"].criteria["excess ECE"].judge(none) == "undecided here"
+    known = Interval(0.0, 0.0, 0.0, 1.0)
+    assert ledger.claims()["C11b"].criteria["excess ECE"].judge(known) == "holds"
 
 
 def test_what_does_not_vote_cannot_carry_a_claim():
@@ -206,6 +249,20 @@ def test_a_criterion_without_power_does_not_judge(monkeypatch, positive, negativ
     assert decided.verdict == verdict
     assert f"{positive / 200:.0%} of 200" in repr(decided)
     assert f"{positive / 200:.0%} of 200" in decided._repr_html_()
+
+
+def test_too_few_runs_of_a_control_are_refused(monkeypatch):
+    plant(monkeypatch, **WITH)
+    with pytest.raises(ValueError, match="they need 200"):
+        ledger.Chapter("trial").control("C1a", "slope", **controls(9, 0, runs=10))
+
+
+def test_only_results_of_the_book_become_the_reference(places, monkeypatch, capsys):
+    monkeypatch.setenv("ELKUTILS_PROFILE", "quick")
+    run()
+    assert ledger.main(["accept", str(places / "run")]) == 2
+    assert "profile 'quick'" in capsys.readouterr().err
+    assert not (places / "reference").exists()
 
 
 def test_controls_that_are_not_described_are_refused():
@@ -248,6 +305,8 @@ def test_one_criterion_takes_any_condition_name():
         ("C99", HOLDS, "no claim"),
         ("C1a", {}, "empty"),
         ("C1a", {"slope": float("nan"), "ratio": 1.0}, "has to be a number"),
+        ("C1a", {"slope": float("inf"), "ratio": 1.0}, "has to be a number"),
+        ("C1a", {"slope": Interval(1.0, 1.2, 0.8), "ratio": 1.0}, "ends in order"),
     ],
 )
 def test_what_cannot_be_decided_is_refused(id, conditions, match):
@@ -388,4 +447,6 @@ def test_the_closing_table_counts_the_places(places, monkeypatch):
 
 
 def test_a_reference_is_found_in_the_repository_or_the_package():
-    assert ledger.reference_dir().name == "results"
+    assert (ledger.reference_dir() / "difference-in-means.json").is_file()
+    for path in ledger.reference_dir().glob("*.json"):
+        assert json.loads(path.read_text())["profile"] == "book", path

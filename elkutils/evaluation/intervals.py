@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.stats import beta
 from scipy.stats import t as student
 
 _BLOCK = 4_000_000  # weights held at once (32 MB)
@@ -20,6 +21,9 @@ class Interval:
     estimate : float
     lower, upper : float
     level : float
+        1 for what is known without error.
+    df : float
+        Degrees of freedom of a Student's t interval; infinite for all others.
 
     Examples
     --------
@@ -31,6 +35,7 @@ class Interval:
     lower: float
     upper: float
     level: float = 0.95
+    df: float = np.inf
 
     @classmethod
     def of_range(cls, values: ArrayLike) -> "Interval":
@@ -61,7 +66,7 @@ class Interval:
         centre = float(values.mean())
         error = values.std(ddof=1) / np.sqrt(len(values))
         half = float(student.ppf((1 + level) / 2, len(values) - 1) * error)
-        return cls(centre, centre - half, centre + half, level)
+        return cls(centre, centre - half, centre + half, level, len(values) - 1)
 
     def clipped(self, low: float, high: float) -> "Interval":
         """Return the interval with its ends moved inside [low, high], where the truth lies.
@@ -73,7 +78,30 @@ class Interval:
         """
         return replace(self, lower=max(self.lower, low), upper=min(self.upper, high))
 
-    def __str__(self):
+    @classmethod
+    def of_share(cls, successes: int, trials: int, level: float = 0.95) -> "Interval":
+        """Return a share of independent trials with its Clopper–Pearson interval.
+
+        Raises
+        ------
+        ValueError
+            Unless 0 ≤ successes ≤ trials and trials ≥ 1.
+
+        Examples
+        --------
+        >>> print(Interval.of_share(0, 45))
+        0.000 [0.000, 0.079]
+        """
+        if not 0 <= successes <= trials or trials < 1:
+            raise ValueError(
+                f"successes is {successes} of {trials} trials; it has to be between 0 and them"
+            )
+        misses, tail = trials - successes, (1 - level) / 2
+        lower = beta.ppf(tail, successes, misses + 1) if successes else 0.0
+        upper = beta.ppf(1 - tail, successes + 1, misses) if misses else 1.0
+        return cls(successes / trials, float(lower), float(upper), level)
+
+    def __str__(self) -> str:
         return f"{self.estimate:.3f} [{self.lower:.3f}, {self.upper:.3f}]"
 
 

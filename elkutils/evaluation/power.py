@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import beta, norm
+from scipy.stats import norm
+from scipy.stats import t as student
 
 from elkutils.evaluation.intervals import Interval
 
@@ -21,9 +22,11 @@ LEAST_RUNS = 200
 def p_above(value: Interval, margin: float) -> float:
     """Return the one-sided p-value against "at most `margin`": small if the value is above it.
 
-    The interval's lower end is moved outwards as a normal's would be: at the interval's own
-    level the p-value is (1 − level)/2 exactly where the lower end lies on the margin. An
-    interval of level 1, or of no width, is known without error, and gives 0 or 1.
+    The interval's lower end is moved outwards as that of a normal, or of a Student's t with the
+    interval's degrees of freedom: at the interval's own level the p-value is (1 − level)/2
+    exactly where the lower end lies on the margin. Of a lopsided interval the longer half
+    counts. An interval of level 1 is known without error, and gives 0 or 1; one of a lower
+    level without any width carries no error at all, and gives 1.
 
     Examples
     --------
@@ -43,12 +46,13 @@ def p_below(value: Interval, margin: float) -> float:
 
 def _tail(half: float, beyond: float, value: Interval) -> float:
     """P-value where the end is `beyond` the margin, `half` from the estimate."""
-    if value.level >= 1 or value.lower == value.upper:
+    if value.level >= 1:
         return 0.0 if beyond >= 0 else 1.0
-    if half <= 0:  # an estimate outside its interval: the width on both sides is all there is
-        half = (value.upper - value.lower) / 2
-    z = norm.ppf((1 + value.level) / 2)
-    return float(norm.sf(z * (1 + beyond / half)))
+    if value.lower == value.upper:
+        return 1.0
+    half = max(half, (value.upper - value.lower) / 2)
+    z = student.ppf((1 + value.level) / 2, value.df)
+    return float(student.sf(z * (1 + beyond / half), value.df))
 
 
 def holm(p_values: ArrayLike) -> np.ndarray:
@@ -143,6 +147,12 @@ class PassRate:
     passes: int
     runs: int
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.passes <= self.runs or self.runs < 1:
+            raise ValueError(
+                f"passes is {self.passes} of {self.runs} runs; it has to be between 0 and them"
+            )
+
     @property
     def rate(self) -> float:
         """Share of the runs that passed."""
@@ -151,10 +161,7 @@ class PassRate:
     @property
     def interval(self) -> Interval:
         """The rate with its Clopper–Pearson interval of level 0.95."""
-        misses = self.runs - self.passes
-        lower = beta.ppf(0.025, self.passes, misses + 1) if self.passes else 0.0
-        upper = beta.ppf(0.975, self.passes + 1, misses) if misses else 1.0
-        return Interval(self.rate, float(lower), float(upper))
+        return Interval.of_share(self.passes, self.runs)
 
     def __str__(self) -> str:
         return f"{self.rate:.0%} of {self.runs}"
@@ -177,7 +184,7 @@ def pass_rate(
     Raises
     ------
     ValueError
-        For fewer than 200 runs: a rate of 90% could then not be told from one of 80%.
+        For fewer than 200 runs: the standard error of a rate of 90% is then above two points.
     """
     if runs < LEAST_RUNS:
         raise ValueError(f"runs is {runs}; a control needs at least {LEAST_RUNS}")

@@ -49,4 +49,20 @@ def check_rows(X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     X, y = np.asarray(X), np.asarray(y)
     if X.ndim != 2 or y.shape != (0,) or len(X):
         X, y = check_data(X, y, one_class=True)
-    return X.astype(np.float32), y.astype(np.float32)
+    with np.errstate(over="ignore"):
+        X = X.astype(np.float32)
+    if not np.isfinite(X).all():
+        raise ValueError("X holds entries beyond float32's range; rescale it, as by z-scoring")
+    return X, y.astype(np.float32)
+
+
+def check_network(name: str, network: object) -> None:
+    """Raise ValueError unless `network` has what `networks.network.Network` asks for."""
+    if isinstance(network, type):
+        raise ValueError(
+            f"{name} is the class {network.__name__}; it has to be a network, as MLP((32,)) is"
+        )
+    needed = ("__call__", "init", "log_prior", "scales", "units")
+    missing = [part for part in needed if not callable(getattr(network, part, None))]
+    if missing:
+        raise ValueError(f"{name} is {network!r}; it has to be a network, with {missing} too")

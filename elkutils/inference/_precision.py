@@ -1,5 +1,6 @@
 """The precision in which JAX computes."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import jax
@@ -11,7 +12,14 @@ except ImportError:  # before JAX 0.8
 
 
 @contextmanager
-def exactly():
+def single() -> Iterator[None]:
+    """Have JAX compute in float32, whatever its global setting: samplers of networks do."""
+    with enable_x64(False):
+        yield
+
+
+@contextmanager
+def exactly() -> Iterator[None]:
     """Have JAX keep float64 as it is, and take no short cuts in products of float32."""
     with enable_x64(True), jax.default_matmul_precision("highest"):
         yield

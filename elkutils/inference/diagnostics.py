@@ -31,6 +31,8 @@ class Diagnostics:
     divergences : int or None
         Draws whose trajectory lost the energy; any at all casts doubt. None where the sampler
         measures none.
+    of : str
+        What the measures are of, such as "parameters" or "log odds".
     """
 
     rhat: np.ndarray
@@ -39,13 +41,17 @@ class Diagnostics:
     draws: int
     chains: int
     divergences: int | None = None
+    of: str = "parameters"
 
     @property
     def worst(self) -> dict[str, float]:
-        """Largest R-hat, smallest bulk and tail ESS, and the smaller of the two as "ess"."""
-        bulk, tail = float(self.ess_bulk.min()), float(self.ess_tail.min())
+        """Largest R-hat, smallest bulk and tail ESS, and the smaller of the two as "ess".
+
+        Constant parameters have no R-hat and do not count; NaN where nothing counts.
+        """
+        bulk, tail = _least(self.ess_bulk), _least(self.ess_tail)
         return {
-            "rhat": float(self.rhat.max()),
+            "rhat": -_least(-self.rhat),
             "ess_bulk": bulk,
             "ess_tail": tail,
             "ess": min(bulk, tail),
@@ -65,7 +71,7 @@ class Diagnostics:
             ("smallest tail ESS", worst["ess_tail"], ".0f", f"> {LEAST_ESS}"),
             ("divergences", self.divergences, "d", "0"),
         ]
-        lines = [f"{len(self.rhat)} parameters, {self.chains} chains of {self.draws} draws"]
+        lines = [f"{len(self.rhat)} {self.of}, {self.chains} chains of {self.draws} draws"]
         for name, value, form, want in rows:
             if value is None or np.isnan(value):
                 lines.append(f"{name:18s}  not applicable")
@@ -74,7 +80,15 @@ class Diagnostics:
         return "\n".join(lines)
 
 
-def diagnose(draws: np.ndarray, diverging: np.ndarray | None = None) -> Diagnostics:
+def _least(values: np.ndarray) -> float:
+    """The smallest of the values that are numbers; NaN where none is."""
+    known = values[~np.isnan(values)]
+    return float(known.min()) if len(known) else np.nan
+
+
+def diagnose(
+    draws: np.ndarray, diverging: np.ndarray | None = None, of: str = "parameters"
+) -> Diagnostics:
     """Return the diagnostics of `draws` (chains, draws, parameters).
 
     Parameters
@@ -83,6 +97,8 @@ def diagnose(draws: np.ndarray, diverging: np.ndarray | None = None) -> Diagnost
         With fewer than 4 draws per chain every measure is NaN, with one chain R-hat is.
     diverging : (chains, draws) bool array or None
         None where the sampler measures no divergences.
+    of : str
+        What the last axis of `draws` holds.
 
     Raises
     ------
@@ -112,4 +128,5 @@ def diagnose(draws: np.ndarray, diverging: np.ndarray | None = None) -> Diagnost
         draws=length,
         chains=chains,
         divergences=None if diverging is None else int(np.sum(diverging)),
+        of=of,
     )

@@ -22,6 +22,10 @@ NUMBERS = 2**22  # log odds computed at once: bounds the memory
 class Head(Protocol):
     """What turns parameters and inputs into log odds."""
 
+    @property
+    def units(self) -> int:
+        """How many numbers it holds per row and draw."""
+
     def check(self, X: ArrayLike) -> np.ndarray:
         """Return X (n, d) as an array, or raise ValueError."""
 
@@ -49,6 +53,11 @@ class LinearHead:
 
     features: int
 
+    @property
+    def units(self) -> int:
+        """How many numbers it holds per row and draw: the log odds."""
+        return 1
+
     def check(self, X: ArrayLike) -> np.ndarray:
         """Return X (n, d) in float64, or raise ValueError."""
         return check_inputs(X, self.features, np.float64)
@@ -62,7 +71,7 @@ class LinearHead:
         return {"coef": theta[..., :-1], "intercept": theta[..., -1]}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Draws:
     """Draws of a head's parameters, with the statistics of each.
 
@@ -144,7 +153,7 @@ class Draws:
         Parameters of a network have no meaning of their own (units can be exchanged), so
         chains are compared where it matters, in what they predict.
         """
-        return diagnose(self.log_odds(X), self.stats.get("diverging"))
+        return diagnose(self.log_odds(X), self.stats.get("diverging"), "log odds")
 
     def diagnose_parameters(self) -> Diagnostics:
         """Return R-hat and ESS of every parameter."""
@@ -158,6 +167,8 @@ class Draws:
         return found
 
     def _reduced(self, X: ArrayLike, reduce: Callable) -> np.ndarray:
+        if not len(self.flat):
+            raise ValueError("there are no draws, so they have no mean")
         X = self.head.check(X)
         found = np.empty(len(X))
         for rows in self._blocks(len(X)):
@@ -165,7 +176,7 @@ class Draws:
         return found
 
     def _blocks(self, n: int) -> Iterator[slice]:
-        size = max(1, NUMBERS // max(1, len(self.flat)))
+        size = max(1, NUMBERS // max(1, len(self.flat), self.head.units))
         return (slice(begin, begin + size) for begin in range(0, n, size))
 
 

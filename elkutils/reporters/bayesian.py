@@ -170,6 +170,8 @@ class BayesianLogistic(DrawsReporter):
 
     def _check_parameters(self) -> None:
         check_choice("method", self.method, SAMPLERS)
+        if self.bias_scale is not None:
+            check_scale("bias_scale", self.bias_scale)
         if isinstance(self.prior_scale, str) and self.prior_scale != "evidence":
             raise ValueError(
                 f'prior_scale is {self.prior_scale!r}; it has to be positive or "evidence"'

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from elkutils.inference._checks import check_counts
+from elkutils.inference._checks import check_counts, check_network
 from elkutils.reporters.base import DrawsReporter
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class Ensemble(DrawsReporter):
             labels,
             plan,
             weights=weights,
-            held_out=None if held_out is None else self._check_held_out(*held_out),
+            held_out=None if held_out is None else self._check_held_out(held_out),
             seed=self.seed,
             checkpoint=self.checkpoint,
             progress=self.progress,
@@ -202,7 +202,9 @@ class Ensemble(DrawsReporter):
 
     def _check_linear(self, name: str) -> None:
         if not (hasattr(self, "draws_") and self._is_linear()):
-            raise AttributeError(f"{name} needs a linear head that has been fitted")
+            raise AttributeError(
+                f"{name} needs a linear head, and that the ensemble has been fitted"
+            )
 
     def _is_linear(self) -> bool:
         """Whether the parameters are one weight per feature and a bias."""
@@ -259,8 +261,12 @@ class Ensemble(DrawsReporter):
             },
         )
 
-    def _check_held_out(self, X, y) -> tuple[np.ndarray, np.ndarray]:
-        X, y = self._check(X), np.asarray(y)
+    def _check_held_out(self, held_out) -> tuple[np.ndarray, np.ndarray]:
+        if not (isinstance(held_out, tuple | list) and len(held_out) == 2):
+            raise ValueError(
+                f"held_out is a {type(held_out).__name__}; it has to be a pair (X, y)"
+            )
+        X, y = self._check(held_out[0]), np.asarray(held_out[1])
         if y.shape != (len(X),) or not np.isin(y, self.classes_).all():
             raise ValueError(
                 f"held_out has labels {np.unique(y)[:5]} of shape {y.shape}; it needs one of"
@@ -271,11 +277,18 @@ class Ensemble(DrawsReporter):
     def _check_parameters(self) -> None:
         check_counts(members=self.members)
         check_counts(least=0, seed=self.seed)
-        if not (callable(self.head) or self.head == "linear"):
+        if isinstance(self.head, str) and self.head != "linear":
             raise ValueError(f'head is {self.head!r}; it has to be "linear" or a network')
+        if not isinstance(self.head, str):
+            check_network("head", self.head)
         number = isinstance(self.init, numbers.Real) and 0 < self.init < math.inf
         if not (self.init == "prior" or number):
             raise ValueError(f'init is {self.init!r}; it has to be positive or "prior"')
+        if number and not isinstance(self.head, str) and not hasattr(self.head, "weight_scale"):
+            raise ValueError(
+                f"init is {self.init!r}; a number replaces the field weight_scale of head, and"
+                f" {type(self.head).__name__} has none"
+            )
         if not (isinstance(self.perturb, numbers.Real) and 0 <= self.perturb < 0.5):
             raise ValueError(f"perturb is {self.perturb!r}; it has to be at least 0, below ½")
 

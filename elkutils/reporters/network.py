@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from elkutils.inference._checks import check_choice, check_counts
+from elkutils.inference._checks import check_choice, check_counts, check_network
 from elkutils.inference.networks.samplers import SAMPLERS
 from elkutils.reporters.base import DrawsReporter
 
@@ -89,8 +89,8 @@ class BayesianNetwork(DrawsReporter):
         check_choice("method", self.method, SAMPLERS)
         check_counts(draws=self.draws, chains=self.chains, warmup=self.warmup, steps=self.steps)
         check_counts(least=0, seed=self.seed)
-        if not (self.network is None or callable(self.network)):
-            raise ValueError(f"network is {self.network!r}; it has to be a network or None")
+        if self.network is not None:
+            check_network("network", self.network)
         draws = SAMPLERS[self.method](
             self._head().network,
             X,
@@ -126,7 +126,8 @@ class BayesianNetwork(DrawsReporter):
 
     def state(self) -> dict[str, np.ndarray | float | None]:
         """Return what was learned: the draws, their statistics and their diagnostics."""
-        about = {f"diagnostics_.{k}": v for k, v in vars(self._diagnostics).items()}
+        measured = vars(self._diagnostics).items()
+        about = {f"diagnostics_.{name}": value for name, value in measured if name != "of"}
         return super().state() | about
 
     def restore(self, arrays: dict[str, np.ndarray | float]) -> None:
@@ -135,7 +136,7 @@ class BayesianNetwork(DrawsReporter):
 
         prefix = "diagnostics_."
         about = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-        self._diagnostics = Diagnostics(**about)
+        self._diagnostics = Diagnostics(**about, of="log odds")
         super().restore({k: v for k, v in arrays.items() if not k.startswith(prefix)})
 
     def _head(self) -> "FlatNetwork":

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from elkutils.reporters.base import Reporter
 
 FORMAT = 1
+ARRAYS, ABOUT = "arrays.safetensors", "reporter.json"
 KINDS: dict[str, type] = {}
 
 
@@ -46,11 +47,13 @@ def save(reporter: "Reporter", folder: str | Path) -> None:
     Raises
     ------
     ValueError
-        If the reporter is not fitted, or holds something that `load` could not read back.
+        If the reporter is not fitted, or holds something that `load` could not read back; or if
+        `folder` is a file, a link, or a folder with anything but a saved reporter in it.
     OSError
         If it cannot be written, for example because the disk is full; `folder` is then
         unchanged.
     """
+    _check_target(Path(folder))
     check_is_fitted(reporter)
     state = _arrays(reporter.state())
     arrays = dump_arrays(state)
@@ -66,8 +69,8 @@ def save(reporter: "Reporter", folder: str | Path) -> None:
     _check_readable(reporter, state, text)
     with atomic_path(folder) as fresh:
         fresh.mkdir()
-        (fresh / "arrays.safetensors").write_bytes(arrays)
-        (fresh / "reporter.json").write_text(text, encoding="utf-8")
+        (fresh / ARRAYS).write_bytes(arrays)
+        (fresh / ABOUT).write_text(text, encoding="utf-8")
 
 
 def load(folder: str | Path) -> "Reporter":
@@ -88,14 +91,34 @@ def load(folder: str | Path) -> "Reporter":
         raise ValueError(
             f"folder is {str(folder)!r}, which holds no reporter: {error}"
         ) from error
-    if written != FORMAT or kind not in KINDS:
+    if written != FORMAT:
+        raise ValueError(f"folder holds format {written!r}; this version reads format {FORMAT}")
+    if kind not in KINDS:
+        module = str(kind).rpartition(".")[0]
+        hint = f"import the module {module} first" if module else f"it knows {sorted(KINDS)}"
         raise ValueError(
-            f"folder holds a {kind!r} of format {written!r}; this version reads format"
-            f" {FORMAT}, and so far knows {', '.join(sorted(KINDS))}"
+            f"folder holds a {kind!r}, a reporter that has not been defined: {hint}"
         )
     if hashlib.sha256(arrays).hexdigest() != digest:
         raise ValueError(f"folder is {str(folder)!r}, whose arrays.safetensors is damaged")
     return _rebuild(about, load_arrays(arrays))
+
+
+def _check_target(folder: Path) -> None:
+    """Raise ValueError unless writing to `folder` harms nothing but a saved reporter."""
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        found = "a link" if folder.is_symlink() else "a file"
+    elif not folder.name:
+        found = "a folder without a name"
+    else:
+        held = {path.name for path in folder.iterdir()} if folder.exists() else set()
+        others = sorted(held - {ARRAYS, ABOUT})
+        if not others:
+            return
+        found = f"a folder with other files ({', '.join(others[:3])})"
+    raise ValueError(
+        f"folder is {str(folder)!r}, {found}; it has to be new, empty or a saved reporter"
+    )
 
 
 def _arrays(state: dict) -> dict[str, np.ndarray]:
@@ -140,6 +163,14 @@ def _check_readable(reporter, state: dict[str, np.ndarray], text: str) -> None:
         learned = _arrays(again.state())
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise ValueError(f"the reporter could not be read back: {error}") from error
+    for name, value in vars(reporter).items():
+        public = not name.startswith("_") and not name.endswith("_")
+        kept = getattr(again, name, None)
+        if public and (value is not kept and repr(value) != repr(kept)):
+            raise ValueError(
+                f"{name} was set and would be lost: what is learned has to end in an"
+                " underscore, or `state` and `restore` have to keep it"
+            )
     same = parameters == json.loads(text)["parameters"] and learned.keys() == state.keys()
     if not (same and all(_equal(learned[name], state[name]) for name in state)):
         raise ValueError(
@@ -175,9 +206,13 @@ def _plain(name: str, value):
             )
         held = {f.name: _plain(f.name, getattr(value, f.name)) for f in fields(value)}
         return {"dataclass": f"{kind.__module__}:{kind.__qualname__}"} | held
-    if isinstance(value, tuple | list):
+    if isinstance(value, np.ndarray):
+        return {"array": value.tolist(), "dtype": value.dtype.str}
+    if isinstance(value, tuple):
+        return {"tuple": [_plain(name, part) for part in value]}
+    if isinstance(value, list):
         return [_plain(name, part) for part in value]
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _revived(value):
@@ -186,14 +221,17 @@ def _revived(value):
         return [_revived(part) for part in value]
     if not isinstance(value, dict):
         return value
-    fields = dict(value)
-    path = fields.pop("dataclass", None) or _PATH_OF_NETWORK + fields.pop("head")
-    revived = {key: _revived(part) for key, part in fields.items()}
-    held = {k: tuple(part) if isinstance(part, list) else part for k, part in revived.items()}
-    return _class_at(path)(**held)
-
-
-_PATH_OF_NETWORK = "elkutils.inference.networks.mlp:"  # version 0.1 wrote the name alone
+    if "array" in value:
+        return np.array(value["array"], dtype=value["dtype"])
+    if "tuple" in value:
+        return tuple(_revived(part) for part in value["tuple"])
+    if "head" in value:  # version 0.1: the name alone, and lists for tuples
+        held = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+        return _class_at(f"elkutils.inference.networks.mlp:{held.pop('head')}")(**held)
+    if "dataclass" in value:
+        held = {k: _revived(v) for k, v in value.items() if k != "dataclass"}
+        return _class_at(value["dataclass"])(**held)
+    raise ValueError(f"a parameter is a dict, {value!r}; it has to be a dataclass instead")
 
 
 def _class_at(path: str) -> type:

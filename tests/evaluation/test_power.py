@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import norm, ttest_1samp
 
 from elkutils.evaluation import (
     Interval,
@@ -40,6 +40,19 @@ def test_an_estimate_outside_its_interval_uses_the_width():
     value = Interval(-0.1, 0.0, 0.2)
     assert p_above(value, 0.0) == pytest.approx(0.025)
     assert p_below(value, 0.2) == pytest.approx(0.025)
+
+
+def test_of_a_lopsided_interval_the_longer_half_counts():
+    """No jump where the estimate comes near its lower end."""
+    p = [p_above(Interval(1.0, 1.0 - e, 3.0), 0.9) for e in (0.0, 1e-9, 1e-3, 0.1)]
+    assert np.ptp(p) < 0.01
+    assert min(p) > 0.015
+
+
+def test_students_t_of_few_values_has_its_own_tail():
+    values = np.array([0.1, 0.3, 0.2])
+    found = p_above(Interval.of_mean(values), 0.0)
+    assert found == pytest.approx(ttest_1samp(values, 0.0, alternative="greater").pvalue)
 
 
 def test_holm_against_its_definition_and_its_level():

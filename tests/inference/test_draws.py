@@ -59,6 +59,13 @@ def test_memory_of_a_mean_does_not_grow_with_rows():
     assert peaks[1] - peaks[0] < 2 * more < 8 * 2000 * 180_000 / 100
 
 
+def test_no_draws_have_no_mean(X):
+    none = Draws(LinearHead(4), np.zeros((1, 0, 5)))
+    assert none.log_odds(X).shape == (1, 0, 7)
+    with pytest.raises(ValueError, match="no draws"):
+        none.mean_proba(X)
+
+
 @pytest.mark.parametrize("X", [np.ones(4), np.ones((2, 3)), np.full((2, 4), np.nan)])
 def test_inputs_are_checked(draws, X):
     with pytest.raises(ValueError, match=r"it needs \(n, 4\)"):

@@ -129,6 +129,7 @@ def test_a_head_comes_back_from_disk(data, tmp_path):
         ("head", 3),
         ("init", 0.0),
         ("init", "wide"),
+        ("head", MLP),
         ("init", np.nan),
         ("perturb", 0.5),
         ("perturb", -0.1),

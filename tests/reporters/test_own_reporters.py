@@ -85,6 +85,40 @@ def test_what_could_not_be_read_back_is_refused(data, tmp_path):
     refused(fit, tmp_path, "not JSON's")
 
 
+def test_what_is_in_the_way_is_not_lost(data, tmp_path):
+    fit = Nearest().fit(*data)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "thesis.txt").write_text("years")
+    with pytest.raises(ValueError, match=r"other files \(thesis.txt\)"):
+        fit.save(tmp_path / "results")
+    (tmp_path / "probe.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"probe.json', a file"):
+        fit.save(tmp_path / "probe.json")
+    (tmp_path / "link").symlink_to(tmp_path / "results")
+    with pytest.raises(ValueError, match="a link"):
+        fit.save(tmp_path / "link")
+    assert (tmp_path / "results" / "thesis.txt").read_text() == "years"
+    fit.save(tmp_path / "new")
+    fit.save(tmp_path / "new")  # a saved reporter is replaced
+
+
+def test_what_was_learned_under_a_plain_name_is_refused(data, tmp_path):
+    fit = Nearest(2.0).fit(*data)
+    fit.scale = 9.0
+    refused(fit, tmp_path, "scale was set and would be lost")
+
+
+def test_parameters_keep_their_types(data, tmp_path):
+    fit = Nearest((1.0, 2.0)).fit(*data)
+    fit.save(tmp_path / "pair")
+    assert load(tmp_path / "pair").sharpness == (1.0, 2.0)
+    fit = LogisticMAP("cv", prior_scales=np.array([0.1, 1.0])).fit(*data)
+    fit.save(tmp_path / "map")
+    again = load(tmp_path / "map").prior_scales
+    assert isinstance(again, np.ndarray)
+    np.testing.assert_array_equal(again, [0.1, 1.0])
+
+
 def test_a_class_defined_again_is_not_confused_with_the_old(data, tmp_path):
     def define():
         class Mine(Nearest):

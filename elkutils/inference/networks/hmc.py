@@ -18,6 +18,7 @@ from numpyro.infer.hmc import hmc
 from tqdm import tqdm
 
 from elkutils.inference._checks import check_choice, check_counts, check_rows
+from elkutils.inference._precision import single
 from elkutils.inference.draws import Draws
 from elkutils.inference.networks.network import Network, flat, log_likelihood
 
@@ -113,6 +114,7 @@ def sample_each(
     return _run(network, data, False, len(X), draws, warmup, steps, "hmc", thin, seed, progress)
 
 
+@single()
 def _run(network, data, shared, chains, draws, warmup, steps, kernel, thin, seed, progress):
     check_counts(draws=draws, warmup=warmup, chains=chains, steps=steps, thin=thin)
     check_choice("kernel", kernel, KERNELS)

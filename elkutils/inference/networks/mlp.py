@@ -1,6 +1,7 @@
 """The multilayer perceptron, a network in the sense of `networks.network.Network`."""
 
 import math
+import numbers
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -52,8 +53,12 @@ class MLP:
     bias_scale: float = 1.0
 
     def __post_init__(self):
-        if any(width < 1 for width in self.widths):
-            raise ValueError(f"widths is {self.widths}; each has to be at least 1")
+        widths = self.widths
+        if not isinstance(widths, tuple | list):
+            raise ValueError(f"widths is {widths!r}; it has to be a tuple, such as (8,)")
+        if not all(isinstance(width, numbers.Integral) and width >= 1 for width in widths):
+            raise ValueError(f"widths is {widths}; each has to be a whole number ≥ 1")
+        object.__setattr__(self, "widths", tuple(int(width) for width in widths))
         if self.activation not in ACTIVATIONS:
             raise ValueError(
                 f"activation is {self.activation!r}; it has to be one of {list(ACTIVATIONS)}"

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from elkutils.inference._precision import exactly
+from elkutils.inference._precision import exactly, single
 from elkutils.inference.draws import check_inputs
 
 UNITS = 2**24  # numbers of a forward pass held at once: bounds the memory
@@ -106,6 +106,11 @@ class FlatNetwork:
         """Return the parameters at z (p,), where the prior is standard normal."""
         return self.parameters(z * self.scales)
 
+    @property
+    def units(self) -> int:
+        """How many numbers a forward pass holds per row."""
+        return self.network.units(self.features)
+
     def check(self, X: ArrayLike) -> np.ndarray:
         """Return X (n, d) in float64, or raise ValueError."""
         return check_inputs(X, self.features, np.float64)
@@ -116,7 +121,7 @@ class FlatNetwork:
 
     def at_once(self, rows: int, memory: int) -> int:
         """Return how many networks fit into `memory` bytes, with their units at n rows; ≥ 1."""
-        units = rows * self.network.units(self.features)
+        units = rows * self.units
         return int(max(1, memory // (BYTES * (self.size + 2 * units))))
 
 
@@ -169,6 +174,7 @@ def mean_loss(
     return -log_likelihood(network(parameters, X), y) / len(y)
 
 
+@single()
 def draw_prior(network: Network, numbers: int | ArrayLike, d: int, seed: int) -> Parameters:
     """Return draws of a network's prior, stacked along a leading axis (k, …).
 

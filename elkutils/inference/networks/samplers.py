@@ -1,6 +1,7 @@
 """The methods that draw a network's parameters given data: one table for all who use them.
 
-Each is called as ``(network, X, y, draws=…, seed=…, progress=…)`` and returns `Draws`. JAX is
+Each is called as ``(network, X, y, *, draws, chains, warmup, steps, threshold, seed,
+progress)``, takes what it needs of these, and returns `Draws`. JAX is
 imported when a method runs, so that importing the table is cheap.
 """
 

@@ -21,6 +21,7 @@ from jax.example_libraries import optimizers
 from tqdm import tqdm
 
 from elkutils.checkpoint import Checkpoint
+from elkutils.inference._precision import single
 from elkutils.inference.draws import Draws
 from elkutils.inference.logistic.rows import padded
 from elkutils.inference.networks.network import Network, Parameters, flat
@@ -123,6 +124,7 @@ class Plan:
         return OPTIMISERS[self.optimiser](rate)
 
 
+@single()
 def train(
     network: Network,
     start: Parameters | Draws,
@@ -220,8 +222,11 @@ def train(
 
 
 def _check(X, y, weights, members: int) -> tuple[np.ndarray, ...]:
-    X, y = _numbers(X), _numbers(y)
-    weights = np.ones(len(X), X.dtype) if weights is None else _numbers(weights)
+    with np.errstate(over="ignore"):
+        X, y = np.asarray(X, np.float32), np.asarray(y, np.float32)
+    weights = np.ones(len(X), X.dtype) if weights is None else np.asarray(weights, np.float32)
+    if not np.isfinite(X).all():
+        raise ValueError("X holds NaN or entries beyond float32's range; rescale it")
     for name, value in (("y", y), ("weights", weights)):
         if value.shape not in ((len(X),), (members, len(X))):
             raise ValueError(
@@ -229,10 +234,6 @@ def _check(X, y, weights, members: int) -> tuple[np.ndarray, ...]:
                 f" ({members}, {len(X)}), one row for each member"
             )
     return X, y, weights
-
-
-def _numbers(values) -> np.ndarray:
-    return np.asarray(values, jnp.result_type(float))
 
 
 class _Rows(NamedTuple):
