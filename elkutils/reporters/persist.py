@@ -164,9 +164,9 @@ def _check_readable(reporter, state: dict[str, np.ndarray], text: str) -> None:
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise ValueError(f"the reporter could not be read back: {error}") from error
     for name, value in vars(reporter).items():
-        public = not name.startswith("_") and not name.endswith("_")
+        other = not (name.startswith("_") or name.endswith("_") or name in parameters)
         kept = getattr(again, name, None)
-        if public and (value is not kept and repr(value) != repr(kept)):
+        if other and value is not kept and repr(value) != repr(kept):
             raise ValueError(
                 f"{name} was set and would be lost: what is learned has to end in an"
                 " underscore, or `state` and `restore` have to keep it"

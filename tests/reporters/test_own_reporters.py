@@ -108,6 +108,11 @@ def test_what_was_learned_under_a_plain_name_is_refused(data, tmp_path):
     refused(fit, tmp_path, "scale was set and would be lost")
 
 
+def test_numbers_of_numpy_are_numbers(data, tmp_path):
+    LogisticMAP(np.float64(0.5)).fit(*data).save(tmp_path / "map")
+    assert load(tmp_path / "map").prior_scale == 0.5
+
+
 def test_parameters_keep_their_types(data, tmp_path):
     fit = Nearest((1.0, 2.0)).fit(*data)
     fit.save(tmp_path / "pair")
