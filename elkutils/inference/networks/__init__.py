@@ -2,6 +2,6 @@
 
 `network` is the protocol of a network, and `mlp` a network. `training` trains many members at
 once, `hmc` draws from the posterior, and `threshold` from the prior given that the training
-loss is under a threshold. `samplers` is the table of methods that reporters, validation and
-benchmarks share.
+loss is under a threshold. `samplers` is the table of methods that reporters and the tests of
+samplers share.
 """

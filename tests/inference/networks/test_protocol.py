@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from jax.scipy.stats import norm
 
-from elkutils.inference.networks import hmc, threshold
+from elkutils.inference.networks import threshold
 from elkutils.inference.networks.mlp import MLP
 from elkutils.inference.networks.network import draw_prior, flat
+from elkutils.inference.networks.samplers import SAMPLERS
 from elkutils.inference.networks.training import Plan, train
 from elkutils.reporters import BayesianNetwork, Ensemble, load
 
@@ -77,12 +78,11 @@ def run(name, X, y):
         return train(network, draw_prior(network, 6, 2, 0), X, y, Plan(steps=300))
     if name == "rejection":
         return threshold.sample(network, X, y, 0.6, tries=2000)
-    if name == "descent":
-        return threshold.descend(network, X, y, 0.4, draws=100)
-    return hmc.sample(network, X, y, draws=60, warmup=60, chains=3, steps=8, kernel=name)
+    options = {"draws": 60, "chains": 3, "warmup": 60, "steps": 8, "threshold": 0.4}
+    return SAMPLERS[name](network, X, y, seed=0, progress=False, **options)
 
 
-@pytest.mark.parametrize("name", ["hmc", "nuts", "training", "rejection", "descent"])
+@pytest.mark.parametrize("name", [*SAMPLERS, "training", "rejection"])
 def test_every_sampler_takes_it(data, name):
     X, y = data
     found = run(name, X, y)
