@@ -81,6 +81,8 @@ class Criterion:
         place, but the claim fails if it misses.
     controls : dict of str to str
         "positive" and "negative": things that should pass and should not.
+    partial : bool
+        Whether it is measured at some places of its claim only; else a place without it raises.
 
     Examples
     --------
@@ -97,13 +99,17 @@ class Criterion:
     reason: str
     votes: bool = True
     controls: Mapping[str, str] = field(default_factory=dict)
+    partial: bool = False
 
-    def judge(self, value: Interval) -> str:
+    def judge(self, value: Interval, places: int = 1) -> str:
         """Return "holds", "fails" or "undecided here" for one interval, taken by itself.
 
-        An end exactly on the margin counts as holding.
+        An end exactly on the margin counts as holding. With `places`, the interval has to pass
+        at the level of Holm's first step over as many.
         """
-        return _outcome(self.p_holds(value), self.p_fails(value))
+        return _outcome(
+            min(1.0, places * self.p_holds(value)), min(1.0, places * self.p_fails(value))
+        )
 
     def p_holds(self, value: Interval) -> float:
         """Return the p-value against "it does not hold": small if the value is inside."""
@@ -442,7 +448,8 @@ class Chapter:
         ------
         ValueError
             If the claim has no criteria, a condition names none of them, a criterion was left
-            out, a value is NaN, or controls that ``claims.json`` describes were not run.
+            out, altogether or at one place, a value is NaN, or controls that ``claims.json``
+            describes were not run.
         """
         claim = _claim(id)
         if not claim.criteria:
@@ -465,6 +472,7 @@ class Chapter:
         if due:
             raise ValueError(f"the controls of {id}'s criteria {due} have not been run")
         powerless = {name for name, found in controls.items() if not found.good}
+        _check_places(claim, values)
         outcomes = _outcomes(claim, values, powerless)
         places = _places(claim, values, powerless)
         checks = _places(claim, values, powerless, votes=False)
@@ -572,9 +580,22 @@ def _verdict_drift(found, reference):
         then = reference.get(id, {}).get("verdict", "nothing")
         if now != then:
             yield f"{id}: {now}, was {then}"
+        yield from _place_drift(
+            id, found.get(id, {}).get("places", {}), reference.get(id, {}).get("places", {})
+        )
         yield from _control_drift(
             id, found.get(id, {}).get("controls", {}), reference.get(id, {}).get("controls", {})
         )
+
+
+def _place_drift(id, found, reference):
+    """A place that comes, goes or turns round; one that becomes undecided is no drift."""
+    for place in {**reference, **found}:
+        if place not in found or place not in reference:
+            where = "this run" if place in found else "the committed results"
+            yield f"{id}, {place or 'its place'}: in {where} only"
+        elif {found[place], reference[place]} == {HOLDS, FAILS}:
+            yield f"{id}, {place}: {found[place]}, was {reference[place]}"
 
 
 def _control_drift(id, found, reference):
@@ -593,6 +614,22 @@ def _control_drift(id, found, reference):
             )
             if abs(rates[0] - rates[1]) > 4 * error:
                 yield f"{id}, {sign} control of {name}: {rates[0]:.0%}, was {rates[1]:.0%}"
+
+
+def _check_places(claim: Claim, values) -> None:
+    """Raise if a place lacks a criterion that votes and is not partial."""
+    found = {}
+    for name in values:
+        criterion, place = claim.split(name)
+        if claim.criteria[criterion].votes:
+            found.setdefault(place, set()).add(criterion)
+    due = {name for name, c in claim.criteria.items() if c.votes and not c.partial}
+    lacking = {place: sorted(due - there) for place, there in found.items() if due - there}
+    if lacking:
+        raise ValueError(
+            f"conditions of {claim.id} lack criteria at some places, {lacking}; measure them"
+            ' there, or mark the criterion "partial" in claims.json'
+        )
 
 
 def _outcomes(claim: Claim, values, powerless) -> dict[str, str]:
@@ -733,7 +770,8 @@ def _card_rules(claim):
     yield "Measured", claim.estimand
     for name, criterion in claim.criteria.items():
         shown = "Holds if" if criterion.votes else "Shown, without a vote"
-        yield f"{shown} ({name})", f"{criterion}. {criterion.reason}"
+        where = " It is measured at some places only." if criterion.partial else ""
+        yield f"{shown} ({name})", f"{criterion}. {criterion.reason}{where}"
         for sign, text in criterion.controls.items():
             yield f"{sign.capitalize()} control ({name})", text
     label = "A place fails if" if claim.quantifier == BY_PLACE else "Fails if"

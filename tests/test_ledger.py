@@ -450,3 +450,29 @@ def test_a_reference_is_found_in_the_repository_or_the_package():
     assert (ledger.reference_dir() / "difference-in-means.json").is_file()
     for path in ledger.reference_dir().glob("*.json"):
         assert json.loads(path.read_text())["profile"] == "book", path
+
+
+def test_a_control_is_judged_as_one_of_its_places():
+    borderline = Interval(0.0, -0.02, 0.02)
+    assert ABOVE.judge(borderline) == "holds"
+    assert ABOVE.judge(borderline, places=10) == "undecided here"
+
+
+def test_a_place_that_lacks_a_criterion_raises_unless_it_is_partial(places, monkeypatch):
+    conditions = {"slope: here": 1.0, "slope: there": 1.0, "ratio: here": 1.0}
+    plant(monkeypatch)
+    with pytest.raises(ValueError, match=r"'there': \['ratio'\]"):
+        ledger.Chapter("trial").decide("C1a", conditions)
+    claim = ledger.claims()["C1a"]
+    criteria = {**claim.criteria, "ratio": replace(claim.criteria["ratio"], partial=True)}
+    monkeypatch.setitem(ledger.claims(), "C1a", replace(claim, criteria=criteria))
+    assert ledger.Chapter("trial").decide("C1a", conditions).places == {
+        "here": "holds",
+        "there": "holds",
+    }
+
+
+def test_a_place_that_turns_round_is_drift_and_one_that_wavers_is_not():
+    then = {"C2": {"verdict": "holds", "places": {"a": "holds", "b": "holds"}}}
+    now = {"C2": {"verdict": "holds", "places": {"a": "undecided here", "b": "fails"}}}
+    assert list(ledger._verdict_drift(now, then)) == ["C2, b: fails, was holds"]

@@ -1,6 +1,9 @@
 """Controls of the book's rules: what should pass a rule, and what should not."""
 
+from collections.abc import Callable
+
 import numpy as np
+from scipy.stats import norm
 
 from elkutils.evaluation import (
     Interval,
@@ -10,6 +13,7 @@ from elkutils.evaluation import (
     ece_bias,
     pass_rate,
 )
+from elkutils.evaluation.power import LEAST_RUNS
 from elkutils.ledger import HOLDS, Criterion
 
 
@@ -85,3 +89,67 @@ def calibration_controls(
         return run
 
     return pass_rate(passes(proba), runs), pass_rate(passes(nearer), runs)
+
+
+def rates(
+    criterion: Criterion,
+    positive: Callable[[np.random.Generator], Interval],
+    negative: Callable[[np.random.Generator], Interval],
+    places: int = 1,
+    runs: int = LEAST_RUNS,
+    seed: int = 0,
+) -> tuple[PassRate, PassRate]:
+    """Return how often a criterion passes its two controls: see `Chapter.control`.
+
+    Parameters
+    ----------
+    criterion : Criterion
+    positive, negative : callable
+        ``(rng)`` → the interval of one resampled run of a control, made as the run's own
+        intervals are.
+    places : int
+        Number of places of the claim: a control is judged as one of that many.
+    runs : int
+        Runs of each control, at least 200.
+    seed : int
+
+    Returns
+    -------
+    positive, negative : PassRate
+    """
+
+    def passes(control):
+        return lambda rng: criterion.judge(control(rng), places) == HOLDS
+
+    return pass_rate(passes(positive), runs, seed), pass_rate(passes(negative), runs, seed + 1)
+
+
+def planted_scores(
+    y: np.ndarray,
+    auroc: float,
+    groups: np.ndarray,
+    rng: np.random.Generator,
+    shared: float = 0.5,
+) -> np.ndarray:
+    """Return the scores (N,) of a made-up reporter whose AUROC is known.
+
+    Scores are normal with unit variance about Φ⁻¹(AUROC)·√2 for label 1 and 0 for label 0. The
+    share `shared` of the variance is common to rows of one group and label, in every seed: a
+    city that is hard once is hard again.
+
+    Parameters
+    ----------
+    y : (N,) array of 0 and 1
+    auroc : float
+        Between 0 and 1, ends excluded.
+    groups : (N,) array
+    rng : numpy.random.Generator
+    shared : float
+        Between 0 and 1.
+    """
+    keys = np.array([f"{group}/{label}" for group, label in zip(groups, y, strict=True)])
+    _, of = np.unique(keys, return_inverse=True)
+    common = rng.standard_normal(of.max() + 1)[of]
+    own = rng.standard_normal(len(y))
+    noise = np.sqrt(shared) * common + np.sqrt(1 - shared) * own
+    return np.sqrt(2) * norm.ppf(auroc) * y + noise

@@ -3,9 +3,15 @@
 import numpy as np
 import pytest
 
-from elkutils.evaluation import ece
+from elkutils.evaluation import Interval, auroc, ece
 from elkutils.ledger import Criterion
-from elkutils.study.controls import calibration_controls, excess_interval, mean_bias
+from elkutils.study.controls import (
+    calibration_controls,
+    excess_interval,
+    mean_bias,
+    planted_scores,
+    rates,
+)
 
 
 @pytest.fixture(scope="module")
@@ -38,3 +44,28 @@ def test_a_rule_on_too_few_rows_has_none(forecasts):
     criterion = Criterion("excess ECE", "below", 0.05, "")
     positive, _ = calibration_controls(criterion, *few, resamples=50)
     assert positive.rate < 0.5
+
+
+def test_rates_count_the_runs_in_which_each_control_passes():
+    criterion = Criterion("gain", "above", 0.0, "")
+
+    def about(mean):
+        return lambda rng: Interval.of_mean(rng.normal(mean, 1.0, 40))
+
+    positive, negative = rates(criterion, about(1.0), about(-1.0))
+    assert positive.rate > 0.99
+    assert negative.passes == 0
+    at_margin, _ = rates(criterion, about(0.0), about(0.0), runs=1000)
+    assert abs(at_margin.rate - 0.025) < 4 * np.sqrt(0.025 * 0.975 / 1000)
+    as_one_of_ten, _ = rates(criterion, about(0.0), about(0.0), places=10, runs=1000)
+    assert as_one_of_ten.rate < 0.015
+
+
+def test_planted_scores_have_the_auroc_asked_for_and_share_noise_by_group():
+    rng = np.random.default_rng(0)
+    y = np.tile([0, 1], 20_000)
+    groups = np.repeat(np.arange(10_000), 4)
+    scores = planted_scores(y, 0.8, groups, rng)
+    assert auroc(y, scores) == pytest.approx(0.8, abs=0.01)
+    pairs = scores[y == 0].reshape(-1, 2)
+    assert np.corrcoef(pairs.T)[0, 1] == pytest.approx(0.5, abs=0.03)
