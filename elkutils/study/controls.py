@@ -153,3 +153,21 @@ def planted_scores(
     own = rng.standard_normal(len(y))
     noise = np.sqrt(shared) * common + np.sqrt(1 - shared) * own
     return np.sqrt(2) * norm.ppf(auroc) * y + noise
+
+
+def rescattered(value: np.ndarray, measured: np.ndarray, rng: np.random.Generator) -> Interval:
+    """Return Student's interval of a made-up effect with the scatter of a measured one.
+
+    The units (predictors, say) are drawn again with replacement. Each has the effect that is
+    planted in it, and differs from that as its measured value does from their mean.
+
+    Parameters
+    ----------
+    value : float or (units,) array
+        The effect planted in each unit.
+    measured : (units,) array
+        Values whose scatter is borrowed.
+    rng : numpy.random.Generator
+    """
+    rows = rng.integers(len(measured), size=len(measured))
+    return Interval.of_mean((value + measured - np.mean(measured))[rows])

@@ -11,6 +11,7 @@ from elkutils.study.controls import (
     mean_bias,
     planted_scores,
     rates,
+    rescattered,
 )
 
 
@@ -69,3 +70,13 @@ def test_planted_scores_have_the_auroc_asked_for_and_share_noise_by_group():
     assert auroc(y, scores) == pytest.approx(0.8, abs=0.01)
     pairs = scores[y == 0].reshape(-1, 2)
     assert np.corrcoef(pairs.T)[0, 1] == pytest.approx(0.5, abs=0.03)
+
+
+def test_rescattered_effects_have_the_mean_that_was_planted():
+    measured, rng = np.array([4.0, 5.0, 6.0, 9.0]), np.random.default_rng(0)
+    found = [rescattered(2.0, measured, rng) for _ in range(2000)]
+    estimates = np.array([each.estimate for each in found])
+    error = measured.std() / 2
+    assert abs(estimates.mean() - 2.0) < 4 * error / np.sqrt(len(found))
+    assert estimates.std() == pytest.approx(error, rel=0.1)
+    assert {each.df for each in found} == {3}
