@@ -52,6 +52,12 @@ class Taught:
         return float(np.mean((self.hard.mean(axis=0) >= 0.5) == self.hard_y))
 
     @property
+    def ranked_accuracy(self) -> float:
+        """The same with the threshold at the median of E[p] over hidden cases."""
+        mean = self.hard.mean(axis=0)
+        return float(np.mean((mean > np.median(mean)) == self.hard_y))
+
+    @property
     def harmless(self) -> float:
         """E[p] of the median hidden case without harm."""
         return float(np.median(self.hard.mean(axis=0)[self.hard_y == 0]))

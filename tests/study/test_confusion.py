@@ -45,6 +45,12 @@ def test_accuracy_of_draws_is_not_that_of_their_mean():
     assert draws.mean_accuracy == 1.0
 
 
+def test_a_threshold_at_the_median_sees_the_ranking_alone():
+    rising = np.linspace(0.1, 0.3, 40)[None]  # all called safe at ½, and ranked rightly
+    draws = Taught(np.zeros((1, 40)), rising, EASY_Y, HARD_Y)
+    assert (draws.mean_accuracy, draws.ranked_accuracy) == (0.5, 1.0)
+
+
 def test_floors_are_counted_on_the_right_cases():
     draws = taught(("truth", "safe"))
     assert (draws.floored(0.05), draws.floored(0.1)) == (1.0, 0.0)
