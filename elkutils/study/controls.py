@@ -162,7 +162,7 @@ def planted_rivals(
     seeds: np.ndarray,
     rng: np.random.Generator,
     shared: float = 0.5,
-    drift: float = 0.0,
+    drift: float | Sequence[float] = 0.0,
 ) -> np.ndarray:
     """Return scores (k, N) of made-up reporters that answer the same rows.
 
@@ -180,19 +180,20 @@ def planted_rivals(
     rng : numpy.random.Generator
     shared : float
         Between 0 and 1.
-    drift : float
+    drift : float or sequence of k floats
         Standard deviation, over seeds, of Φ⁻¹(AUROC) of each reporter by itself: every seed
         trains it anew.
     """
-    keys = np.array([f"{group}/{label}" for group, label in zip(groups, y, strict=True)])
-    _, of = np.unique(keys, return_inverse=True)
+    _, group_of = np.unique(groups, return_inverse=True)
     _, seed_of = np.unique(seeds, return_inverse=True)
     k, n = len(aurocs), len(y)
-    common = rng.standard_normal(of.max() + 1)[of] + rng.standard_normal(n)
+    common = rng.standard_normal((group_of.max() + 1, 2))[group_of, np.asarray(y)]
+    common = common + rng.standard_normal(n)
     own = rng.standard_normal((k, n))
     noise = np.sqrt(shared / 2) * common + np.sqrt(1 - shared) * own
     level = norm.ppf(np.asarray(aurocs))[:, None]
-    level = level + drift * rng.standard_normal((k, seed_of.max() + 1))
+    drifts = np.broadcast_to(drift, k)[:, None]
+    level = level + drifts * rng.standard_normal((k, seed_of.max() + 1))
     return np.sqrt(2) * level[:, seed_of] * (np.asarray(y) - 0.5) + noise
 
 
@@ -204,7 +205,7 @@ def planted_interval(
     groups: np.ndarray,
     seeds: np.ndarray,
     shared: float = 0.5,
-    drift: float = 0.0,
+    drift: float | Sequence[float] = 0.0,
     link: Callable = np.asarray,
     resamples: int = 200,
 ) -> Callable[[np.random.Generator], Interval]:
@@ -232,6 +233,8 @@ def planted_interval(
         ``(rng)`` → Interval.
     """
 
+    groups, seeds = (np.unique(ids, return_inverse=True)[1] for ids in (groups, seeds))
+
     def run(rng: np.random.Generator) -> Interval:
         scores = link(planted_rivals(y, aurocs, groups, seeds, rng, shared, drift))
         options = {"groups": groups, "seeds": seeds, "resamples": resamples}
@@ -239,3 +242,29 @@ def planted_interval(
         return bootstrap(statistic, y, *scores, *columns, seed=seed, **options)
 
     return run
+
+
+def auroc_by_pairs(
+    y: np.ndarray, score: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray | float:
+    """Return `elkutils.evaluation.auroc`, faster on few rows with many weights.
+
+    Nothing is checked.
+
+    Parameters
+    ----------
+    y : (n,) array of 0 and 1
+    score : (n,) array
+    weights : (..., n) array or None
+
+    Examples
+    --------
+    >>> float(auroc_by_pairs(np.array([0, 1, 1, 0]), np.array([0.1, 0.8, 0.4, 0.4])))
+    0.875
+    """
+    weights = np.ones(len(y)) if weights is None else weights
+    one, zero = weights[..., y == 1], weights[..., y == 0]
+    gaps = score[y == 1][:, None] - score[y == 0]
+    beaten = ((one @ (0.5 + 0.5 * np.sign(gaps))) * zero).sum(axis=-1)
+    with np.errstate(invalid="ignore"):
+        return beaten / (one.sum(axis=-1) * zero.sum(axis=-1))

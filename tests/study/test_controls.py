@@ -6,6 +6,7 @@ import pytest
 from elkutils.evaluation import Interval, accuracy, auroc, difference, ece
 from elkutils.ledger import Criterion
 from elkutils.study.controls import (
+    auroc_by_pairs,
     calibration_controls,
     excess_interval,
     mean_bias,
@@ -104,3 +105,22 @@ def test_a_planted_interval_is_about_what_was_planted():
     found = [run(np.random.default_rng(i)) for i in range(20)]
     assert np.mean([each.estimate for each in found]) == pytest.approx(0.2, abs=0.03)
     assert all(each.lower < each.estimate < each.upper for each in found)
+
+
+def test_auroc_by_pairs_is_the_auroc():
+    rng = np.random.default_rng(0)
+    y = np.tile([0, 1], 30)
+    score, weights = rng.integers(0, 9, 60), rng.integers(0, 3, (5, 60))
+    assert auroc_by_pairs(y, score, weights) == pytest.approx(auroc(y, score, weights))
+    assert auroc_by_pairs(y, score) == pytest.approx(auroc(y, score))
+
+
+def test_each_planted_reporter_can_drift_by_itself():
+    y, seeds = np.tile([0, 1], 20_000), np.repeat(np.arange(40), 1000)
+    scores = planted_rivals(
+        y, [0.8, 0.8], np.arange(40_000), seeds, np.random.default_rng(0), drift=(0.0, 0.5)
+    )
+    still, moving = (
+        np.std([auroc(y[seeds == s], row[seeds == s]) for s in range(40)]) for row in scores
+    )
+    assert still < 0.03 < 0.05 < moving
