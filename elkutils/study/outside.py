@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import expit
 
 from elkutils import profiles
-from elkutils.evaluation import Interval, bootstrap, mutual_information
+from elkutils.evaluation import Interval, mutual_information
 from elkutils.study import readings, shifts
 from elkutils.study.languages import TEMPLATES, translated
 from elkutils.study.scaling import z_scored
@@ -365,25 +365,45 @@ def found_interval(
     doubt: np.ndarray,
     groups: np.ndarray,
     seeds: np.ndarray,
-    **options: Any,
+    resamples: int = 500,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> Interval:
-    """Return `found_in_review` with its `bootstrap` interval.
+    """Return `found_in_review` of all rows together, with its bootstrap interval.
 
-    Where all failures are found, or none, no resample differs; then Clopper and Pearson's
-    interval over groups with failures takes its place.
+    Groups and seeds are drawn with replacement and independently, as by `bootstrap`, but seeds
+    are pooled and not averaged, because a seed may have few failures or none. Where all
+    failures are found, or none, no resample differs; then Clopper and Pearson's interval over
+    groups with failures takes its place.
 
     Parameters
     ----------
     planted, doubt, groups, seeds : (N,) arrays
         Of `failures`.
-    options
+    resamples, level, seed
         As in `bootstrap`.
+
+    Raises
+    ------
+    ValueError
+        If there is no failure.
     """
-    value = bootstrap(found_in_review, planted, doubt, groups=groups, seeds=seeds, **options)
-    if value.lower < value.upper:
-        return value
-    count = len(np.unique(groups[planted == 1]))
-    return Interval.of_share(round(value.estimate * count), count, value.level)
+    failed = np.asarray(planted) == 1
+    if not failed.any():
+        raise ValueError("planted holds no failure; a review needs something to find")
+    rng = np.random.default_rng(seed)
+    weights = np.ones((resamples, len(failed)))
+    for ids in (groups, seeds):
+        values, of = np.unique(ids, return_inverse=True)
+        drawn = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), resamples)
+        weights *= drawn[:, of]
+    estimate = float(found_in_review(planted, doubt)[0])
+    drawn = found_in_review(planted, doubt, weights)
+    lower, upper = np.nanquantile(drawn, ((1 - level) / 2, (1 + level) / 2))
+    if lower < upper:
+        return Interval(estimate, float(lower), float(upper), level)
+    count = len(np.unique(np.asarray(groups)[failed]))
+    return Interval.of_share(round(estimate * count), count, level)
 
 
 def reviews(
