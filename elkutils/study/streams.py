@@ -73,7 +73,9 @@ def in_parts(model: "TransformerBridge", name: str, seed: int, layer: int) -> di
     }
 
 
-def contexts(parts: Mapping[str, Rows], seed: int, most: int = 150) -> Rows:
+def contexts(
+    parts: Mapping[str, Rows], seed: int, most: int = 300
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return a stream's rows, one context of `CONTEXTS` after another.
 
     Parameters
@@ -87,14 +89,15 @@ def contexts(parts: Mapping[str, Rows], seed: int, most: int = 150) -> Rows:
 
     Returns
     -------
-    X (n, d), y (n,) and context (n,), 0 to 2
+    X (n, d), y (n,), groups (n,) and context (n,), 0 to 2
     """
-    negated = zip(parts["easy negated"][:2], parts["hard negated"][:2], strict=True)
-    sets = parts["easy"][:2], parts["hard"][:2], [np.concatenate(pair) for pair in negated]
+    negated = zip(parts["easy negated"], parts["hard negated"], strict=True)
+    sets = parts["easy"], parts["hard"], [np.concatenate(pair) for pair in negated]
     rng, found = np.random.default_rng((seed, 2)), []
-    for context, (X, y) in enumerate(sets):
-        some = rng.permutation(len(y))[:most]
-        found.append((X[some], y[some], np.full(len(some), context)))
+    for context, columns in enumerate(sets):
+        some = rng.permutation(len(columns[1]))[:most]
+        kept = [column[some] for column in columns]
+        found.append((*kept, np.full(len(some), context)))
     return tuple(np.concatenate(column) for column in zip(*found, strict=True))
 
 
@@ -131,16 +134,19 @@ def with_few_negated(context: np.ndarray, seed: int, repeat: int = 0) -> np.ndar
     context : (n,) array
         As from `contexts`.
     seed, repeat : int
-        Which negated rows, and the order.
+        Which negated rows, and the order. Repeats of one seed share no negated row until all
+        have come.
     """
+    often, seldom = np.flatnonzero(context < 2), np.flatnonzero(context == 2)
+    seldom = np.random.default_rng((seed, 4)).permutation(seldom)
+    count = min(max(len(often) // RARE, 1), len(seldom))
+    some = (repeat * count + np.arange(count)) % len(seldom)
     rng = np.random.default_rng((seed, repeat, 4))
-    often = np.flatnonzero(context < 2)
-    seldom = rng.permutation(np.flatnonzero(context == 2))[: max(len(often) // RARE, 1)]
-    return rng.permutation(np.r_[often, seldom])
+    return rng.permutation(np.r_[often, seldom[some]])
 
 
 def refitted(
-    make: Callable, trained: tuple, X: np.ndarray, y: np.ndarray, every: int = 30
+    make: Callable, trained: tuple, X: np.ndarray, y: np.ndarray, every: int = 60
 ) -> np.ndarray:
     """Return P(y = 1) (n,) of a reporter that is fitted again after every few labels.
 
