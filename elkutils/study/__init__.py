@@ -6,8 +6,9 @@ extracted once per build; `scaling` z-scores them, `shifts` has easy and hard ca
 seeds together, on which `calibration` tests probabilities. `directions` has the theory of
 directions in numbers, `checks` the data sets that theorems are checked on, and `timings` how
 long things take. `answers` holds what reporters
-answer on every shift, `streams` rows in the order of a stream, and `bags` reporters whose mean
-is known. `linear_ensembles`, `metropolis` and `rare_worlds` are problems with known answers.
+answer on every shift, `streams` rows in the order of a stream, `promises` what forecasts along
+them promised, `temperatures` what learning one costs, and `bags` reporters whose mean is known.
+`linear_ensembles`, `metropolis` and `rare_worlds` are problems with known answers.
 """
 
 from elkutils.study.readings import (

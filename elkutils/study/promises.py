@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from elkutils.evaluation import Interval
-from elkutils.evaluation.online import calibration_error, excess_calibration_error
 
 
 def surplus(y: ArrayLike, forecast: ArrayLike, alpha: float | None = None) -> np.ndarray:
@@ -50,6 +49,7 @@ class Steps:
 
     A resample draws groups and, independently, seeds with replacement, as
     `elkutils.evaluation.bootstrap` does; here a statistic is one of all seeds' steps together.
+    Resamples that draw no step of a context are left out.
 
     Parameters
     ----------
@@ -114,7 +114,8 @@ class Steps:
 
     def _mean(self, values, inside):
         inside = np.ones(len(values)) if inside is None else inside.astype(float)
-        return self._total(values * inside) / self._total(inside)
+        with np.errstate(invalid="ignore"):
+            return self._total(values * inside) / self._total(inside)
 
     def _total(self, values):
         """The sum of `values`: of the data first, then of each resample."""
@@ -125,9 +126,11 @@ class Steps:
 
 def perfect_error(proba: np.ndarray, bins: int = 10, repeats: int = 200) -> float:
     """Return the mean calibration error of a perfectly calibrated forecaster of `proba` (N,)."""
-    zeros = np.zeros(len(proba), dtype=int)
-    excess = excess_calibration_error(zeros, proba, bins, repeats)
-    return calibration_error(zeros, proba, bins) - excess
+    proba = np.asarray(proba, np.float64)
+    place = np.minimum((proba * bins).astype(int), bins - 1)
+    drawn = np.random.default_rng(0).random((repeats, len(proba))) < proba
+    sums = (drawn - proba) @ (place[:, None] == np.arange(bins)).astype(float)
+    return float(np.abs(sums).sum(axis=1).mean() / len(proba))
 
 
 def drawn(
@@ -163,4 +166,5 @@ def drawn(
 
 
 def _percentiles(values):
-    return Interval(float(values[0]), *map(float, np.quantile(values[1:], (0.025, 0.975))))
+    ends = np.nanquantile(values[1:], (0.025, 0.975))
+    return Interval(float(values[0]), float(ends[0]), float(ends[1]))
