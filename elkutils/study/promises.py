@@ -125,7 +125,7 @@ class Steps:
 
 
 def perfect_error(proba: np.ndarray, bins: int = 10, repeats: int = 200) -> float:
-    """Return the mean calibration error of a perfectly calibrated forecaster of `proba` (N,)."""
+    """Return the mean calibration error of a calibrated forecaster of `proba` (N,)."""
     proba = np.asarray(proba, np.float64)
     place = np.minimum((proba * bins).astype(int), bins - 1)
     drawn = np.random.default_rng(0).random((repeats, len(proba))) < proba

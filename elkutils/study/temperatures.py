@@ -1,7 +1,7 @@
 """What learning a temperature costs a forecaster that is calibrated already: a control.
 
-A temperature is learned from some dozens of labels, so it is wrong by chance, and the forecaster
-pays for it. `Trials` draws labels from the forecasts, learns, and measures the price.
+A temperature is learned from some dozens of labels, so it is wrong by chance, and the
+forecaster pays for it. `Trials` draws labels from the forecasts, learns, and measures the price.
 """
 
 from collections.abc import Iterable
@@ -68,6 +68,6 @@ class Trials:
 
 
 def _losses(proba) -> tuple[np.ndarray, np.ndarray]:
-    """The loss of each row (n, k) at each slope of the grid, if its label is 0, and if it is 1."""
+    """The loss of each row (n, k) at each slope of the grid, for label 0 and for label 1."""
     log_odds = np.outer(np.clip(logit(np.clip(proba, 1e-13, 1 - 1e-13)), -30, 30), GRID)
     return -log_expit(-log_odds), -log_expit(log_odds)

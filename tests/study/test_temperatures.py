@@ -1,4 +1,4 @@
-"""The price of a temperature learned on few labels is what theory says, and mistakes cost more."""
+"""A temperature learned on few labels costs what theory says, and mistakes cost more."""
 
 import numpy as np
 import pytest
