@@ -138,7 +138,7 @@ def drawn(
     rng: np.random.Generator,
     off: float = 0.0,
     where: np.ndarray | None = None,
-    rows: np.ndarray | None = None,
+    shared: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> np.ndarray:
     """Return labels (N,) of a world in which the forecasts `proba` (N,) are right, or nearly.
 
@@ -151,8 +151,10 @@ def drawn(
         that the forecaster never learns.
     where : (N,) array of bool, or None
         The steps that shift; None for all.
-    rows : (N,) array of integers from 0, or None
-        Which statement a step shows: one that comes twice draws one random number.
+    shared : (rows (N,), y (N,)) or None
+        From `counterparts`, and the real labels: steps of one row share one random number u,
+        and get the label 1 where u < p if the real label is 1, where 1 − u < p if it is 0. So
+        labels depend on each other as much as real ones can. None draws each step for itself.
 
     Examples
     --------
@@ -161,8 +163,26 @@ def drawn(
     """
     moved = off if where is None else off * where
     truth = np.clip(proba - moved * np.sign(proba - 0.5), 0.0, 1.0)
-    u = rng.random(len(proba) if rows is None else rows.max() + 1)
-    return ((u if rows is None else u[rows]) < truth).astype(int)
+    if shared is None:
+        return (rng.random(len(proba)) < truth).astype(int)
+    rows, y = shared
+    u = rng.random(rows.max() + 1)[rows]
+    return (np.where(y == 1, u, 1 - u) < truth).astype(int)
+
+
+def counterparts(groups: np.ndarray, negated: np.ndarray) -> np.ndarray:
+    """Return a number (N,) for each group, another for its negated statements.
+
+    A group's two statements are one true and one false, in every seed; they are counterparts,
+    and so are the two negated ones.
+
+    Examples
+    --------
+    >>> counterparts(np.array(["a", "a", "b"]), np.array([False, True, False])).tolist()
+    [0, 1, 2]
+    """
+    of_group = np.unique(groups, return_inverse=True)[1]
+    return np.unique(2 * of_group + negated, return_inverse=True)[1]
 
 
 def _percentiles(values):

@@ -2,8 +2,8 @@
 
 `in_parts` divides a task's rows into those to fit on, to recalibrate with and to test on.
 `contexts` takes test rows of three kinds; `ordering` and `with_few_negated` return the order in
-which a stream has them. `refitted` forecasts by a reporter that is fitted again on the way; `missing`
-and `contrary` are adversaries.
+which a stream has them. `refitted` forecasts by a reporter that is fitted again on the way;
+`missing` and `contrary` are adversaries.
 """
 
 from collections.abc import Callable, Mapping

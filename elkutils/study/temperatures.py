@@ -1,7 +1,7 @@
 """What learning a temperature costs a forecaster that is calibrated already: a control.
 
-A temperature is learned from some dozens of labels, so it is wrong by chance, and the
-forecaster pays for it. `Trials` draws labels from the forecasts, learns, and measures the price.
+A temperature is learned from some dozens of labels, so it is wrong by chance, and costs
+something. `Trials` draws labels from the forecasts, learns, and measures the price.
 """
 
 from collections.abc import Iterable

@@ -5,7 +5,7 @@ import pytest
 
 from elkutils.evaluation import bootstrap, ece, weighted_mean
 from elkutils.evaluation.online import calibration_error
-from elkutils.study.promises import Steps, drawn, perfect_error, surplus
+from elkutils.study.promises import Steps, counterparts, drawn, perfect_error, surplus
 
 RNG = np.random.default_rng(0)
 N = 3000
@@ -48,10 +48,21 @@ def test_a_planted_shift_is_as_large_as_planted_and_where_it_is_planted():
     assert found.lower < 0.2 * (1 - inside.mean()) < found.upper
 
 
-def test_a_statement_that_comes_twice_has_one_label():
-    rows = np.arange(N) % 100
-    y = drawn(np.full(N, 0.5), np.random.default_rng(3), rows=rows)
-    assert (y == y[rows]).all()
+def test_counterparts_have_opposite_labels_and_those_of_one_row_the_same():
+    rows, y = counterparts(GROUPS, np.arange(N) >= N / 2), RNG.integers(0, 2, N)
+    assert rows.max() == 299
+    even = drawn(np.full(N, 0.5), np.random.default_rng(3), shared=(rows, y))
+    first = {row: even[i] == y[i] for i, row in enumerate(rows)}
+    assert all(first[row] == (even[i] == y[i]) for i, row in enumerate(rows))
+    assert 0.3 < np.mean(list(first.values())) < 0.7
+
+
+def test_shared_numbers_leave_each_step_its_probability():
+    rows = counterparts(GROUPS, np.zeros(N, dtype=bool))
+    total = sum(
+        drawn(P, np.random.default_rng(s), shared=(rows, GROUPS % 2)) for s in range(400)
+    )
+    assert np.abs(total / 400 - P).max() < 0.12
 
 
 def test_means_are_those_of_the_bootstrap_where_seeds_have_equal_steps():
