@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from elkutils.evaluation import online
 from elkutils.reporters import LogisticMAP
 from elkutils.study import readings, streams
 
@@ -47,13 +48,14 @@ def test_parts_are_scaled_by_the_rows_to_fit_on(monkeypatch):
 
 
 def test_contexts_come_one_after_another_and_are_cut():
-    X, y, context = streams.contexts(PARTS, seed=1, most=60)
+    X, y, groups, context = streams.contexts(PARTS, seed=1, most=60)
     assert np.bincount(context).tolist() == [40, 60, 60]
     assert np.all(np.diff(context) >= 0)
     assert np.allclose(X[context == 0], 0, atol=0.1)
     assert np.allclose(X[context == 1], 1, atol=0.1)
     assert np.all(X[context == 2] > 1.5)
-    assert len(y) == len(X)
+    assert len(y) == len(X) == len(groups)
+    assert np.array_equal(y, groups % 2)  # as planted, so columns keep together
 
 
 @pytest.mark.parametrize("order", streams.ORDERS)
@@ -85,6 +87,31 @@ def test_one_row_in_twenty_is_negated():
     assert len(set(rows)) == len(rows) == 200
     assert np.sum(context[rows] == 2) == 10
     assert not np.array_equal(rows, streams.with_few_negated(context, seed=0, repeat=1))
+
+
+def test_repeats_share_no_negated_row_until_all_have_come():
+    context = np.repeat([0, 1, 2], [80, 110, 100])
+    found = [streams.with_few_negated(context, 0, r) for r in range(10)]
+    negated = [set(rows[context[rows] == 2]) for rows in found]
+    assert set.union(*negated) == set(range(190, 290))
+    assert sum(map(len, negated)) == 100
+
+
+def test_each_third_of_the_groups_is_tested_on_once():
+    split = readings.make_task("cities", 0).splits["easy"]
+    tests = [streams.in_three(split, seed=0, fold=fold)[2] for fold in range(streams.FOLDS)]
+    assert sorted(np.concatenate(tests)) == list(range(len(split)))
+
+
+def test_adversaries_do_what_they_say():
+    sets, labels = streams.missing(online.AdaptiveConformal([0.2, 0.6, 0.9]), 200)
+    missed = ~sets[np.arange(200), labels]
+    assert np.all(missed == ~sets.all(axis=1))
+    forecasts, labels = streams.contrary(online.RunningMean(10), 200)
+    assert np.array_equal(labels, forecasts < 0.5)
+    for method in (online.OnlinePlatt([0, 1], [-1, 1]), online.Hedged(4)):
+        forecasts, labels = streams.contrary(method, 50)
+        assert forecasts.shape == labels.shape == (50,)
 
 
 def test_a_refitted_reporter_learns_blocks_that_are_over_and_no_others():
