@@ -153,3 +153,25 @@ def planted_scores(
     own = rng.standard_normal(len(y))
     noise = np.sqrt(shared) * common + np.sqrt(1 - shared) * own
     return np.sqrt(2) * norm.ppf(auroc) * y + noise
+
+
+def planted_events(
+    share: float, groups: np.ndarray, rng: np.random.Generator, shared: float = 0.5
+) -> np.ndarray:
+    """Return events (n,), 0 or 1, that happen to a known share of rows.
+
+    An event happens where a normal variable lies below Φ⁻¹(share); the part `shared` of its
+    variance is common to the rows of one group.
+
+    Parameters
+    ----------
+    share : float
+    groups : (n,) array
+    rng : numpy.random.Generator
+    shared : float
+        Between 0 and 1.
+    """
+    _, of = np.unique(groups, return_inverse=True)
+    common = rng.standard_normal(of.max() + 1)[of]
+    noise = np.sqrt(shared) * common + np.sqrt(1 - shared) * rng.standard_normal(len(of))
+    return (noise < norm.ppf(share)).astype(float)

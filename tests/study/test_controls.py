@@ -9,6 +9,7 @@ from elkutils.study.controls import (
     calibration_controls,
     excess_interval,
     mean_bias,
+    planted_events,
     planted_scores,
     rates,
 )
@@ -69,3 +70,12 @@ def test_planted_scores_have_the_auroc_asked_for_and_share_noise_by_group():
     assert auroc(y, scores) == pytest.approx(0.8, abs=0.01)
     pairs = scores[y == 0].reshape(-1, 2)
     assert np.corrcoef(pairs.T)[0, 1] == pytest.approx(0.5, abs=0.03)
+
+
+def test_planted_events_happen_to_the_share_asked_for_and_together_in_a_group():
+    groups = np.repeat(np.arange(20_000), 2)
+    events = planted_events(0.2, groups, np.random.default_rng(0))
+    assert events.mean() == pytest.approx(0.2, abs=0.01)
+    assert 0.2 < np.corrcoef(events.reshape(-1, 2).T)[0, 1] < 0.5
+    alone = planted_events(0.2, groups, np.random.default_rng(0), shared=0.0)
+    assert abs(np.corrcoef(alone.reshape(-1, 2).T)[0, 1]) < 0.03
