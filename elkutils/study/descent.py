@@ -5,25 +5,12 @@ in the space that the training rows span, where alone the loss has a slope, and 
 at every stop, so that thousands of steps are cheap and one path serves all stops.
 """
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 from scipy.special import expit
 
-
-def steepest_rate(X: np.ndarray) -> float:
-    """Return 1 / L, with L the largest curvature that the mean logistic loss can have on X.
-
-    With this rate each step of gradient descent lowers the loss (Nesterov 2004, *Introductory
-    lectures on convex optimization*, theorem 2.1.14).
-
-    Parameters
-    ----------
-    X : (n, d) array
-        A bias is added to the features.
-    """
-    rows = np.column_stack([X, np.ones(len(X))])
-    return float(4 * len(X) / np.linalg.norm(rows, 2) ** 2)
+LOOK = 10  # steps between two looks at the loss
 
 
 def descend(
@@ -33,7 +20,7 @@ def descend(
     rate: float,
     stops: Iterable[int],
     loss: float | None = None,
-) -> dict[Hashable, np.ndarray]:
+) -> dict[int | str, np.ndarray]:
     """Return the members at each stop of gradient descent on the mean logistic loss.
 
     Parameters
@@ -46,8 +33,8 @@ def descend(
     stops : iterable of int
         Numbers of steps at which members are kept; the largest ends the descent.
     loss : float or None
-        If given, each member is also kept where its own loss first falls to this, under the key
-        "loss"; a member that never gets there, at the last step.
+        If given, each member is also kept where its own loss has fallen to this, under the key
+        "loss": at the first of every ten steps that finds it there, or at the last step.
 
     Returns
     -------
@@ -75,10 +62,10 @@ def descend(
     kept, arrived = {}, np.full(here.shape, np.nan, np.float32)
     for step in range(1, stops[-1] + 1):
         log_odds = here @ scores.T
-        if loss is not None:
-            now = (np.logaddexp(0, log_odds) - y * log_odds).mean(axis=1) <= loss
-            fresh = now & np.isnan(arrived[:, 0])
-            arrived[fresh] = here[fresh]
+        if loss is not None and (step - 1) % LOOK == 0:
+            found = (np.logaddexp(0, log_odds) - y * log_odds).mean(axis=1)
+            there = (found <= loss) & np.isnan(arrived[:, 0])
+            arrived[there] = here[there]
         here = here - (expit(log_odds) - y) @ scaled
         if step in stops:
             kept[step] = start + (here - inside) @ basis

@@ -65,7 +65,7 @@ def interval(statistic: Callable, parts: Iterable[tuple], **options: object) -> 
 def share(
     events: np.ndarray, groups: np.ndarray, seeds: np.ndarray, **options: object
 ) -> Interval:
-    """Return the share of rows where an event happened, with its interval over groups and seeds.
+    """Return the share of rows where an event happened, over groups and seeds.
 
     Where it happened to all rows or to none, resampling finds no other share; then the interval
     is the exact one of as many trials as there are groups.
