@@ -6,7 +6,8 @@ extracted once per build; `scaling` z-scores them, `shifts` has easy and hard ca
 seeds together. `directions` has the theory of directions in numbers, `checks` the data sets
 that theorems are checked on, and `timings` how long things take. `answers` holds what reporters
 answer on every shift, `streams` rows in the order of a stream, and `bags` reporters whose mean
-is known. `linear_ensembles`, `metropolis` and `rare_worlds` are problems with known answers.
+is known. `linear_ensembles`, `metropolis` and `rare_worlds` are problems with known answers;
+`descent` stops plain training at several places.
 """
 
 from elkutils.study.readings import (

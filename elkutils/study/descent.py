@@ -8,7 +8,6 @@ at every stop, so that thousands of steps are cheap and one path serves all stop
 from collections.abc import Iterable
 
 import numpy as np
-from scipy.special import expit
 
 LOOK = 10  # steps between two looks at the loss
 
@@ -66,7 +65,7 @@ def descend(
             found = (np.logaddexp(0, log_odds) - y * log_odds).mean(axis=1)
             there = (found <= loss) & np.isnan(arrived[:, 0])
             arrived[there] = here[there]
-        here = here - (expit(log_odds) - y) @ scaled
+        here = here - (_expit(log_odds) - y) @ scaled
         if step in stops:
             kept[step] = start + (here - inside) @ basis
     if loss is not None:
@@ -80,3 +79,9 @@ def _in_row_space(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     left, values, basis = np.linalg.svd(rows, full_matrices=False)
     held = values > values[0] * 1e-10
     return left[:, held] * values[held], basis[held]
+
+
+def _expit(x: np.ndarray) -> np.ndarray:
+    """In float32 several times as fast as SciPy's."""
+    with np.errstate(over="ignore"):
+        return 1 / (1 + np.exp(-x))
