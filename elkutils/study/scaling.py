@@ -1,5 +1,6 @@
 """Activations as reporters take them: z-scored by the rows that a reporter is trained on."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -92,3 +93,34 @@ def by_kind(
         kind: (X, part.y[rows], part.groups[rows])
         for X, (kind, (part, rows)) in zip(scaled, parts.items(), strict=True)
     }
+
+
+def by_component(
+    train: np.ndarray, y: np.ndarray, asked: np.ndarray, blocks: Sequence[tuple[int, int]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what difference in means reads through some principal components alone.
+
+    Parameters
+    ----------
+    train : (n, d) array
+        Rows that the components, and δ, the difference of the two classes' means, come from.
+    y : (n,) array of 0 and 1, both present
+    asked : (m, d) array
+    blocks : sequence of k pairs (first, last)
+        Components by their variance on the training rows, counted from 1, both ends included;
+        a last one beyond the number of components means all the rest.
+
+    Returns
+    -------
+    scores : (k, m) array
+        The asked rows along the part of δ that lies in each block.
+    shares : (k,) array
+        The share of δ's squared length in each block.
+    """
+    centre = train.mean(axis=0)
+    directions = np.linalg.svd(train - centre, full_matrices=False)[2]
+    delta = directions @ (train[y == 1].mean(axis=0) - train[y == 0].mean(axis=0))
+    along = (asked - centre) @ directions.T
+    parts = [slice(first - 1, last) for first, last in blocks]
+    scores = np.stack([along[:, part] @ delta[part] for part in parts])
+    return scores, np.array([(delta[part] ** 2).sum() for part in parts]) / (delta @ delta)

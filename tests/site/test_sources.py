@@ -15,6 +15,7 @@ CHAPTERS = (
     "member-bounds",
     "calibrated-online",
     "easy-to-hard",
+    "no-guarantees",
     "confused-human",
 )
 MOST_LINES, MOST_COLUMNS = 25, 88

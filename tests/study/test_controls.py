@@ -3,17 +3,21 @@
 import numpy as np
 import pytest
 
-from elkutils.evaluation import Interval, auroc, ece
+from elkutils.evaluation import Interval, accuracy, auroc, difference, ece
 from elkutils.ledger import Criterion
 from elkutils.study.controls import (
+    auroc_by_pairs,
     calibration_controls,
     excess_interval,
     mean_bias,
     mean_of_logistic,
     planted_chains,
     planted_events,
+    planted_interval,
+    planted_rivals,
     planted_scores,
     rates,
+    rescattered,
 )
 
 RNG = np.random.default_rng(1)
@@ -101,3 +105,65 @@ def test_mean_of_logistic_is_that_of_many_draws():
     mean, sd = np.array([-3.0, 0.5]), np.array([2.0, 6.0])
     p = 1 / (1 + np.exp(-(mean + sd * RNG.standard_normal((400_000, 2)))))
     np.testing.assert_allclose(mean_of_logistic(mean, sd), p.mean(axis=0), atol=0.003)
+
+
+def test_rescattered_effects_have_the_mean_that_was_planted():
+    measured, rng = np.array([4.0, 5.0, 6.0, 9.0]), np.random.default_rng(0)
+    found = [rescattered(2.0, measured, rng) for _ in range(2000)]
+    estimates = np.array([each.estimate for each in found])
+    error = measured.std() / 2
+    assert abs(estimates.mean() - 2.0) < 4 * error / np.sqrt(len(found))
+    assert estimates.std() == pytest.approx(error, rel=0.1)
+    assert {each.df for each in found} == {3}
+
+
+def test_planted_rivals_have_their_aurocs_and_err_on_the_same_rows():
+    rng = np.random.default_rng(0)
+    y = np.tile([0, 1], 20_000)
+    groups, seeds = np.repeat(np.arange(10_000), 4), np.tile([0, 0, 1, 1], 10_000)
+    scores = planted_rivals(y, [0.9, 0.7], groups, seeds, rng, shared=0.8)
+    assert [auroc(y, row) for row in scores] == pytest.approx([0.9, 0.7], abs=0.01)
+    assert accuracy(y, 1 / (1 + np.exp(-scores[0]))) == pytest.approx(0.818, abs=0.01)
+    assert np.corrcoef(scores[:, y == 0])[0, 1] == pytest.approx(0.8, abs=0.02)
+    pairs = scores[0, y == 0].reshape(-1, 2)
+    assert np.corrcoef(pairs.T)[0, 1] == pytest.approx(0.4, abs=0.03)
+
+
+def test_planted_rivals_drift_between_seeds_if_asked_to():
+    rng = np.random.default_rng(0)
+    y, seeds = np.tile([0, 1], 20_000), np.repeat(np.arange(40), 1000)
+    scores = planted_rivals(y, [0.8], np.arange(40_000), seeds, rng, drift=0.5)[0]
+    each = [auroc(y[seeds == s], scores[seeds == s]) for s in range(40)]
+    assert np.std(each) > 0.05
+
+
+def test_a_planted_interval_is_about_what_was_planted():
+    y, groups = np.tile([0, 1], 300), np.repeat(np.arange(150), 4)
+    seeds = np.tile([0, 0, 1, 1], 150)
+    run = planted_interval(
+        difference(auroc), y, [0.9, 0.7], groups=groups, seeds=seeds, resamples=100
+    )
+    first, again = run(np.random.default_rng(0)), run(np.random.default_rng(0))
+    assert first == again
+    found = [run(np.random.default_rng(i)) for i in range(20)]
+    assert np.mean([each.estimate for each in found]) == pytest.approx(0.2, abs=0.03)
+    assert all(each.lower < each.estimate < each.upper for each in found)
+
+
+def test_auroc_by_pairs_is_the_auroc():
+    rng = np.random.default_rng(0)
+    y = np.tile([0, 1], 30)
+    score, weights = rng.integers(0, 9, 60), rng.integers(0, 3, (5, 60))
+    assert auroc_by_pairs(y, score, weights) == pytest.approx(auroc(y, score, weights))
+    assert auroc_by_pairs(y, score) == pytest.approx(auroc(y, score))
+
+
+def test_each_planted_reporter_can_drift_by_itself():
+    y, seeds = np.tile([0, 1], 20_000), np.repeat(np.arange(40), 1000)
+    scores = planted_rivals(
+        y, [0.8, 0.8], np.arange(40_000), seeds, np.random.default_rng(0), drift=(0.0, 0.5)
+    )
+    still, moving = (
+        np.std([auroc(y[seeds == s], row[seeds == s]) for s in range(40)]) for row in scores
+    )
+    assert still < 0.03 < 0.05 < moving

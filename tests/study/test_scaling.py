@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from elkutils.study.scaling import principal, z_scored
+from elkutils.study.scaling import by_component, principal, z_scored
 
 RNG = np.random.default_rng(0)
 TRAIN = RNG.standard_normal((40, 5)) * [9, 5, 1, 0.1, 0] + 3
@@ -28,3 +28,17 @@ def test_principal_directions_are_uncorrelated_and_scaled_by_the_training_rows()
     assert other.shape == (7, 2)
     again = principal(2, TRAIN, TRAIN[:3])[1]
     assert again == pytest.approx(train[:3])
+
+
+def test_components_divide_the_difference_in_means():
+    rng = np.random.default_rng(1)
+    y = np.tile([0, 1], 40)
+    X = rng.standard_normal((80, 4)) * [9, 3, 1, 0.3] + np.outer(y, [0, 0, 3, 0])
+    asked = rng.standard_normal((6, 4))
+    delta = X[y == 1].mean(axis=0) - X[y == 0].mean(axis=0)
+    scores, shares = by_component(X, y, asked, [(1, 2), (3, 3), (4, 99)])
+    assert scores.sum(axis=0) == pytest.approx((asked - X.mean(axis=0)) @ delta)
+    assert shares.sum() == pytest.approx(1)
+    whole, share = by_component(X, y, asked, [(1, 4)])
+    assert whole[0] == pytest.approx(scores.sum(axis=0))
+    assert share == pytest.approx([1])

@@ -1,0 +1,82 @@
+"""Every group is held out once, by a probe that was not shown it."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from elkutils.evaluation import auroc, bootstrap
+from elkutils.study import crossing
+from elkutils.study.crossing import ask_by_fold, by_fold, deal, per_fold
+
+GROUPS = np.repeat(np.arange(12), 2)
+
+
+class Nearest:
+    """Answers the label of the nearest training row, and counts what it was shown."""
+
+    def __init__(self, X, y):
+        self.X, self.y = X, y
+
+    def decision_function(self, X):
+        gaps = ((X[:, None] - self.X) ** 2).sum(axis=-1)
+        return gaps.min(axis=1)
+
+
+@pytest.fixture
+def reading(monkeypatch):
+    rng = np.random.default_rng(0)
+
+    def part(count):
+        y = np.tile([0, 1], count // 2)
+        return SimpleNamespace(X={3: rng.normal(size=(count, 4))}, y=y, groups=GROUPS[:count])
+
+    found = {"easy": part(24), "easy_negated": part(24), "hard": part(10)}
+    monkeypatch.setattr(crossing.readings, "read", lambda model, name, seed: found)
+    return found
+
+
+def test_rows_of_a_group_share_a_fold_and_folds_are_of_equal_size():
+    fold = deal(GROUPS, 3, seed=1)
+    assert all(len(set(fold[group == GROUPS])) == 1 for group in range(12))
+    assert np.bincount(fold).tolist() == [8, 8, 8]
+    assert not np.array_equal(fold, deal(GROUPS, 3, seed=2))
+
+
+@pytest.mark.parametrize("folds", [1, 13])
+def test_folds_need_groups(folds):
+    with pytest.raises(ValueError, match="folds"):
+        deal(GROUPS, folds, seed=0)
+
+
+def test_a_fold_is_asked_about_groups_outside_its_training_rows(reading):
+    for sets in by_fold(None, "cities", 0, 3, 3):
+        X, y, groups = sets["train"]
+        assert not set(groups) & set(sets["easy"][2])
+        assert np.array_equal(sets["easy"][2], sets["easy_negated"][2])
+        assert X.mean(axis=0) == pytest.approx(0, abs=1e-12)
+        assert len(X) == len(y) == 16
+        assert len(sets["hard"][0]) == 10
+
+
+def test_every_easy_row_is_asked_once_of_a_probe_that_never_saw_it(reading):
+    found = ask_by_fold(None, "cities", 0, [3], 3, lambda X, y: {"nearest": Nearest(X, y)})
+    y, odds, fold, groups = found["easy"]
+    assert sorted(groups) == GROUPS.tolist()
+    assert np.bincount(fold).tolist() == [8, 8, 8]
+    assert odds["nearest", 3].min() > 0  # no row is at a distance of 0 from a training row
+    assert np.array_equal(y, np.concatenate([reading["easy"].y[:8]] * 3))
+    assert set(found["hard"][2]) == {0}
+    assert len(found["hard"][0]) == 10
+
+
+def test_folds_are_scored_one_by_one():
+    rng = np.random.default_rng(0)
+    y, fold = np.tile([0, 1], 60), np.repeat([0, 1, 2], 40)
+    scores = y + rng.normal(size=120)
+    each = [auroc(y[fold == f], scores[fold == f]) for f in range(3)]
+    assert per_fold(auroc)(y, scores, fold) == pytest.approx(np.mean(each))
+    shifted = scores + 100 * fold
+    assert per_fold(auroc)(y, shifted, fold) == pytest.approx(np.mean(each))
+    found = bootstrap(per_fold(auroc), y, scores, fold, groups=np.arange(120) // 2)
+    assert found.lower < found.estimate < found.upper
