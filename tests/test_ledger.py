@@ -219,7 +219,10 @@ def test_data_without_any_width_decide_nothing():
 def test_what_does_not_vote_cannot_carry_a_claim():
     """C4's inequalities hold by proof; with no kind of statement holding, neither does C4."""
     values = {"disagreement: easy": 0.0, "price: easy": 0.0, "bounds: everywhere": 0.0}
-    assert ledger.Chapter("trial").decide("C4", values).verdict == "fails"
+    chapter = ledger.Chapter("trial")
+    for name in ("disagreement", "price"):
+        chapter.control("C4", name, PassRate(200, 200), PassRate(0, 200))
+    assert chapter.decide("C4", values).verdict == "fails"
 
 
 def controls(positive, negative, runs=200):

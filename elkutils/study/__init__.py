@@ -6,8 +6,8 @@ extracted once per build; `scaling` z-scores them, `shifts` has easy and hard ca
 `pooling` puts the rows of several seeds together. `directions` has the theory of directions in
 numbers, `checks` the data sets that theorems are checked on, and `timings` how long things
 take. `answers` holds what reporters answer on every shift, `streams` rows in the order of a
-stream, and `bags` reporters whose mean is known. `linear_ensembles`, `metropolis` and
-`rare_worlds` are problems with known answers.
+stream, and `bags` reporters whose mean is known. `descent` stops plain training at several
+places; `linear_ensembles`, `metropolis` and `rare_worlds` are problems with known answers.
 """
 
 from elkutils.study.readings import (

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import betaln, xlog1py, xlogy
 from scipy.stats import binom
 
 from elkutils.study.scaling import by_kind
@@ -21,7 +22,7 @@ KINDS = {"easy": "easy", "hard": "hard", "negated": "easy_negated"}
 
 def statements(
     model: "TransformerBridge", seed: int, layer: int, most: int
-) -> Mapping[str, tuple[np.ndarray, np.ndarray]]:
+) -> Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Return training rows of the easy cities, and a few held-out ones of each kind.
 
     Parameters
@@ -37,16 +38,54 @@ def statements(
 
     Returns
     -------
-    dict of str to (X (n, d), y (n,))
+    dict of str to (X (n, d), y (n,), groups (n,))
         ``train`` and each of `KINDS`.
     """
     found, rng = by_kind(model, "cities", seed, layer), np.random.default_rng(seed)
-    chosen = {"train": found["train"][:2]}
+    chosen = {"train": found["train"]}
     for kind, name in KINDS.items():
-        X, y, _ = found[name]
-        rows = rng.permutation(len(y))[:most]
-        chosen[kind] = X[rows], y[rows]
+        rows = rng.permutation(len(found[name][1]))[:most]
+        chosen[kind] = tuple(part[rows] for part in found[name])
     return chosen
+
+
+def ensembles(bag: np.ndarray, size: int, count: int, seed: int) -> np.ndarray:
+    """Return `count` ensembles of `size` members of a bag: (size, count, n).
+
+    Members are drawn independently, each put back before the next.
+
+    Parameters
+    ----------
+    bag : (draws, n) array
+    size, count, seed : int
+    """
+    return bag[np.random.default_rng(seed).integers(len(bag), size=(size, count))]
+
+
+def watch(
+    bound: Callable, bag: np.ndarray, size: int, count: int, delta: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return how often a two-sided bound on ensembles holds the bag's mean, and its mean width.
+
+    Parameters
+    ----------
+    bound : callable
+        One of the bounds of `elkutils.evaluation`.
+    bag : (draws, n) array
+    size, count : int
+        Members of an ensemble, and number of ensembles.
+    delta : float
+    seed : int
+
+    Returns
+    -------
+    held, width : (n,) arrays
+        Each a mean over the ensembles.
+    """
+    found = bound(ensembles(bag, size, count, seed).reshape(size, -1), delta)
+    held = found.hold(np.tile(bag.mean(axis=0), count))
+    width = found.upper - found.lower
+    return held.reshape(count, -1).mean(axis=0), width.reshape(count, -1).mean(axis=0)
 
 
 def coverage_of_verdicts(
@@ -89,3 +128,32 @@ def probability_of_staying(share: float, inside: np.ndarray) -> float:
     for n in range(1, len(inside)):
         alive = np.convolve(alive, (1 - share, share)) * inside[n, : n + 1]
     return float(alive.sum())
+
+
+def held_at_every_number(share: float, size: int, delta: float) -> tuple[float, float]:
+    """Return the probability that two intervals for a share hold it at every number of members.
+
+    Parameters
+    ----------
+    share : float
+        Probability that a member's verdict is 1.
+    size : int
+        Largest number of members; every number from 1 to it is asked.
+    delta : float
+
+    Returns
+    -------
+    clopper_pearson, confidence_sequence : float
+        Of the interval of Clopper and Pearson, made for one number of members, and of
+        `elkutils.evaluation.confidence_sequence`.
+    """
+    members, ones = np.ogrid[: size + 1, : size + 1]
+    zeros = np.maximum(members - ones, 0)
+    mixture = betaln(ones + 0.5, zeros + 0.5) - np.log(np.pi)  # log E[q^S (1 − q)^(N − S)]
+    most = xlogy(ones, share) + xlog1py(zeros, -share) - np.log(delta)
+    low = binom.ppf(delta / 2, members, share)
+    high = binom.isf(delta / 2, members, share)
+    return (
+        probability_of_staying(share, (low <= ones) & (ones <= high)),
+        probability_of_staying(share, mixture < most),
+    )

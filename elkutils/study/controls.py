@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from scipy.signal import lfilter
+from scipy.special import expit
 from scipy.stats import norm
 
 from elkutils.evaluation import (
@@ -153,6 +155,65 @@ def planted_scores(
     own = rng.standard_normal(len(y))
     noise = np.sqrt(shared) * common + np.sqrt(1 - shared) * own
     return np.sqrt(2) * norm.ppf(auroc) * y + noise
+
+
+def planted_events(
+    share: float, groups: np.ndarray, rng: np.random.Generator, shared: float = 0.5
+) -> np.ndarray:
+    """Return events (n,), 0 or 1, that happen to a known share of rows.
+
+    An event happens where a normal variable lies below Φ⁻¹(share); the part `shared` of its
+    variance is common to the rows of one group.
+
+    Parameters
+    ----------
+    share : float
+    groups : (n,) array
+    rng : numpy.random.Generator
+    shared : float
+        Between 0 and 1.
+    """
+    _, of = np.unique(groups, return_inverse=True)
+    common = rng.standard_normal(of.max() + 1)[of]
+    noise = np.sqrt(shared) * common + np.sqrt(1 - shared) * rng.standard_normal(len(of))
+    return (noise < norm.ppf(share)).astype(float)
+
+
+def planted_chains(
+    mean: np.ndarray, sd: np.ndarray, memory: float, length: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Return chains (length, k) of normal variables that start in their own distribution.
+
+    Each draw is `memory` times the one before, in standard deviations from the mean, plus
+    independent noise: a stationary autoregression, worth about
+    length · (1 − memory) / (1 + memory) independent draws.
+
+    Parameters
+    ----------
+    mean, sd : (k,) arrays
+    memory : float
+        The correlation of neighbouring draws, from 0 to 1, 1 excluded.
+    length : int
+    rng : numpy.random.Generator
+    """
+    noise = rng.standard_normal((length, len(mean)))
+    noise[1:] *= np.sqrt(1 - memory**2)
+    return mean + sd * lfilter([1.0], [1.0, -memory], noise, axis=0)
+
+
+def mean_of_logistic(mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+    """Return E[p] (k,) for log odds that are normal with this `mean` (k,) and `sd` (k,).
+
+    By Gauss–Hermite quadrature with 100 nodes.
+
+    Examples
+    --------
+    >>> mean_of_logistic(np.zeros(1), np.ones(1)).round(6).tolist()
+    [0.5]
+    """
+    nodes, weights = np.polynomial.hermite_e.hermegauss(100)
+    p = expit(np.asarray(mean) + np.multiply.outer(nodes, sd))
+    return weights @ p / weights.sum()
 
 
 def rescattered(value: np.ndarray, measured: np.ndarray, rng: np.random.Generator) -> Interval:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from elkutils.evaluation import Interval, bootstrap
+from elkutils.evaluation import Interval, bootstrap, weighted_mean
 
 
 def pooled(parts: Iterable[tuple]) -> tuple[np.ndarray, ...]:
@@ -60,3 +60,31 @@ def interval(statistic: Callable, parts: Iterable[tuple], **options: object) -> 
     """
     y, *arrays, groups, seeds = pooled(parts)
     return bootstrap(statistic, y, *arrays, groups=groups, seeds=seeds, **options)
+
+
+def share(
+    events: np.ndarray, groups: np.ndarray, seeds: np.ndarray, **options: object
+) -> Interval:
+    """Return the share of rows where an event happened, over groups and seeds.
+
+    Where it happened to all rows or to none, resampling finds no other share; then the interval
+    is the exact one of as many trials as there are groups.
+
+    Parameters
+    ----------
+    events : (N,) array
+        Numbers in [0, 1]: whether, or how often, it happened to a row.
+    groups, seeds : (N,) arrays
+    **options : object
+        Other arguments of `elkutils.evaluation.bootstrap`.
+
+    Examples
+    --------
+    >>> print(share(np.zeros(6), groups=np.arange(6), seeds=np.zeros(6)))
+    0.000 [0.000, 0.459]
+    """
+    events = np.asarray(events, np.float64)
+    if np.all(events == 0) or np.all(events == 1):
+        count = len(np.unique(groups))
+        return Interval.of_share(int(count * events[0]), count, options.get("level", 0.95))
+    return bootstrap(weighted_mean, events, groups=groups, seeds=seeds, **options)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from elkutils.evaluation import clopper_pearson, hoeffding_kl
+from elkutils.evaluation import clopper_pearson, confidence_sequence, hoeffding_kl
 from elkutils.study import bags
 
 RNG = np.random.default_rng(0)
@@ -20,9 +20,10 @@ def test_statements_are_cut_to_the_most_and_keep_their_labels(monkeypatch):
     assert list(found) == ["train", "easy", "hard", "negated"]
     assert len(found["train"][1]) == 50
     for i, kind in ((1, "easy"), (2, "hard"), (3, "negated")):
-        X, y = found[kind]
+        X, y, groups = found[kind]
         assert len(y) == len(np.unique(X)) == 12
         assert np.array_equal(y, (X[:, 0] - 100 * i) % 2)
+        assert np.array_equal(groups, X[:, 0] - 100 * i)
     assert not np.array_equal(found["easy"][0], np.sort(found["easy"][0], axis=0))
     again = bags.statements(None, 4, 14, most=12)
     assert not np.array_equal(found["hard"][0], again["hard"][0])
@@ -50,3 +51,22 @@ def test_a_count_stays_in_a_region_as_often_as_simulated_paths_do():
     assert bags.probability_of_staying(0.3, np.arange(3)[None] < [[2]] * 3) == pytest.approx(
         0.91
     )
+
+
+def test_watching_a_bound_counts_ensembles_that_hold_the_mean():
+    bag = np.stack([np.full(50, 0.3), np.arange(50) % 2], axis=1).astype(float)
+    drawn = bags.ensembles(bag, 20, 300, 1)
+    assert drawn.shape == (20, 300, 2)
+    held, width = bags.watch(clopper_pearson, np.round(bag), 20, 300, 0.2, 1)
+    exact = bags.coverage_of_verdicts(clopper_pearson, 20, (0.0, 0.5), 0.2, "two")
+    np.testing.assert_allclose(held, exact, atol=0.06)
+    assert 0 < width[0] < width[1] < 1
+
+
+def test_only_the_sequence_holds_a_share_at_every_number():
+    once, always = bags.held_at_every_number(0.3, 60, 0.2)
+    drawn = (RNG.random((60, 400)) < 0.3).astype(float)
+    found = confidence_sequence(drawn, 0.2)
+    kept = (found.lower[-1] <= 0.3) & (found.upper[-1] >= 0.3)
+    assert always == pytest.approx(kept.mean(), abs=0.05)
+    assert once < 0.8 < always

@@ -10,12 +10,17 @@ from elkutils.study.controls import (
     calibration_controls,
     excess_interval,
     mean_bias,
+    mean_of_logistic,
+    planted_chains,
+    planted_events,
     planted_interval,
     planted_rivals,
     planted_scores,
     rates,
     rescattered,
 )
+
+RNG = np.random.default_rng(1)
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +78,33 @@ def test_planted_scores_have_the_auroc_asked_for_and_share_noise_by_group():
     assert auroc(y, scores) == pytest.approx(0.8, abs=0.01)
     pairs = scores[y == 0].reshape(-1, 2)
     assert np.corrcoef(pairs.T)[0, 1] == pytest.approx(0.5, abs=0.03)
+
+
+def test_planted_events_happen_to_the_share_asked_for_and_together_in_a_group():
+    groups = np.repeat(np.arange(20_000), 2)
+    events = planted_events(0.2, groups, np.random.default_rng(0))
+    assert events.mean() == pytest.approx(0.2, abs=0.01)
+    assert 0.2 < np.corrcoef(events.reshape(-1, 2).T)[0, 1] < 0.5
+    alone = planted_events(0.2, groups, np.random.default_rng(0), shared=0.0)
+    assert abs(np.corrcoef(alone.reshape(-1, 2).T)[0, 1]) < 0.03
+
+
+def test_planted_chains_have_the_spread_and_the_memory_asked_for():
+    mean, sd = np.array([0.0, 3.0]), np.array([1.0, 2.0])
+    found = planted_chains(np.tile(mean, 200), np.tile(sd, 200), 0.9, 500, RNG)
+    for k in (0, 1):
+        part = found[:, k::2]
+        assert part.mean() == pytest.approx(mean[k], abs=0.1)
+        assert part[0].std() == pytest.approx(sd[k], rel=0.15)
+        assert part.std() == pytest.approx(sd[k], rel=0.05)
+        left, right = part[:-1].ravel(), part[1:].ravel()
+        assert np.corrcoef(left, right)[0, 1] == pytest.approx(0.9, abs=0.02)
+
+
+def test_mean_of_logistic_is_that_of_many_draws():
+    mean, sd = np.array([-3.0, 0.5]), np.array([2.0, 6.0])
+    p = 1 / (1 + np.exp(-(mean + sd * RNG.standard_normal((400_000, 2)))))
+    np.testing.assert_allclose(mean_of_logistic(mean, sd), p.mean(axis=0), atol=0.003)
 
 
 def test_rescattered_effects_have_the_mean_that_was_planted():

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from elkutils.evaluation import auroc, bootstrap, difference
-from elkutils.study.pooling import interval, pooled
+from elkutils.evaluation import Interval, auroc, bootstrap, difference, weighted_mean
+from elkutils.study.pooling import interval, pooled, share
 
 RNG = np.random.default_rng(0)
 PARTS = [
@@ -42,3 +42,12 @@ def test_parts_that_do_not_fit_are_named():
         pooled([(4, [0, 1], [0, 1, 2])])
     with pytest.raises(ValueError, match="parts is empty"):
         pooled([])
+
+
+def test_a_share_has_a_bootstrap_interval_and_an_exact_one_at_the_ends():
+    groups, seeds = np.arange(40) % 20, np.arange(40) // 20
+    events = (np.arange(40) % 3 == 0).astype(float)
+    options = {"groups": groups, "seeds": seeds, "resamples": 100}
+    assert share(events, **options) == bootstrap(weighted_mean, events, **options)
+    assert share(np.zeros(40), groups, seeds) == Interval.of_share(0, 20)
+    assert share(np.ones(40, bool), groups, seeds, level=0.9) == Interval.of_share(20, 20, 0.9)
