@@ -131,8 +131,28 @@ def convergence_controls(
     }
 
 
+def chain_means(
+    X: np.ndarray,
+    y: np.ndarray,
+    rows: np.ndarray,
+    prior_scale: float,
+    draws: int,
+    chains: int = 16,
+    seed: int = 0,
+) -> np.ndarray:
+    """Return each chain's mean of P(true) of `rows` (m, d), by HMC on X (n, d) and y (n,).
+
+    Returns
+    -------
+    (chains, m) array
+    """
+    reporter = BayesianLogistic(prior_scale, draws=draws, chains=chains, seed=seed)
+    proba = reporter.fit(X, y).sample_proba(rows)
+    return proba.reshape(chains, draws, -1).mean(axis=1)
+
+
 def agreement_controls(
-    rule: Criterion, draws: Sequence[np.ndarray], others: Sequence[np.ndarray]
+    rule: Criterion, means: Sequence[np.ndarray], others: Sequence[np.ndarray]
 ) -> tuple[PassRate, PassRate]:
     """Return how often a rule on the largest difference in E[p] passes.
 
@@ -142,11 +162,9 @@ def agreement_controls(
     Parameters
     ----------
     rule : Criterion
-    draws, others : sequences of (chains, draws, n) arrays
-        P(true) of each draw, one array per seed: of the sampler, and of the negative control.
+    means, others : sequences of (chains, m) arrays
+        `chain_means`, one array per seed: of the sampler, and of the negative control.
     """
-    means = [each.mean(axis=1) for each in draws]
-    wrong = [each.mean(axis=1) for each in others]
 
     def run(theirs: Sequence[np.ndarray] | None) -> Run:
         def once(rng: np.random.Generator) -> Interval:
@@ -161,7 +179,7 @@ def agreement_controls(
 
         return once
 
-    return rates(rule, run(None), run(wrong))
+    return rates(rule, run(None), run(others))
 
 
 def sbc_controls(

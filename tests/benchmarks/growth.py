@@ -36,6 +36,7 @@ def main():
 
     about = {
         "command": "python tests/benchmarks/growth.py",
+        "protocol": f"all sizes in turn, {args.repeats} times over",
         "device": jax.devices()[0].device_kind,
         "machine": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),

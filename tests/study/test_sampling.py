@@ -5,7 +5,8 @@ import pytest
 
 from elkutils.inference.logistic import sbc
 from elkutils.ledger import Criterion, claims
-from elkutils.study import sampling
+from elkutils.reporters import BayesianLogistic
+from elkutils.study import sampling, timings
 
 
 @pytest.mark.parametrize(("n", "d"), [(20, 4), (8, 12)])
@@ -34,11 +35,19 @@ def test_convergence_rules_pass_independent_draws_and_no_stuck_ones():
         assert negative.rate < 0.1
 
 
+def test_means_of_chains_agree_with_the_reporter():
+    X, y, scale = timings.synthetic_activations(40, 5)
+    found = sampling.chain_means(X, y, X[:7], scale, draws=50, chains=4, seed=1)
+    reporter = BayesianLogistic(scale, draws=50, chains=4, seed=1).fit(X, y)
+    assert found.shape == (4, 7)
+    assert found.mean(axis=0) == pytest.approx(reporter.predict_proba(X[:7])[:, 1])
+
+
 def test_halves_of_one_sampler_agree_and_those_of_another_do_not():
     rng = np.random.default_rng(0)
     rule = Criterion("gap", "below", 0.02, "")
-    same = [rng.normal(0.5, 0.1, (8, 1000, 30)) for _ in range(2)]
-    other = [rng.normal(0.55, 0.1, (8, 1000, 30)) for _ in range(2)]
+    same = [rng.normal(0.5, 0.003, (8, 30)) for _ in range(2)]
+    other = [rng.normal(0.55, 0.003, (8, 30)) for _ in range(2)]
     positive, negative = sampling.agreement_controls(rule, same, other)
     assert positive.rate > 0.9
     assert negative.passes == 0
