@@ -1,4 +1,4 @@
-"""Times: of a task here, and of the posterior engine against other samplers, as recorded.
+"""Times: of a task here, and of the posterior engine as recorded, by method and by size.
 
 `tests/benchmarks/posterior.py` writes one JSON file per kind of device; those kept in
 `times/` ship with the package, and the book shows them.
@@ -6,11 +6,16 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
+from scipy.stats import t as student
+
+from elkutils.evaluation import Interval
+from elkutils.ledger import reference_dir
 
 
 def median_seconds(task: Callable[[], Any], repeats: int = 7) -> float:
@@ -40,21 +45,125 @@ def recorded() -> dict[str, dict]:
 
 
 def table(benchmark: dict) -> Iterator[str]:
-    """Yield the lines of a table of one benchmark: times, their ratios and R-hat and ESS."""
-    yield (
-        "     n     d   HMC, s    NUTS, s   ratio  cold  R-hat  ESS/gradient"
-        f"  GFLOP/s of {benchmark['matrix_product_gigaflops']:.0f}"
-    )
+    """Yield the lines of a table of one benchmark, narrow enough for a telephone.
+
+    The ratio is NUTS' seconds over HMC's; a star marks times of NUTS that are extrapolated, and
+    their ratios stay out of the mean.
+    """
+    yield "    n    d  HMC, s  NUTS, s  ratio  R-hat"
     ratios = []
     for row in benchmark["rows"]:
         fast, slow = row["ours"], row["nuts"]
         if slow["seconds"] is None:
             continue
-        ratios.append(row["ratio"])
         mark = "*" if slow["extrapolated"] else " "
+        ratios += [] if slow["extrapolated"] else [row["ratio"]]
         yield (
-            f"{row['n']:6d} {row['d']:5d} {fast['seconds']:8.3f} {slow['seconds']:9.1f}{mark}"
-            f" {row['ratio']:7.0f} {row['cold_ratio']:5.0f} {fast['rhat']:6.3f}"
-            f" {fast['ess_a_gradient']:13.2f} {fast['gigaflops']:8.0f}"
+            f"{row['n']:5d} {row['d']:4d} {fast['seconds']:7.2f} {slow['seconds']:8.1f}{mark}"
+            f"{row['ratio']:6.0f} {fast['rhat']:6.3f}"
         )
-    yield f"geometric mean of the ratios: {np.exp(np.mean(np.log(ratios))):.0f}"
+    mean = np.exp(np.mean(np.log(ratios)))
+    yield f"geometric mean of the {len(ratios)} measured ratios: {mean:.0f}"
+
+
+def synthetic_activations(
+    n: int, d: int, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return X (n, d), y (n,) and a prior scale: data as the benchmarks time them.
+
+    Features are z-scored and correlated, with a power-law spectrum like that of activations.
+    Labels come from a logistic reporter; the prior scale is 1 at d = 64 and 3/√d elsewhere.
+    """
+    rng = np.random.default_rng(seed)
+    turn = np.linalg.qr(rng.standard_normal((d, d)))[0]
+    X = (rng.standard_normal((n, d)) * np.arange(1, d + 1) ** -0.5) @ turn
+    X = (X - X.mean(0)) / X.std(0)
+    y = rng.random(n) < expit(X @ rng.standard_normal(d) * 3 / np.sqrt(d))
+    return X.astype(np.float32), y.astype(np.float32), 1.0 if d == 64 else 3 / np.sqrt(d)
+
+
+def recorded_growth() -> dict:
+    """Return the recorded times by size: ``tests/benchmarks/growth.py`` made them."""
+    path = reference_dir() / "recorded" / "growth.json"
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def cpu_seconds(
+    X: np.ndarray,
+    y: np.ndarray,
+    prior_scale: float,
+    repeats: int = 3,
+    draws: int = 50,
+    chains: int = 16,
+    seed: int = 0,
+) -> list[float]:
+    """Return the CPU seconds of one posterior with 400 effective draws, once per repeat.
+
+    `BayesianLogistic` fits X (n, d) and y (n,) once to compile, which is not counted. Of each
+    repeat the share that goes to draws is scaled to 400 effective ones of the worst coordinate
+    that is sampled: the row space's where d > n. CPU time counts all cores and depends little
+    on what else the machine does.
+    """
+    from elkutils.inference.diagnostics import diagnose
+    from elkutils.inference.logistic import row_space
+    from elkutils.reporters import BayesianLogistic
+
+    found = []
+    options = {"draws": draws, "chains": chains}
+    for repeat in range(repeats + 1):
+        reporter = BayesianLogistic(prior_scale, seed=seed + repeat, **options)
+        begun = time.process_time()
+        reporter.fit(X, y)
+        taken = time.process_time() - begun
+        weights = reporter.coef_draws_
+        weights = weights @ row_space(X) if X.shape[1] > len(X) else weights
+        theta = np.column_stack([weights, reporter.intercept_draws_])
+        ess = diagnose(theta.reshape(chains, draws, -1)).worst["ess"]
+        wall = reporter.draws_.details["seconds"]
+        whole = sum(wall.values())
+        drawn = wall["draws"] / whole
+        found.append(taken * (1 - drawn + drawn * 400 / ess))
+    return found[1:]
+
+
+def growth(times: Mapping[tuple[int, int], Sequence[float]]) -> dict[str, Interval]:
+    """Return the exponents of the time in n and in d, from the smallest size to the largest.
+
+    Parameters
+    ----------
+    times : mapping of (n, d) to a sequence of seconds
+        Every n with every d, each timed equally often, at least twice.
+
+    Returns
+    -------
+    dict of str to Interval
+        "in n, d = …" for each d, then "in d, n = …" for each n: log of the ratio of the mean
+        times (geometric) over log of the ratio of the sizes. Student's intervals, from the
+        scatter of the log times within sizes, pooled over all of them.
+
+    Examples
+    --------
+    >>> found = growth({(1, 1): [1, 1], (1, 2): [2, 2], (4, 1): [16, 16], (4, 2): [32, 32]})
+    >>> print(found["in n, d = 1"], found["in d, n = 4"])
+    2.000 [2.000, 2.000] 1.000 [1.000, 1.000]
+    """
+    logs = {size: np.log(np.asarray(seconds, np.float64)) for size, seconds in times.items()}
+    ns, ds = (sorted({size[i] for size in logs}) for i in range(2))
+    scatter, df = _scatter(logs.values())
+    centre = {size: values.mean() for size, values in logs.items()}
+    pairs = {f"in n, d = {d}": ((ns[0], d), (ns[-1], d), ns[-1] / ns[0]) for d in ds}
+    pairs |= {f"in d, n = {n}": ((n, ds[0]), (n, ds[-1]), ds[-1] / ds[0]) for n in ns}
+    found = {}
+    for name, (low, high, ratio) in pairs.items():
+        exponent = float((centre[high] - centre[low]) / np.log(ratio))
+        error = scatter * np.sqrt(1 / len(logs[low]) + 1 / len(logs[high])) / np.log(ratio)
+        half = float(student.ppf(0.975, df) * error)
+        found[name] = Interval(exponent, exponent - half, exponent + half, 0.95, df)
+    return found
+
+
+def _scatter(logs: Iterable[np.ndarray]) -> tuple[float, int]:
+    """Standard deviation within sizes, and its degrees of freedom."""
+    left = [values - values.mean() for values in logs]
+    df = sum(len(values) - 1 for values in left)
+    return float(np.sqrt(sum(values @ values for values in left) / df)), df

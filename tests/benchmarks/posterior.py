@@ -22,23 +22,14 @@ import time
 from pathlib import Path
 
 import numpy as np
-from scipy.special import expit
+
+from elkutils.study.timings import synthetic_activations
 
 TARGET = 400
 WARMUP = 500
 SEEDS = 3
 ALL = [f"{n}x{d}" for d in (64, 576, 2048) for n in (1000, 10_000, 50_000)]
 HERE = Path(__file__).resolve()
-
-
-def problem(n, d, seed=0):
-    """X (n, d) float32, y (n,) and the prior scale."""
-    rng = np.random.default_rng(seed)
-    turn = np.linalg.qr(rng.standard_normal((d, d)))[0]
-    X = (rng.standard_normal((n, d)) * np.arange(1, d + 1) ** -0.5) @ turn
-    X = (X - X.mean(0)) / X.std(0)
-    y = rng.random(n) < expit(X @ rng.standard_normal(d) * 3 / np.sqrt(d))
-    return X.astype(np.float32), y.astype(np.float32), 1.0 if d == 64 else 3 / np.sqrt(d)
 
 
 def ours(X, y, prior_scale, seed, draws=200, chains=32):
@@ -153,7 +144,7 @@ def cold(point):
     """Seconds to 400 effective draws in a new process, compilation counted."""
     code = (
         "import posterior;"
-        f"print(posterior.ours(*posterior.problem{shape(point)}, 0)['seconds'])"
+        f"print(posterior.ours(*posterior.synthetic_activations{shape(point)}, 0)['seconds'])"
     )
     printed = subprocess.run(
         [sys.executable, "-c", code],
@@ -173,7 +164,7 @@ def shape(point):
 def compare(point, patience, finished):
     """All times at one point; `finished` holds NUTS' earlier ones, by d, and is added to."""
     n, d = shape(point)
-    X, y, prior_scale = problem(n, d)
+    X, y, prior_scale = synthetic_activations(n, d)
     ours(X, y, prior_scale, 0)  # compiles
     times = [ours(X, y, prior_scale, seed) for seed in range(SEEDS)]
     fast = {key: float(np.median([t[key] for t in times])) for key in times[0]}

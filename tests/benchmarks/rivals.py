@@ -125,7 +125,7 @@ def compare(n, d, patience):
     from elkutils.inference.logistic import laplace
     from elkutils.reporters import LogisticMAP
 
-    X, y, prior_scale = posterior.problem(n, d)
+    X, y, prior_scale = posterior.synthetic_activations(n, d)
     print(f"\n{n} × {d}, τ = {prior_scale:.3f}")
     ours = split_hmc(X, y, prior_scale)
     print(f"  {'400 effective draws, split HMC':40s} {ours:9.3f} s")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit
-from scipy.stats import chi2, norm
+from scipy.stats import chi2, norm, rankdata
 
 from elkutils.inference._checks import check_choice
 from elkutils.inference.logistic.mode import Gaussian, laplace
@@ -126,6 +126,12 @@ def posteriors(data: Simulation, prior_scale: float, bias_scale: float) -> Poste
     return Posteriors(fits, np.append(np.full(d, prior_scale**-2.0), bias_scale**-2.0))
 
 
+def first(data: Simulation, found: Posteriors, count: int) -> tuple[Simulation, Posteriors]:
+    """Return the first `count` replications, and their posteriors."""
+    some = Simulation(data.theta[:count], data.X[:count], data.y[:count])
+    return some, Posteriors(found.fits[:count], found.precision)
+
+
 def draw_each(
     data: Simulation, found: Posteriors, method: str, draws: int, seed: int
 ) -> np.ndarray:
@@ -151,29 +157,66 @@ def draw_each(
     return sampler.draw_each(data.X, data.y, found.fits, found.precision, draws, seed)
 
 
-def judge(data: Simulation, found: Posteriors, draws: np.ndarray) -> Calibration:
+@dataclass(frozen=True)
+class Comparison:
+    """The truth of each replication and its posterior draws, on an equal footing.
+
+    Attributes
+    ----------
+    ranks : (replications, L + 1, d + 2) int array
+        Rank of the truth, which is first, and of each of L draws among the others.
+    distance : (replications, L + 1) array
+        Squared distance of each from the centre of them all, in whitened coordinates.
+    """
+
+    ranks: np.ndarray
+    distance: np.ndarray
+
+    def judge(
+        self, which: np.ndarray | int = 0, rows: np.ndarray | slice = slice(None)
+    ) -> Calibration:
+        """Return the calibration that takes number `which` of each replication for the truth.
+
+        Parameters
+        ----------
+        which : (replications,) int array or int
+            0 is the truth itself. A number drawn at random makes a truth that is calibrated by
+            construction: it is one of the draws.
+        rows : int array or slice
+            Which replications.
+        """
+        ranks, distance = self.ranks[rows], self.distance[rows]
+        every = np.arange(len(ranks))
+        count = ranks.shape[1] - 1
+        ours, ranks = distance[every, which], ranks[every, which]
+        others = (distance.sum(axis=1) - ours) / count
+        excess = ours - others
+        return Calibration(
+            ranks=ranks,
+            draws=count,
+            rank_p=_uniformity(ranks, count),
+            dispersion=float(ours.mean() / others.mean()),
+            dispersion_z=float(excess.mean() / (excess.std(ddof=1) / np.sqrt(len(ranks)))),
+        )
+
+
+def compare(data: Simulation, found: Posteriors, draws: np.ndarray) -> Comparison:
     """Compare the truth of each replication with posterior `draws` (replications, L, d + 1).
 
-    The coordinates of the dispersion are whitened with each fit's Hessian, which depends on the
+    The coordinates of the distance are whitened with each fit's Hessian, which depends on the
     data alone, so that truth and draws stay exchangeable; the centre is the mean of them all.
+    With d > n the Hessian is that of the row space, and the prior's precision beside it.
     """
-    replications, count, _ = draws.shape
     together = np.concatenate([data.theta[:, None], draws], axis=1)
     values = np.concatenate([together, _log_likelihood(data, together)[..., None]], axis=2)
-    ranks = np.sum(values[:, 1:] < values[:, :1], axis=1)
-
     away = together - together.mean(axis=1, keepdims=True)
-    white = np.stack([a @ fit.factor for a, fit in zip(away, found.fits, strict=True)])
-    distance = np.sum(white**2, axis=2)
-    excess = distance[:, 0] - distance[:, 1:].mean(axis=1)
-    standard_error = excess.std(ddof=1) / np.sqrt(replications)
-    return Calibration(
-        ranks=ranks,
-        draws=count,
-        rank_p=_uniformity(ranks, count),
-        dispersion=float(distance[:, 0].mean() / distance[:, 1:].mean()),
-        dispersion_z=float(excess.mean() / standard_error),
-    )
+    distance = [_squared(a, fit) for a, fit in zip(away, found.fits, strict=True)]
+    return Comparison(rankdata(values, "min", axis=1).astype(np.int64) - 1, np.stack(distance))
+
+
+def judge(data: Simulation, found: Posteriors, draws: np.ndarray) -> Calibration:
+    """Return the calibration of posterior `draws` (replications, L, d + 1): see `compare`."""
+    return compare(data, found, draws).judge()
 
 
 def calibrate(
@@ -207,6 +250,18 @@ def replications_needed(
     """
     reach = norm.isf(level / 2) + norm.isf(1 - power)
     return int(np.ceil(2 * reach**2 / (parameters * error**2)))
+
+
+def _squared(away: np.ndarray, fit: Gaussian) -> np.ndarray:
+    """Squared length of rows (m, d + 1) in the coordinates in which the fit is white."""
+    basis = fit.subspace.basis
+    if basis is None:
+        return np.sum((away @ fit.factor) ** 2, axis=1)
+    weights = away[:, :-1]
+    inside = weights @ basis
+    white = np.column_stack([inside, away[:, -1]]) @ fit.factor
+    outside = np.sum(weights**2, axis=1) - np.sum(inside**2, axis=1)
+    return np.sum(white**2, axis=1) + outside / fit.prior_scale**2
 
 
 def _log_odds(X: np.ndarray, theta: np.ndarray) -> np.ndarray:

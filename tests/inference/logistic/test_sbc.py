@@ -62,6 +62,36 @@ def test_laplace_is_caught_where_the_posterior_is_not_normal():
     assert sbc.calibrate("laplace", replications=400, prior_scale=2.0).p_value < 0.001
 
 
+def test_a_draw_in_place_of_the_truth_is_calibrated(problem):
+    found = sbc.compare(*problem)
+    assert found.judge().p_value == sbc.judge(*problem).p_value
+    others = np.random.default_rng(3).integers(100, size=(20, REPLICATIONS))
+    assert np.mean([found.judge(which).p_value < 0.01 for which in others]) < 0.2
+    assert len(found.judge(rows=np.arange(50)).ranks) == 50
+
+
+def test_the_first_replications_keep_their_posteriors(problem):
+    data, fits, _ = problem
+    made, found = sbc.first(data, fits, 7)
+    assert made.X.shape[0] == len(made.y) == len(made.theta) == len(found.fits) == 7
+
+
+def test_distances_with_more_features_than_rows_are_those_of_the_whole_precision():
+    data = sbc.simulate(sbc.normal_designs(2, n=5, d=9, seed=0), 0.7, 1.0, seed=1)
+    found = sbc.posteriors(data, 0.7, 1.0)
+    draws = np.random.default_rng(2).standard_normal((2, 9, 10))
+    distance = sbc.compare(data, found, draws).distance
+    for i in range(2):
+        fit = found.fits[i]
+        basis = np.zeros((10, 6))
+        basis[:-1, :-1], basis[-1, -1] = fit.subspace.basis, 1.0
+        rest = np.eye(10) - basis @ basis.T
+        precision = basis @ fit.factor @ fit.factor.T @ basis.T + rest / 0.7**2
+        together = np.concatenate([data.theta[i, None], draws[i]])
+        away = together - together.mean(axis=0)
+        assert distance[i] == pytest.approx(np.sum(away @ precision * away, axis=1))
+
+
 def test_power_is_as_computed():
     """The dispersion's z-score on normal draws 10% too narrow, over repeated experiments."""
     rng = np.random.default_rng(0)
