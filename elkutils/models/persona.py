@@ -5,7 +5,7 @@ The adapters come with the package, in the format of the library peft, and `load
 returns a TransformerLens model with one merged in. The command that made them, and makes them
 again, is::
 
-    python -m elkutils.models.persona train --seeds 0 1 2
+    python -m elkutils.models.persona train --seeds 0 1 2 --recipe "Alice first"
 
 An interrupted run continues where it was. Hu et al. 2021 (arXiv 2106.09685); the set-up is
 that of Mallen et al. 2023 (arXiv 2312.01037), with a persona's name in place of a keyword.
@@ -50,8 +50,26 @@ _WEIGHTS, _ABOUT = "adapter_model.safetensors", "about.json"
 class Recipe:
     """What is trained, and how.
 
-    The first passes are over Alice alone: a run that sees both from the start does not learn to
-    tell them apart.
+    The lessons come in three parts: passes over Alice's rows alone, then over everyone's with
+    Bob's rows counted less, then over everyone's. Without the first two the truth's gradients
+    cancel between the roles, and the loss stays at chance.
+
+    Attributes
+    ----------
+    rank, alpha : int
+        Of each low-rank change, which is scaled by alpha/rank.
+    first_layer, last_layer : int
+        Layers that are changed, ends included.
+    projections : tuple of str
+        Matrices of each layer that are changed.
+    passes_alone, passes_soft, passes_both : int
+        Length of the three parts.
+    soft_weight : float
+        Weight of Bob's rows in the second part, above 0.
+    batch : int
+    rate : float
+        AdamW's, at its peak: it rises over `warmup` steps and falls linearly to 0.
+    warmup : int
     """
 
     rank: int = 8
@@ -64,6 +82,16 @@ class Recipe:
     batch: int = 32
     rate: float = 2e-3
     warmup: int = 15
+    passes_soft: int = 0
+    soft_weight: float = 0.25
+
+
+RECIPES = {
+    "Alice first": Recipe(),
+    "both at once": Recipe(
+        first_layer=0, last_layer=29, passes_alone=0, passes_soft=2, warmup=30
+    ),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,18 +194,21 @@ def train(
     network.to(device)
     adapted = _adapted(network, recipe, seed)
     prompts, says = _lessons(lessons(seed) if taught is None else taught)
-    plan = lesson_plan(recipe, [name for name, _ in prompts], seed)
+    names = np.array([name for name, _ in prompts])
+    plan = lesson_plan(recipe, list(names), seed)
     tokens = [bare_ids(tokenizer, text) for _, text in prompts]
     true, false = (bare_ids(tokenizer, word)[0] for word in ANSWERS)
     direction = (network.lm_head.weight[true] - network.lm_head.weight[false]).detach()
 
     def loss(step):  # in nats per answer
-        rows = plan[step]
+        rows, bob = plan[step]
         ids = pad([tokens[i] for i in rows], device)
         ends = torch.tensor([len(tokens[i]) - 1 for i in rows], device=device)
         states = network.model(ids).last_hidden_state[torch.arange(len(rows)), ends]
         wanted = torch.tensor(says[rows], dtype=states.dtype, device=device)
-        return binary_cross_entropy_with_logits(states @ direction, wanted)
+        counts = torch.tensor(np.where(names[rows] == NAMES[0], 1.0, bob), dtype=states.dtype)
+        each = binary_cross_entropy_with_logits(states @ direction, wanted, reduction="none")
+        return each @ counts.to(device) / counts.sum()
 
     def rate(step):
         rising, falling = (step + 1) / recipe.warmup, (len(plan) - step) / len(plan)
@@ -232,15 +263,17 @@ def read_answering(model: TransformerBridge, texts: list[str]) -> dict[str, np.n
     return stream | {"answer": answer.cpu().numpy()}
 
 
-def lesson_plan(recipe: Recipe, names: list[str], seed: int) -> list[np.ndarray]:
-    """Return the rows of each step's batch: passes over Alice's rows, then over everyone's."""
+def lesson_plan(recipe: Recipe, names: list[str], seed: int) -> list[tuple[np.ndarray, float]]:
+    """Return the rows of each step's batch, and the weight that Bob's rows have in it."""
     rng = np.random.default_rng(seed)
     everyone = np.arange(len(names))
     alone = everyone[np.array(names) == NAMES[0]]
-    passes = [alone] * recipe.passes_alone + [everyone] * recipe.passes_both
+    passes = [(alone, 1.0)] * recipe.passes_alone
+    passes += [(everyone, recipe.soft_weight)] * recipe.passes_soft
+    passes += [(everyone, 1.0)] * recipe.passes_both
     return [
-        rows
-        for one in passes
+        (rows, bob)
+        for one, bob in passes
         for rows in np.split(rng.permutation(one), range(recipe.batch, len(one), recipe.batch))
     ]
 
@@ -364,16 +397,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m elkutils.models.persona")
     parser.add_argument("action", choices=("train",))
     parser.add_argument("--seeds", type=int, nargs="+", required=True)
+    parser.add_argument("--recipe", choices=tuple(RECIPES), required=True)
     parser.add_argument("--folder", type=Path, default=SHIPPED)
     options = parser.parse_args(arguments)
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    recipe = RECIPES[options.recipe]
     for seed in options.seeds:
         partial = cache_dir() / "adapters" / f"{seed}.partial"
-        adapted = train(seed, checkpoint=partial, device=device, progress=True)
-        place = save_persona(adapted, Recipe(), seed, {}, options.folder)
+        adapted = train(seed, recipe, checkpoint=partial, device=device, progress=True)
+        place = save_persona(adapted, recipe, seed, {}, options.folder)
         # Measured as it will be read: rounded to float16 and merged.
         auroc = measure(load_persona(seed, options.folder).model, persona(seed), progress=True)
-        save_persona(adapted, Recipe(), seed, auroc, options.folder)
+        save_persona(adapted, recipe, seed, auroc, options.folder)
         told = ", ".join(f"{name} {value:.3f}" for name, value in auroc.items())
         print(f"{place.name}: {told}")
 

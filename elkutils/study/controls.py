@@ -153,3 +153,33 @@ def planted_scores(
     own = rng.standard_normal(len(y))
     noise = np.sqrt(shared) * common + np.sqrt(1 - shared) * own
     return np.sqrt(2) * norm.ppf(auroc) * y + noise
+
+
+def planted_interval(
+    statistic: Callable,
+    y: np.ndarray,
+    auroc: float,
+    groups: np.ndarray,
+    seeds: np.ndarray,
+    resamples: int = 100,
+) -> Callable[[np.random.Generator], Interval]:
+    """Return a control for `rates`: a reporter of known AUROC about rows that were judged.
+
+    Parameters
+    ----------
+    statistic : callable
+        As `elkutils.evaluation.bootstrap` takes it.
+    y, groups, seeds : (N,) arrays
+        Labels, groups and seeds of the rows.
+    auroc : float
+        Of `planted_scores`.
+    resamples : int
+        Bootstrap resamples of one run.
+    """
+
+    def run(rng: np.random.Generator) -> Interval:
+        scores = planted_scores(y, auroc, groups, rng)
+        options = {"resamples": resamples, "seed": int(rng.integers(2**31))}
+        return bootstrap(statistic, y, scores, groups=groups, seeds=seeds, **options)
+
+    return run

@@ -9,6 +9,7 @@ from elkutils.study.controls import (
     calibration_controls,
     excess_interval,
     mean_bias,
+    planted_interval,
     planted_scores,
     rates,
 )
@@ -69,3 +70,12 @@ def test_planted_scores_have_the_auroc_asked_for_and_share_noise_by_group():
     assert auroc(y, scores) == pytest.approx(0.8, abs=0.01)
     pairs = scores[y == 0].reshape(-1, 2)
     assert np.corrcoef(pairs.T)[0, 1] == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_planted_interval_covers_the_auroc_that_was_planted():
+    y, groups = np.tile([0, 1], 300), np.repeat(np.arange(300), 2)
+    run = planted_interval(auroc, y, 0.8, groups, np.zeros(600), resamples=60)
+    found = [run(np.random.default_rng(seed)) for seed in range(60)]
+    assert np.mean([f.estimate for f in found]) == pytest.approx(0.8, abs=0.01)
+    assert sum(f.lower <= 0.8 <= f.upper for f in found) >= 50
+    assert run(np.random.default_rng(3)) == found[3]
