@@ -57,6 +57,7 @@ from elkutils.evaluation.intervals import (
     bootstrap,
     centred_bootstrap,
     difference,
+    pooled_bootstrap,
     weighted_mean,
 )
 from elkutils.evaluation.power import (
@@ -69,7 +70,13 @@ from elkutils.evaluation.power import (
     p_equivalent,
     pass_rate,
 )
-from elkutils.evaluation.recalibration import Recalibration, fit_platt, fit_temperature
+from elkutils.evaluation.recalibration import (
+    Recalibration,
+    fit_platt,
+    fit_temperature,
+    recalibration_intercept,
+    recalibration_slope,
+)
 from elkutils.evaluation.scores import accuracy, auroc, brier, log_score
 from elkutils.evaluation.selection import (
     RiskCoverage,
@@ -131,7 +138,10 @@ __all__ = [
     "p_below",
     "p_equivalent",
     "pass_rate",
+    "pooled_bootstrap",
     "prevalence_weights",
+    "recalibration_intercept",
+    "recalibration_slope",
     "recall_at",
     "reliability",
     "resolvable_mass",

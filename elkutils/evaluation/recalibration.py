@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
-from elkutils.evaluation._arrays import check_labels, check_proba
+from elkutils.evaluation._arrays import check_labels, check_proba, check_weights
+from elkutils.evaluation._refit import refit
 
 _LIMIT = 30.0  # log odds beyond it count as it: 1e-13 from certainty
 
@@ -105,6 +106,89 @@ def fit_platt(y: ArrayLike, proba: ArrayLike) -> Recalibration:
     design = np.column_stack([log_odds, np.ones_like(log_odds)])
     slope, intercept = _fit(design, targets, [1.0, 0.0], None)
     return Recalibration(float(slope), float(intercept))
+
+
+def recalibration_slope(
+    y: ArrayLike, proba: ArrayLike, weights: ArrayLike | None = None
+) -> np.ndarray | float:
+    """Return the slope of a logistic regression of the labels on the forecast's log odds.
+
+    1 for a calibrated forecaster, below 1 for one that is overconfident, below 0 for one that
+    ranks the wrong way round. Cox 1958, *Two further applications of a model for binary
+    regression*.
+
+    Parameters
+    ----------
+    y : (n,) array of 0 and 1
+        What happened.
+    proba : (n,) array
+        P(y = 1), between 0 and 1. Log odds beyond ±30 count as ±30.
+    weights : (..., n) array of numbers ≥ 0, or None
+        How much each row counts.
+
+    Returns
+    -------
+    (...,) array, or a float without weights
+        NaN where a class has no weight or all forecasts are the same. A wide normal prior, of
+        sd 100 per standard deviation of the log odds, keeps it finite on separable labels.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ, a label is not 0 or 1, or a probability is not in [0, 1].
+
+    Examples
+    --------
+    Nine in ten right, at 99%: overconfident.
+
+    >>> y, proba = [1] * 9 + [0] * 10 + [1], [0.99] * 10 + [0.01] * 10
+    >>> print(f"{recalibration_slope(y, proba):.2f}")
+    0.48
+    """
+    return _refitted(y, proba, weights, slope=True)
+
+
+def recalibration_intercept(
+    y: ArrayLike, proba: ArrayLike, weights: ArrayLike | None = None
+) -> np.ndarray | float:
+    """Return what has to be added to the forecast's log odds to get the share of ones right.
+
+    The intercept of a logistic regression whose slope is fixed at 1, "calibration in the
+    large": 0 for a calibrated forecaster, above 0 for one whose probabilities are too low.
+    With the slope fixed it says nothing of over- or underconfidence, which is
+    `recalibration_slope`'s part.
+
+    Parameters, returns and errors are those of `recalibration_slope`.
+
+    Examples
+    --------
+    Six in ten happened, at even odds.
+
+    >>> print(f"{recalibration_intercept([1] * 6 + [0] * 4, [0.5] * 10):.2f}")
+    0.41
+    """
+    return _refitted(y, proba, weights, slope=False)
+
+
+def _refitted(y, proba, weights, slope):
+    y = check_labels(y)
+    proba = check_proba(proba, len(y))
+    if proba.ndim != 1:
+        raise ValueError(f"proba has shape {proba.shape}; it has to be one forecast (n,)")
+    weights = check_weights(weights, len(y))
+    flat = weights.reshape(-1, len(y))
+    log_odds, ones = _log_odds(proba), np.ones(len(y))
+    found = np.full(len(flat), np.nan)
+    kept = (flat @ y > 0) & (flat @ (1 - y) > 0)
+    if slope and np.ptp(log_odds) == 0:
+        kept[:] = False
+    if kept.any() and slope:
+        spread = log_odds.std()
+        design = np.column_stack([(log_odds - log_odds.mean()) / spread, ones])
+        found[kept] = refit(design, y, flat[kept], 0 * ones)[:, 0] / spread
+    elif kept.any():
+        found[kept] = refit(ones[:, None], y, flat[kept], log_odds)[:, 0]
+    return found.reshape(weights.shape[:-1])[()]
 
 
 def _held_out(y, proba):

@@ -10,6 +10,7 @@ from elkutils.evaluation import (
     difference,
     excess_ece,
     log_score,
+    pooled_bootstrap,
     weighted_mean,
 )
 
@@ -183,3 +184,36 @@ def test_an_average_over_places_pairs_forecasts_of_the_same_place():
     assert np.allclose(found, np.mean(expected, axis=0))
     same = averaged(difference(auroc), 3)(y, *ours, *ours, weights=weights)
     assert np.all(same == 0)
+
+
+def test_pooled_intervals_cover_over_groups_and_seeds():
+    def crossed(rng, groups=40, seeds=20):
+        group, seed = np.divmod(np.arange(groups * seeds), seeds)
+        y = rng.normal(size=groups)[group] + rng.normal(size=seeds)[seed]
+        y = y + rng.normal(size=groups * seeds)
+        return pooled_bootstrap(mean, y, groups=group, seeds=seed, resamples=400)
+
+    share, error = coverage(crossed, 0, repeats=200)
+    assert 0.95 - 3 * error * np.sqrt(2) - 0.025 < share < 1
+
+
+def test_pooled_intervals_take_the_statistic_of_all_rows():
+    rng = np.random.default_rng(0)
+    seeds = np.repeat([0, 1], (40, 160))
+    y = seeds + rng.normal(size=200)
+    found = pooled_bootstrap(mean, y, groups=np.arange(200) % 40, seeds=seeds, resamples=100)
+    assert found.estimate == pytest.approx(y.mean())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"groups": [0, 0]}, "at least 2"),
+        ({"groups": [0, 1], "level": 1.0}, "level is 1.0"),
+        ({"groups": [0, 1], "resamples": 0}, "resamples is 0"),
+        ({"groups": [0]}, "has to be"),
+    ],
+)
+def test_bad_input_to_pooled_bootstrap(options, message):
+    with pytest.raises(ValueError, match=message):
+        pooled_bootstrap(mean, [0.0, 1.0], **options)

@@ -3,7 +3,14 @@ import pytest
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
-from elkutils.evaluation import auroc, fit_platt, fit_temperature, log_score
+from elkutils.evaluation import (
+    auroc,
+    fit_platt,
+    fit_temperature,
+    log_score,
+    recalibration_intercept,
+    recalibration_slope,
+)
 
 
 def distorted(slope, intercept, n=4000, seed=0):
@@ -68,6 +75,41 @@ def test_a_temperature_never_turns_a_reporter_round():
 def test_shapes_are_kept():
     found = fit_platt(*distorted(1.0, 0.0))
     assert found(np.full((3, 5), 0.4)).shape == (3, 5)
+
+
+def test_the_slope_is_that_of_logistic_regression_whatever_the_weights():
+    y, proba = distorted(0.6, 0.5, n=400)
+    weights = np.random.default_rng(1).integers(0, 4, (6, 400)).astype(float)
+    found = recalibration_slope(y, proba, weights=weights)
+    for slope, each in zip(found, weights, strict=True):
+        reference = LogisticRegression(C=1e8, tol=1e-10)
+        reference.fit(logit(proba)[:, None], y, sample_weight=each)
+        assert slope == pytest.approx(reference.coef_[0, 0], rel=2e-3)
+    assert recalibration_slope(y, proba, np.ones(400)) == recalibration_slope(y, proba)
+
+
+def test_the_intercept_makes_the_share_of_ones_right():
+    y, proba = distorted(1.0, -0.7, n=500)
+    weights = np.random.default_rng(2).integers(0, 4, (6, 500)).astype(float)
+    for shift, each in zip(recalibration_intercept(y, proba, weights), weights, strict=True):
+        assert each @ expit(logit(proba) + shift) == pytest.approx(each @ y, rel=1e-3)
+
+
+def test_slopes_are_finite_on_separable_labels_and_at_certainty():
+    y = np.repeat([0, 1], 20)
+    assert 10 < recalibration_slope(y, np.where(y, 0.6, 0.4)) < 1e4
+    certain = np.where(np.arange(40) % 8 == 0, 1 - y, y).astype(float)
+    assert 0.01 < recalibration_slope(y, certain) < 0.2
+    assert np.isfinite(recalibration_intercept(y, certain))
+
+
+def test_what_has_no_slope_is_nan():
+    y = np.repeat([0, 1], 20)
+    one_class = np.stack([y, np.ones(40)])
+    found = recalibration_slope(y, np.linspace(0.2, 0.8, 40), weights=one_class)
+    assert np.isnan(found).tolist() == [True, False]
+    assert np.isnan(recalibration_slope(y, np.full(40, 0.3)))
+    assert np.isfinite(recalibration_intercept(y, np.full(40, 0.3)))
 
 
 @pytest.mark.parametrize(
