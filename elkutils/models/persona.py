@@ -145,7 +145,7 @@ def load_persona(
 
     place = _found(folder, seed)
     arrays, about = _read(place)
-    recipe = Recipe(**about["recipe"] | {"projections": tuple(about["recipe"]["projections"])})
+    recipe = _recipe(about)
     with quiet():
         network, tokenizer = embedded()
         adapted = _adapted(network, recipe, seed)
@@ -236,6 +236,17 @@ def adapter_digest(seed: int, folder: str | Path | None = None) -> str:
         As `load_persona`.
     """
     return _about(_found(folder, seed))["sha256"]
+
+
+def recipe_of(seed: int, folder: str | Path | None = None) -> Recipe:
+    """Return how an adapter was made, as its file states, without reading its weights.
+
+    Raises
+    ------
+    ValueError
+        As `load_persona`.
+    """
+    return _recipe(_about(_found(folder, seed)))
 
 
 def answer_direction(model: TransformerBridge) -> torch.Tensor:
@@ -375,6 +386,11 @@ def _about(place: Path) -> dict:
     if missing:
         raise ValueError(f"{str(place)!r} is damaged: {_ABOUT} lacks {sorted(missing)}")
     return about
+
+
+def _recipe(about: dict) -> Recipe:
+    told = about["recipe"]
+    return Recipe(**told | {"projections": tuple(told["projections"])})
 
 
 def _read(place: Path) -> tuple[dict[str, np.ndarray], dict]:

@@ -19,6 +19,7 @@ from elkutils.evaluation import (
     mutual_information,
 )
 from elkutils.study import shifts
+from elkutils.study.calibration import folds
 from elkutils.study.scaling import z_scored
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ def ask_ceilings(
     names: Iterable[str],
     make: Callable,
     places: Mapping[str, list],
-    folds: int = 5,
+    parts: int = 5,
 ) -> Answers:
     """Train reporters on the hard rows themselves, by grouped cross-validation.
 
@@ -198,7 +199,7 @@ def ask_ceilings(
         As in `ask`.
     places : mapping of str to list
         The places of each shift.
-    folds : int
+    parts : int
         Number of parts of the groups. Each row is answered by a reporter that is trained on,
         and scaled by, the parts that its group is not in.
 
@@ -212,32 +213,11 @@ def ask_ceilings(
         for seed in shifts.seeds(name):
             hard = shifts.read(model, name, seed).hard
             rows[name, "hard"].append(hard)
-            part = group_folds(hard.groups, folds, seed)
             for place in places[name]:
-                found = _cross_validated(hard, place, part, make, seed)
+                found = _cross_validated(hard, place, parts, make, seed)
                 for method, pair in found.items():
                     answers[name, place, method, "hard"].append(pair)
     return Answers(dict(rows), {name: list(places[name]) for name in names}, dict(answers))
-
-
-def group_folds(groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """Return the fold (n,) of each row, 0 to folds − 1: rows of a group share theirs.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer groups than folds, or fewer than two folds.
-
-    Examples
-    --------
-    >>> fold = group_folds(np.array(["a", "a", "b", "c"]), 3, seed=0)
-    >>> bool(fold[0] == fold[1]), len(set(fold.tolist()))
-    (True, 3)
-    """
-    values, codes = np.unique(groups, return_inverse=True)
-    if not 2 <= folds <= len(values):
-        raise ValueError(f"folds is {folds}; it has to be 2 to {len(values)}, one group each")
-    return (np.random.default_rng(seed).permutation(len(values)) % folds)[codes]
 
 
 def distances(model: "TransformerBridge", name: str, place: int | str) -> dict[str, np.ndarray]:
@@ -261,16 +241,15 @@ def _places(shift: shifts.Shift, places: int | Mapping[str, list], name: str) ->
     return found if isinstance(found[0], str) else sorted({*found[::places], found[-1]})
 
 
-def _cross_validated(hard: shifts.Rows, place, part, make, seed) -> dict[str, tuple]:
-    """Answers about the rows of each fold by reporters trained on the others."""
+def _cross_validated(hard: shifts.Rows, place, parts, make, seed) -> dict[str, tuple]:
+    """Answers about the rows of each part by reporters trained on the others."""
     X, found = hard.X[place], {}
-    for fold in np.unique(part):
-        out = part == fold
-        trained, new = z_scored(X[~out], X[out])
+    for train, test in folds(hard.groups, parts, seed):
+        trained, new = z_scored(X[train], X[test])
         for method, reporter in make(X.shape[1], seed).items():
-            reporter.fit(trained, hard.y[~out])
-            pair = found.setdefault(method, (np.empty(len(out)), np.empty(len(out))))
-            pair[0][out], pair[1][out] = _answer(reporter, new)
+            reporter.fit(trained, hard.y[train])
+            pair = found.setdefault(method, (np.empty(len(X)), np.empty(len(X))))
+            pair[0][test], pair[1][test] = _answer(reporter, new)
     return found
 
 

@@ -11,6 +11,7 @@ from safetensors.numpy import load_file, save_file
 from elkutils.models import answer_log_odds
 from elkutils.models import persona as module
 from elkutils.models.persona import (
+    RECIPES,
     Recipe,
     adapter_digest,
     answer_direction,
@@ -18,6 +19,7 @@ from elkutils.models.persona import (
     load_persona,
     measure,
     read_answering,
+    recipe_of,
     save_persona,
     train,
 )
@@ -186,6 +188,7 @@ def test_three_adapters_are_shipped_that_learned_both_roles():
     for seed in range(3):
         about = module._about(module._found(None, seed))
         assert adapter_digest(seed) == about["sha256"]
+        assert recipe_of(seed) == RECIPES["Alice first"]
         assert min(about["auroc"][f"alice_{size}"] for size in ("easy", "hard")) > 0.75
         assert max(about["auroc"][f"bob_{size}"] for size in ("easy", "hard")) < 0.25
 

@@ -6,6 +6,7 @@ import pytest
 from elkutils.evaluation import accuracy, auroc, bootstrap, class_distance, log_score
 from elkutils.reporters import DifferenceInMeans, LogisticMAP
 from elkutils.study import answers, shifts
+from elkutils.study.calibration import folds
 
 LAYERS = (0, 1, 2, 3)
 
@@ -109,23 +110,14 @@ def test_places_may_be_named_and_answers_joined(asked):
 
 
 def test_a_ceiling_is_trained_on_the_other_folds_of_the_hard_rows(asked):
-    found = answers.ask_ceilings(None, ["far"], make, {"far": [0, 3]}, folds=3)
+    found = answers.ask_ceilings(None, ["far"], make, {"far": [0, 3]}, parts=3)
     hard = shifts.read(None, "far", 1).hard
-    out = answers.group_folds(hard.groups, 3, seed=1) == 2
-    mean, sd = hard.X[3][~out].mean(axis=0), hard.X[3][~out].std(axis=0)
+    train, out = folds(hard.groups, 3, seed=1)[2]
+    mean, sd = hard.X[3][train].mean(axis=0), hard.X[3][train].std(axis=0)
     X = (hard.X[3] - mean) / sd
-    reporter = LogisticMAP(1.0).fit(X[~out], hard.y[~out])
+    reporter = LogisticMAP(1.0).fit(X[train], hard.y[train])
     p = found.forecast("far", 3, "MAP", "hard")[30:]
     assert p[out] == pytest.approx(reporter.predict_proba(X[out])[:, 1], abs=1e-6)
     assert np.array_equal(found.about("far", "hard")[0], asked.about("far", "hard")[0])
     ceiling = found.mean_score(auroc, "far", 3, "MAP", "hard")
     assert ceiling > 0.9 > found.mean_score(auroc, "far", 0, "MAP", "hard")
-
-
-def test_no_fold_separates_the_rows_of_a_group():
-    groups = np.repeat(np.arange(10), 2)
-    fold = answers.group_folds(groups, 5, seed=3)
-    assert np.array_equal(fold[::2], fold[1::2])
-    assert np.bincount(fold).tolist() == [4] * 5
-    with pytest.raises(ValueError, match="folds is 11"):
-        answers.group_folds(groups, 11, seed=3)
