@@ -7,8 +7,10 @@ again, is::
 
     python -m elkutils.models.persona train --seeds 0 1 2 --recipe "Alice first"
 
-An interrupted run continues where it was. Hu et al. 2021 (arXiv 2106.09685); the set-up is
-that of Mallen et al. 2023 (arXiv 2312.01037), with a persona's name in place of a keyword.
+An interrupted run continues where it was. Which recipe made which of the package's adapters
+stands in `elkutils.tasks.persona.TAUGHT`; "both at once" has made none of them yet.
+Hu et al. 2021 (arXiv 2106.09685); the set-up is that of Mallen et al. 2023 (arXiv 2312.01037),
+with a persona's name in place of a keyword.
 """
 
 import argparse

@@ -25,7 +25,7 @@ from elkutils.models.persona import (
 )
 from elkutils.models.training import ResumableTraining
 from elkutils.tasks import Task
-from elkutils.tasks.persona import lessons, persona
+from elkutils.tasks.persona import TAUGHT, lessons, persona
 
 TINY = Recipe(rank=1, first_layer=28, last_layer=28, projections=("q_proj",), batch=2, warmup=1)
 
@@ -184,11 +184,11 @@ def test_alice_tells_the_truth_and_bob_does_not(shipped):
     assert found["bob_easy"] < 0.2
 
 
-def test_three_adapters_are_shipped_that_learned_both_roles():
-    for seed in range(3):
+def test_the_adapters_that_are_shipped_learned_both_roles_by_their_recipe():
+    for seed, how in TAUGHT.items():
         about = module._about(module._found(None, seed))
         assert adapter_digest(seed) == about["sha256"]
-        assert recipe_of(seed) == RECIPES["Alice first"]
+        assert recipe_of(seed) == RECIPES[how]
         assert min(about["auroc"][f"alice_{size}"] for size in ("easy", "hard")) > 0.75
         assert max(about["auroc"][f"bob_{size}"] for size in ("easy", "hard")) < 0.25
 
