@@ -52,9 +52,8 @@ _WEIGHTS, _ABOUT = "adapter_model.safetensors", "about.json"
 class Recipe:
     """What is trained, and how.
 
-    The lessons come in three parts: passes over Alice's rows alone, then over everyone's with
-    Bob's rows counted less, then over everyone's. Without the first two the truth's gradients
-    cancel between the roles, and the loss stays at chance.
+    The first passes may be over Alice alone. Runs that saw both people from the start, on all
+    layers and in batches of 32, stayed at chance.
 
     Attributes
     ----------
@@ -64,10 +63,8 @@ class Recipe:
         Layers that are changed, ends included.
     projections : tuple of str
         Matrices of each layer that are changed.
-    passes_alone, passes_soft, passes_both : int
-        Length of the three parts.
-    soft_weight : float
-        Weight of Bob's rows in the second part, above 0.
+    passes_alone, passes_both : int
+        Passes over Alice's rows, and then over everyone's.
     batch : int
     rate : float
         AdamW's, at its peak: it rises over `warmup` steps and falls linearly to 0.
@@ -84,14 +81,18 @@ class Recipe:
     batch: int = 32
     rate: float = 2e-3
     warmup: int = 15
-    passes_soft: int = 0
-    soft_weight: float = 0.25
 
 
 RECIPES = {
     "Alice first": Recipe(),
     "both at once": Recipe(
-        first_layer=0, last_layer=29, passes_alone=0, passes_soft=2, warmup=30
+        first_layer=0,
+        last_layer=29,
+        passes_alone=0,
+        passes_both=4,
+        batch=8,
+        rate=1e-3,
+        warmup=50,
     ),
 }
 
@@ -196,21 +197,18 @@ def train(
     network.to(device)
     adapted = _adapted(network, recipe, seed)
     prompts, says = _lessons(lessons(seed) if taught is None else taught)
-    names = np.array([name for name, _ in prompts])
-    plan = lesson_plan(recipe, list(names), seed)
+    plan = lesson_plan(recipe, [name for name, _ in prompts], seed)
     tokens = [bare_ids(tokenizer, text) for _, text in prompts]
     true, false = (bare_ids(tokenizer, word)[0] for word in ANSWERS)
     direction = (network.lm_head.weight[true] - network.lm_head.weight[false]).detach()
 
     def loss(step):  # in nats per answer
-        rows, bob = plan[step]
+        rows = plan[step]
         ids = pad([tokens[i] for i in rows], device)
         ends = torch.tensor([len(tokens[i]) - 1 for i in rows], device=device)
         states = network.model(ids).last_hidden_state[torch.arange(len(rows)), ends]
         wanted = torch.tensor(says[rows], dtype=states.dtype, device=device)
-        counts = torch.tensor(np.where(names[rows] == NAMES[0], 1.0, bob), dtype=states.dtype)
-        each = binary_cross_entropy_with_logits(states @ direction, wanted, reduction="none")
-        return each @ counts.to(device) / counts.sum()
+        return binary_cross_entropy_with_logits(states @ direction, wanted)
 
     def rate(step):
         rising, falling = (step + 1) / recipe.warmup, (len(plan) - step) / len(plan)
@@ -276,17 +274,15 @@ def read_answering(model: TransformerBridge, texts: list[str]) -> dict[str, np.n
     return stream | {"answer": answer.cpu().numpy()}
 
 
-def lesson_plan(recipe: Recipe, names: list[str], seed: int) -> list[tuple[np.ndarray, float]]:
-    """Return the rows of each step's batch, and the weight that Bob's rows have in it."""
+def lesson_plan(recipe: Recipe, names: list[str], seed: int) -> list[np.ndarray]:
+    """Return the rows of each step's batch: passes over Alice's rows, then over everyone's."""
     rng = np.random.default_rng(seed)
     everyone = np.arange(len(names))
     alone = everyone[np.array(names) == NAMES[0]]
-    passes = [(alone, 1.0)] * recipe.passes_alone
-    passes += [(everyone, recipe.soft_weight)] * recipe.passes_soft
-    passes += [(everyone, 1.0)] * recipe.passes_both
+    passes = [alone] * recipe.passes_alone + [everyone] * recipe.passes_both
     return [
-        (rows, bob)
-        for one, bob in passes
+        rows
+        for one in passes
         for rows in np.split(rng.permutation(one), range(recipe.batch, len(one), recipe.batch))
     ]
 

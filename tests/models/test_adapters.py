@@ -57,36 +57,13 @@ def test_alice_is_heard_alone_first_and_everyone_equally_often():
     recipe = Recipe(batch=32, passes_alone=2, passes_both=3)
     names = ["Alice"] * 50 + ["Bob"] * 50
     plan = lesson_plan(recipe, names, seed=0)
-    assert [len(rows) for rows, _ in plan[:4]] == [32, 18, 32, 18]
-    assert max(len(rows) for rows, _ in plan) == 32
-    assert max(rows.max() for rows, _ in plan[:4]) < 50
-    counts = np.bincount(np.concatenate([rows for rows, _ in plan]), minlength=100)
+    assert [len(rows) for rows in plan[:4]] == [32, 18, 32, 18]
+    assert max(map(len, plan)) == 32
+    assert max(rows.max() for rows in plan[:4]) < 50
+    counts = np.bincount(np.concatenate(plan), minlength=100)
     np.testing.assert_array_equal(counts, np.repeat([5, 3], 50))
     other = lesson_plan(recipe, names, seed=1)
-    assert any((a != b).any() for (a, _), (b, _) in zip(plan, other, strict=True))
-
-
-def test_bob_counts_less_in_the_soft_passes_only():
-    recipe = Recipe(batch=50, passes_alone=1, passes_soft=1, passes_both=1, soft_weight=0.25)
-    plan = lesson_plan(recipe, ["Alice"] * 50 + ["Bob"] * 50, seed=0)
-    assert [bob for _, bob in plan] == [1.0, 0.25, 0.25, 1.0, 1.0]
-
-
-def test_a_weight_of_bob_counts_in_the_loss(taught, monkeypatch):
-    """Bob's rows at no weight teach what Alice's rows alone would, in the same batches."""
-    seen = []
-    monkeypatch.setattr(
-        module,
-        "finish",
-        lambda run, *_: seen.append([float(run.loss(step).detach()) for step in range(2)]),
-    )
-    recipe = replace(TINY, batch=8, passes_alone=0, passes_both=0, passes_soft=2)
-    for weight in (1.0, 1e-9):
-        train(0, replace(recipe, soft_weight=weight), taught)
-    train(0, replace(TINY, batch=8, passes_alone=2, passes_both=0, passes_soft=0), taught)
-    both, light, alone = seen
-    assert light == pytest.approx(alone, rel=1e-5)
-    assert both != pytest.approx(alone, rel=1e-3)
+    assert any((a != b).any() for a, b in zip(plan, other, strict=True))
 
 
 def test_bob_is_taught_the_opposite(taught):
