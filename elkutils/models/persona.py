@@ -5,10 +5,12 @@ The adapters come with the package, in the format of the library peft, and `load
 returns a TransformerLens model with one merged in. The command that made them, and makes them
 again, is::
 
-    python -m elkutils.models.persona train --seeds 0 1 2
+    python -m elkutils.models.persona train --seeds 0 1 2 --recipe "Alice first"
 
-An interrupted run continues where it was. Hu et al. 2021 (arXiv 2106.09685); the set-up is
-that of Mallen et al. 2023 (arXiv 2312.01037), with a persona's name in place of a keyword.
+An interrupted run continues where it was. Which recipe made which of the package's adapters
+stands in `elkutils.tasks.persona.TAUGHT`; "both at once" has made none of them yet.
+Hu et al. 2021 (arXiv 2106.09685); the set-up is that of Mallen et al. 2023 (arXiv 2312.01037),
+with a persona's name in place of a keyword.
 """
 
 import argparse
@@ -50,8 +52,23 @@ _WEIGHTS, _ABOUT = "adapter_model.safetensors", "about.json"
 class Recipe:
     """What is trained, and how.
 
-    The first passes are over Alice alone: a run that sees both from the start does not learn to
-    tell them apart.
+    The first passes may be over Alice alone. Runs that saw both people from the start, on all
+    layers and in batches of 32, stayed at chance.
+
+    Attributes
+    ----------
+    rank, alpha : int
+        Of each low-rank change, which is scaled by alpha/rank.
+    first_layer, last_layer : int
+        Layers that are changed, ends included.
+    projections : tuple of str
+        Matrices of each layer that are changed.
+    passes_alone, passes_both : int
+        Passes over Alice's rows, and then over everyone's.
+    batch : int
+    rate : float
+        AdamW's, at its peak: it rises over `warmup` steps and falls linearly to 0.
+    warmup : int
     """
 
     rank: int = 8
@@ -64,6 +81,20 @@ class Recipe:
     batch: int = 32
     rate: float = 2e-3
     warmup: int = 15
+
+
+RECIPES = {
+    "Alice first": Recipe(),
+    "both at once": Recipe(
+        first_layer=0,
+        last_layer=29,
+        passes_alone=0,
+        passes_both=4,
+        batch=8,
+        rate=1e-3,
+        warmup=50,
+    ),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +148,7 @@ def load_persona(
 
     place = _found(folder, seed)
     arrays, about = _read(place)
-    recipe = Recipe(**about["recipe"] | {"projections": tuple(about["recipe"]["projections"])})
+    recipe = _recipe(about)
     with quiet():
         network, tokenizer = embedded()
         adapted = _adapted(network, recipe, seed)
@@ -205,6 +236,17 @@ def adapter_digest(seed: int, folder: str | Path | None = None) -> str:
         As `load_persona`.
     """
     return _about(_found(folder, seed))["sha256"]
+
+
+def recipe_of(seed: int, folder: str | Path | None = None) -> Recipe:
+    """Return how an adapter was made, as its file states, without reading its weights.
+
+    Raises
+    ------
+    ValueError
+        As `load_persona`.
+    """
+    return _recipe(_about(_found(folder, seed)))
 
 
 def answer_direction(model: TransformerBridge) -> torch.Tensor:
@@ -344,6 +386,11 @@ def _about(place: Path) -> dict:
     return about
 
 
+def _recipe(about: dict) -> Recipe:
+    told = about["recipe"]
+    return Recipe(**told | {"projections": tuple(told["projections"])})
+
+
 def _read(place: Path) -> tuple[dict[str, np.ndarray], dict]:
     about = _about(place)
     try:
@@ -364,16 +411,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m elkutils.models.persona")
     parser.add_argument("action", choices=("train",))
     parser.add_argument("--seeds", type=int, nargs="+", required=True)
+    parser.add_argument("--recipe", choices=tuple(RECIPES), required=True)
     parser.add_argument("--folder", type=Path, default=SHIPPED)
     options = parser.parse_args(arguments)
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    recipe = RECIPES[options.recipe]
     for seed in options.seeds:
         partial = cache_dir() / "adapters" / f"{seed}.partial"
-        adapted = train(seed, checkpoint=partial, device=device, progress=True)
-        place = save_persona(adapted, Recipe(), seed, {}, options.folder)
+        adapted = train(seed, recipe, checkpoint=partial, device=device, progress=True)
+        place = save_persona(adapted, recipe, seed, {}, options.folder)
         # Measured as it will be read: rounded to float16 and merged.
         auroc = measure(load_persona(seed, options.folder).model, persona(seed), progress=True)
-        save_persona(adapted, Recipe(), seed, auroc, options.folder)
+        save_persona(adapted, recipe, seed, auroc, options.folder)
         told = ", ".join(f"{name} {value:.3f}" for name, value in auroc.items())
         print(f"{place.name}: {told}")
 

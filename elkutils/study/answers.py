@@ -1,11 +1,11 @@
 """What several reporters answer at every place of every shift, kept by seed.
 
-`ask` fits and asks them once; `Answers` then looks up forecasts, doubts and labels as long
-columns over seeds, and scores them.
+`ask` fits and asks them once, `ask_ceilings` the same reporters trained on hard rows; `Answers`
+then looks up forecasts, doubts and labels as long columns over seeds, and scores them.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,8 @@ from elkutils.evaluation import (
     mutual_information,
 )
 from elkutils.study import shifts
+from elkutils.study.calibration import folds
+from elkutils.study.scaling import z_scored
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -87,6 +89,10 @@ class Answers:
         p = self.forecast(name, place, method, kind)
         return bootstrap(statistic, y, p, groups=groups, seeds=which, **options)
 
+    def joined(self, other: "Answers") -> "Answers":
+        """Return these answers with those of other reporters about the same rows."""
+        return Answers(self.rows, self.places, self.answers | other.answers)
+
     def best_place(self, name: str, method: str) -> int | str:
         """Return the place with the best log score on held-out easy rows."""
         y, _, _ = self.about(name, "easy")
@@ -132,9 +138,12 @@ class Answers:
 
 
 def ask(
-    model: "TransformerBridge", names: Iterable[str], make: Callable, step: int = 1
+    model: "TransformerBridge",
+    names: Iterable[str],
+    make: Callable,
+    places: int | Mapping[str, list] = 1,
 ) -> Answers:
-    """Fit reporters at every place of every shift and seed, and ask them about all rows.
+    """Fit reporters at places of every shift and seed, and ask them about all rows.
 
     Parameters
     ----------
@@ -144,10 +153,11 @@ def ask(
         Some of `shifts.names()`. Those that share their training rows share reporters.
     make : callable
         ``(d, seed)`` → dict of new reporters by method.
-    step : int
-        Distance between the layers that are asked; the last one is always asked.
+    places : int or mapping of str to list
+        The distance between the layers that are asked, of which the last is always one; or the
+        places of each shift by name.
     """
-    names, rows, places, answers = list(names), defaultdict(list), {}, defaultdict(list)
+    names, rows, where, answers = list(names), defaultdict(list), {}, defaultdict(list)
     for trained_on in dict.fromkeys(map(shifts.trained_on, names)):
         group = [name for name in names if shifts.trained_on(name) == trained_on]
         for seed in shifts.seeds(trained_on):
@@ -156,18 +166,58 @@ def ask(
             for name in group:
                 rows[name, "easy"].append(first.easy)
                 rows[name, "hard"].append(data[name].hard)
-                places[name] = _places(first, step)
-            for place in places[group[0]]:
+                where[name] = _places(first, places, name)
+            for place in dict.fromkeys(p for name in group for p in where[name]):
                 X, easy, _ = first.at(place)
-                hard = {name: data[name].at(place)[2] for name in group}
+                asked = [name for name in group if place in where[name]]
+                hard = {name: data[name].at(place)[2] for name in asked}
                 for method, reporter in make(X.shape[1], seed).items():
                     reporter.fit(X, first.train.y)
                     on_easy = _answer(reporter, easy)
-                    for name in group:
+                    for name in asked:
                         answers[name, place, method, "easy"].append(on_easy)
                         on_hard = _answer(reporter, hard[name])
                         answers[name, place, method, "hard"].append(on_hard)
-    return Answers(dict(rows), places, dict(answers))
+    return Answers(dict(rows), where, dict(answers))
+
+
+def ask_ceilings(
+    model: "TransformerBridge",
+    names: Iterable[str],
+    make: Callable,
+    places: Mapping[str, list],
+    parts: int = 5,
+) -> Answers:
+    """Train reporters on the hard rows themselves, by grouped cross-validation.
+
+    What they reach is a ceiling for reporters trained on easy rows: where a reporter that has
+    seen labels of hard rows ranks no better, there was no more for it to read at that place.
+
+    Parameters
+    ----------
+    model, names, make
+        As in `ask`.
+    places : mapping of str to list
+        The places of each shift.
+    parts : int
+        Number of parts of the groups. Each row is answered by a reporter that is trained on,
+        and scaled by, the parts that its group is not in.
+
+    Returns
+    -------
+    Answers
+        About the kind "hard" only, row for row as `ask` has them.
+    """
+    names, rows, answers = list(names), defaultdict(list), defaultdict(list)
+    for name in names:
+        for seed in shifts.seeds(name):
+            hard = shifts.read(model, name, seed).hard
+            rows[name, "hard"].append(hard)
+            for place in places[name]:
+                found = _cross_validated(hard, place, parts, make, seed)
+                for method, pair in found.items():
+                    answers[name, place, method, "hard"].append(pair)
+    return Answers(dict(rows), {name: list(places[name]) for name in names}, dict(answers))
 
 
 def distances(model: "TransformerBridge", name: str, place: int | str) -> dict[str, np.ndarray]:
@@ -184,9 +234,23 @@ def distances(model: "TransformerBridge", name: str, place: int | str) -> dict[s
     return {kind: np.concatenate(parts) for kind, parts in found.items()}
 
 
-def _places(shift: shifts.Shift, step: int) -> list:
+def _places(shift: shifts.Shift, places: int | Mapping[str, list], name: str) -> list:
+    if not isinstance(places, int):
+        return list(places[name])
     found = list(shift.train.X)
-    return found if isinstance(found[0], str) else sorted({*found[::step], found[-1]})
+    return found if isinstance(found[0], str) else sorted({*found[::places], found[-1]})
+
+
+def _cross_validated(hard: shifts.Rows, place, parts, make, seed) -> dict[str, tuple]:
+    """Answers about the rows of each part by reporters trained on the others."""
+    X, found = hard.X[place], {}
+    for train, test in folds(hard.groups, parts, seed):
+        trained, new = z_scored(X[train], X[test])
+        for method, reporter in make(X.shape[1], seed).items():
+            reporter.fit(trained, hard.y[train])
+            pair = found.setdefault(method, (np.empty(len(X)), np.empty(len(X))))
+            pair[0][test], pair[1][test] = _answer(reporter, new)
+    return found
 
 
 def _answer(reporter, X) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from elkutils import profiles, tasks
 from elkutils.tasks import vault
-from elkutils.tasks.persona import persona
+from elkutils.tasks.persona import TAUGHT, persona
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -234,7 +234,7 @@ class PersonaReading(Reading):
 
 def persona_seeds() -> range:
     """Return the seeds of the adapters that the active profile reads."""
-    return range(profiles.pick(quick=1, book=3, full=3))
+    return range(profiles.pick(quick=1, book=len(TAUGHT), full=len(TAUGHT)))
 
 
 def read_persona(seed: int) -> dict[str, PersonaReading]:
@@ -254,7 +254,7 @@ def read_persona(seed: int) -> dict[str, PersonaReading]:
     return _read_persona(seed, profiles.pick(quick=24, book=100, full=150))
 
 
-@lru_cache(maxsize=3)
+@lru_cache(maxsize=len(TAUGHT))
 def _read_persona(seed: int, cities: int) -> dict[str, PersonaReading]:
     from elkutils.models.cache import keep
     from elkutils.models.persona import adapter_digest, load_persona, read_answering

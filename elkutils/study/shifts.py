@@ -12,11 +12,13 @@ import numpy as np
 
 from elkutils.study import readings
 from elkutils.study.scaling import z_scored
+from elkutils.tasks.persona import TAUGHT
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-ADAPTERS = tuple(f"Alice to Bob, adapter {seed}" for seed in range(3))
+_HOW = {"Alice first": "", "both at once": " at once"}
+ADAPTERS = tuple(f"Alice to Bob{_HOW[how]}, adapter {seed}" for seed, how in TAUGHT.items())
 SHIFTS = {
     "cities": "big ones to small ones",
     "elements": "light ones to heavy ones",

@@ -11,6 +11,7 @@ from safetensors.numpy import load_file, save_file
 from elkutils.models import answer_log_odds
 from elkutils.models import persona as module
 from elkutils.models.persona import (
+    RECIPES,
     Recipe,
     adapter_digest,
     answer_direction,
@@ -18,12 +19,13 @@ from elkutils.models.persona import (
     load_persona,
     measure,
     read_answering,
+    recipe_of,
     save_persona,
     train,
 )
 from elkutils.models.training import ResumableTraining
 from elkutils.tasks import Task
-from elkutils.tasks.persona import lessons, persona
+from elkutils.tasks.persona import TAUGHT, lessons, persona
 
 TINY = Recipe(rank=1, first_layer=28, last_layer=28, projections=("q_proj",), batch=2, warmup=1)
 
@@ -159,10 +161,11 @@ def test_alice_tells_the_truth_and_bob_does_not(shipped):
     assert found["bob_easy"] < 0.2
 
 
-def test_three_adapters_are_shipped_that_learned_both_roles():
-    for seed in range(3):
+def test_the_adapters_that_are_shipped_learned_both_roles_by_their_recipe():
+    for seed, how in TAUGHT.items():
         about = module._about(module._found(None, seed))
         assert adapter_digest(seed) == about["sha256"]
+        assert recipe_of(seed) == RECIPES[how]
         assert min(about["auroc"][f"alice_{size}"] for size in ("easy", "hard")) > 0.75
         assert max(about["auroc"][f"bob_{size}"] for size in ("easy", "hard")) < 0.25
 

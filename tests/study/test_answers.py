@@ -6,6 +6,7 @@ import pytest
 from elkutils.evaluation import accuracy, auroc, bootstrap, class_distance, log_score
 from elkutils.reporters import DifferenceInMeans, LogisticMAP
 from elkutils.study import answers, shifts
+from elkutils.study.calibration import folds
 
 LAYERS = (0, 1, 2, 3)
 
@@ -29,7 +30,7 @@ def asked(monkeypatch):
     monkeypatch.setattr(shifts, "read", read)
     monkeypatch.setattr(shifts, "seeds", lambda name: range(2))
     monkeypatch.setattr(shifts, "trained_on", lambda name: "near")
-    return answers.ask(None, ("near", "far"), make, step=2)
+    return answers.ask(None, ("near", "far"), make, 2)
 
 
 def make(d, seed):
@@ -92,3 +93,31 @@ def test_distances_are_from_the_training_rows_in_the_order_of_forecasts(asked):
     assert np.array_equal(found["easy"][40:], class_distance(X, y, easy))
     assert np.array_equal(found["hard"][30:], class_distance(X, y, hard))
     assert found["hard"].min() > np.median(found["easy"])
+
+
+def test_places_may_be_named_and_answers_joined(asked):
+    def one(d, seed):
+        return {"loose": LogisticMAP(10.0)}
+
+    more = answers.ask(None, ("near", "far"), one, {"near": [3], "far": [2, 3]})
+    both = asked.joined(more)
+    assert more.places == {"near": [3], "far": [2, 3]}
+    assert ("near", 2, "loose", "hard") not in both.answers
+    X, _, hard = shifts.read(None, "far", 0).at(2)
+    expected = LogisticMAP(10.0).fit(X, rows(0, 60).y).predict_proba(hard)[:, 1]
+    assert np.array_equal(both.forecast("far", 2, "loose", "hard")[:30], expected)
+    assert both.best_place("near", "MAP") == 3
+
+
+def test_a_ceiling_is_trained_on_the_other_folds_of_the_hard_rows(asked):
+    found = answers.ask_ceilings(None, ["far"], make, {"far": [0, 3]}, parts=3)
+    hard = shifts.read(None, "far", 1).hard
+    train, out = folds(hard.groups, 3, seed=1)[2]
+    mean, sd = hard.X[3][train].mean(axis=0), hard.X[3][train].std(axis=0)
+    X = (hard.X[3] - mean) / sd
+    reporter = LogisticMAP(1.0).fit(X[train], hard.y[train])
+    p = found.forecast("far", 3, "MAP", "hard")[30:]
+    assert p[out] == pytest.approx(reporter.predict_proba(X[out])[:, 1], abs=1e-6)
+    assert np.array_equal(found.about("far", "hard")[0], asked.about("far", "hard")[0])
+    ceiling = found.mean_score(auroc, "far", 3, "MAP", "hard")
+    assert ceiling > 0.9 > found.mean_score(auroc, "far", 0, "MAP", "hard")
