@@ -1,6 +1,6 @@
 """Controls of the book's rules: what should pass a rule, and what should not."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from scipy.stats import norm
@@ -153,3 +153,31 @@ def planted_scores(
     own = rng.standard_normal(len(y))
     noise = np.sqrt(shared) * common + np.sqrt(1 - shared) * own
     return np.sqrt(2) * norm.ppf(auroc) * y + noise
+
+
+def shared(
+    run: Callable[[np.random.Generator], Mapping[str, Interval]],
+) -> Callable[[str], Callable[[np.random.Generator], Interval]]:
+    """Return a control of several criteria of which each resampled run is computed once.
+
+    `rates` draws the same runs for every criterion, so that criteria can share them.
+
+    Parameters
+    ----------
+    run : callable
+        ``(rng)`` → the intervals of one resampled run, by name.
+
+    Returns
+    -------
+    callable
+        name → ``(rng)`` → the interval of that name, as `rates` takes it.
+    """
+    found = {}
+
+    def at(rng: np.random.Generator) -> Mapping[str, Interval]:
+        key = int(rng.integers(2**62))
+        if key not in found:
+            found[key] = run(rng)
+        return found[key]
+
+    return lambda name: lambda rng: at(rng)[name]
