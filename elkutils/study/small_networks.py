@@ -135,6 +135,21 @@ def _own(recipe, y, groups, count, rng):
     return labels, weights
 
 
+def said(
+    draws: Draws, sets: Mapping[str, tuple], kinds: Iterable[str]
+) -> dict[str, np.ndarray]:
+    """Return the log odds (draws, n) that draws of all chains give to each kind of statement.
+
+    Parameters
+    ----------
+    draws : Draws
+    sets : mapping of str to tuple
+        By kind, rows (n, d) first.
+    kinds : iterable of str
+    """
+    return {kind: np.concatenate(draws.log_odds(sets[kind][0])) for kind in kinds}
+
+
 @dataclass(frozen=True)
 class Target:
     """What a posterior says of some statements.
