@@ -11,6 +11,7 @@ from elkutils.study.controls import (
     mean_bias,
     planted_scores,
     rates,
+    shared,
 )
 
 
@@ -69,3 +70,19 @@ def test_planted_scores_have_the_auroc_asked_for_and_share_noise_by_group():
     assert auroc(y, scores) == pytest.approx(0.8, abs=0.01)
     pairs = scores[y == 0].reshape(-1, 2)
     assert np.corrcoef(pairs.T)[0, 1] == pytest.approx(0.5, abs=0.03)
+
+
+def test_criteria_share_the_runs_of_a_control():
+    count = []
+
+    def run(rng):
+        count.append(1)
+        value = rng.normal(1.0, 0.1)
+        return {name: Interval(value, value - 0.1, value + 0.1) for name in ("a", "b")}
+
+    control = shared(run)
+    criterion = Criterion("", "above", 0.5, "")
+    first = rates(criterion, control("a"), control("a"))
+    assert rates(criterion, control("b"), control("b")) == first
+    assert len(count) == 400
+    assert first[0].rate > 0.9

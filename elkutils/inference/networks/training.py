@@ -306,9 +306,10 @@ def train_course(
     while run.step < plan.steps and run.active.any():
         run.advance(min(plan.every, plan.steps - run.step))
         now = run.parameters
-        if stops:
+        ahead = [stop for stop in stops if not stop.reached.all()]
+        if ahead:
             found = np.asarray(_mean_loss(network, loss, now, data))
-        for stop in stops:
+        for stop in ahead:
             stop.keep(now, run.active & (found <= stop.bar), run.step)
         if run.step in steps:
             at_steps[run.step] = run.drawn(now, run.taken)
