@@ -170,7 +170,7 @@ def shared(
     Returns
     -------
     callable
-        name → ``(rng)`` → the interval of that name, as `rates` takes it.
+        The name of a criterion → ``(rng)`` → the interval of that name, for `rates`.
     """
     found = {}
 

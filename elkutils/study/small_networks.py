@@ -247,6 +247,30 @@ def intervals(parts: Iterable[tuple], resamples: int = 400) -> dict[str, Interva
     return dict(zip(MEASURES, found, strict=True))
 
 
+def compare(
+    bag: Mapping[int, Mapping[str, np.ndarray]],
+    targets: Mapping[tuple[int, str], Target],
+    sets: Mapping[int, Mapping[str, tuple]],
+) -> dict[str, dict[str, Interval]]:
+    """Return `intervals` for each kind of statement.
+
+    Parameters
+    ----------
+    bag : mapping of seed to mapping of kind to (draws, n) array
+        Log odds, as `said` returns them.
+    targets : mapping of (seed, kind) to Target
+    sets : mapping of seed to mapping of kind to tuple
+        The groups (n,) of the statements last.
+    """
+    kinds = dict.fromkeys(kind for _, kind in targets)
+    return {
+        kind: intervals(
+            (s, alikeness(bag[s][kind], targets[s, kind]), sets[s][kind][-1]) for s in bag
+        )
+        for kind in kinds
+    }
+
+
 def resampled(
     pools: Mapping[int, np.ndarray],
     targets: Mapping[int, Target],
