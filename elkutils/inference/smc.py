@@ -222,6 +222,8 @@ def constrain(
     RuntimeWarning
         If at some level particles hardly moved; see `Population.stuck`.
     """
+    if not np.isfinite(threshold):
+        raise ValueError(f"threshold is {threshold}; it has to be finite")
     return constrain_each(
         loss,
         (threshold,),
@@ -273,7 +275,7 @@ def constrain_each(
     """
     wanted = np.asarray(thresholds, np.float64)
     if wanted.ndim != 1 or not len(wanted) or not np.isfinite(wanted).all():
-        raise ValueError(f"threshold is {thresholds}; it has to be finite")
+        raise ValueError(f"thresholds is {thresholds}; it needs (k,), k ≥ 1, all finite")
     if np.any(np.diff(wanted) >= 0):
         raise ValueError(f"thresholds is {thresholds}; each has to be below the one before")
     last_moves = most_moves if last_moves is None else last_moves
