@@ -293,6 +293,74 @@ def weighted_mean(values: ArrayLike, weights: ArrayLike) -> np.ndarray:
     return weights @ values / np.sum(weights, axis=-1)
 
 
+def bootstrap_means(
+    values: ArrayLike,
+    groups: ArrayLike,
+    seeds: ArrayLike | None = None,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> list[Interval]:
+    """Return `bootstrap` of the mean of each column of a table, all from the same resamples.
+
+    Parameters
+    ----------
+    values : (N, k) array
+        NaN where a column does not speak of a row.
+    groups, seeds, resamples, level, seed
+        As in `bootstrap`.
+
+    Returns
+    -------
+    list of Interval
+        One per column: without NaN that of ``bootstrap(weighted_mean, column, ...)``.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ, a value is infinite, a column has no number in one of the seeds, or
+        there are fewer than two groups.
+
+    Examples
+    --------
+    >>> print(*bootstrap_means([[0.0, 1.0], [0.0, 1.0]], groups=[0, 1]))
+    0.000 [0.000, 0.000] 1.000 [1.000, 1.000]
+    """
+    values = np.asarray(values, np.float64)
+    if values.ndim != 2 or np.isinf(values).any():
+        raise ValueError(f"values has shape {values.shape}; it needs (N, k), none infinite")
+    group_of, group_count = _codes(groups, "groups", len(values))
+    ids = np.zeros(len(values)) if seeds is None else seeds
+    seed_of, seed_count = _codes(ids, "seeds", len(values))
+    if group_count < 2:
+        raise ValueError(f"groups holds {group_count} group; an interval needs at least 2")
+    there = np.isfinite(values)
+    table = np.column_stack([np.where(there, values, 0.0), there])
+    totals = np.zeros((seed_count, group_count, table.shape[1]))
+    np.add.at(totals, (seed_of, group_of), table)
+
+    def per_seed(group_weights):
+        sums, counts = np.split(group_weights @ totals, 2, axis=-1)  # (seeds, B, k) each
+        with np.errstate(invalid="ignore"):
+            return sums / counts
+
+    estimates = per_seed(np.ones((1, group_count))).mean(axis=0)[0]
+    if np.isnan(estimates).any():
+        raise ValueError("a column of values is NaN in every row of a seed; it needs numbers")
+    rng, parts = np.random.default_rng(seed), []
+    block = max(1, _BLOCK // max(len(values), group_count))
+    for begin in range(0, resamples, block):
+        size = min(block, resamples - begin)
+        found = per_seed(_draw(rng, group_count, size))
+        drawn = _draw(rng, seed_count, size).T[..., None]
+        parts.append(np.where(drawn > 0, found * drawn, 0).sum(axis=0) / seed_count)
+    ends = np.nanquantile(np.concatenate(parts), ((1 - level) / 2, (1 + level) / 2), axis=0)
+    return [
+        Interval(float(value), float(low), float(high), level)
+        for value, low, high in zip(estimates, *ends, strict=True)
+    ]
+
+
 def difference(statistic: Callable) -> Callable:
     """Return the statistic of two forecasts: the score of the first less that of the second.
 

@@ -32,7 +32,7 @@ narrow parts of a region and some the wide ones. Tempered moves adapt to their a
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -224,6 +224,60 @@ def constrain(
     """
     if not np.isfinite(threshold):
         raise ValueError(f"threshold is {threshold}; it has to be finite")
+    return constrain_each(
+        loss,
+        (threshold,),
+        start,
+        data,
+        share,
+        steps,
+        most_moves,
+        last_moves,
+        batch,
+        seed,
+        progress,
+    )[0]
+
+
+def constrain_each(
+    loss: Callable,
+    thresholds: Sequence[float],
+    start: np.ndarray,
+    data: tuple = (),
+    share: float = 0.5,
+    steps: int = 8,
+    most_moves: int = 100,
+    last_moves: int | None = None,
+    batch: int = 4096,
+    seed: int = 0,
+    progress: bool = False,
+) -> list[Population]:
+    """Lead draws of N(0, I) under each of several thresholds in one descent.
+
+    Parameters
+    ----------
+    thresholds : sequence of float
+        Falling. The moves at each are `last_moves`.
+    loss, start, data, share, steps, most_moves, last_moves, batch, seed, progress
+        As in `constrain`, which is this function with one threshold.
+
+    Returns
+    -------
+    list of Population
+        One per threshold. Those of one descent are not independent of each other.
+
+    Raises
+    ------
+    ValueError
+        As `constrain`, and if `thresholds` is empty or does not fall.
+    ArithmeticError
+        As `constrain`.
+    """
+    wanted = np.asarray(thresholds, np.float64)
+    if wanted.ndim != 1 or not len(wanted) or not np.isfinite(wanted).all():
+        raise ValueError(f"thresholds is {thresholds}; it needs (k,), k ≥ 1, all finite")
+    if np.any(np.diff(wanted) >= 0):
+        raise ValueError(f"thresholds is {thresholds}; each has to be below the one before")
     last_moves = most_moves if last_moves is None else last_moves
     check_counts(most_moves=most_moves, last_moves=last_moves)
     move = partial(_constrained, loss=loss, steps=steps, batch=batch)
@@ -238,25 +292,27 @@ def constrain(
         most_moves,
         seed,
     )
-    level, levels, log_ratio = np.inf, [], 0.0
+    level, levels, log_ratio, found = np.inf, [], 0.0, []
     with tqdm(disable=not progress, desc="SMC", unit="level") as bar:
-        while level > threshold:
-            lower = max(float(threshold), float(np.quantile(run.values, share)))
-            if not lower < level:
-                raise ArithmeticError(
-                    f"the losses stopped falling at {level:.4g}, above the threshold"
-                    f" {threshold:.4g}"
-                )
-            level = lower
-            under = run.values <= level
-            log_ratio += float(np.log(under.mean()))
-            run.resample(under.astype(float))
-            run.settle(level, last_moves if level <= threshold else most_moves)
-            levels.append(level)
-            bar.update()
-            bar.set_postfix(loss=f"{level:.4g}", moves=run.moves[-1])
-            _check_levels(levels)
-    return run.population(levels, log_ratio)
+        for threshold in wanted:
+            while level > threshold:
+                lower = max(float(threshold), float(np.quantile(run.values, share)))
+                if not lower < level:
+                    raise ArithmeticError(
+                        f"the losses stopped falling at {level:.4g}, above the threshold"
+                        f" {threshold:.4g}"
+                    )
+                level = lower
+                under = run.values <= level
+                log_ratio += float(np.log(under.mean()))
+                run.resample(under.astype(float))
+                run.settle(level, last_moves if level <= threshold else most_moves)
+                levels.append(level)
+                bar.update()
+                bar.set_postfix(loss=f"{level:.4g}", moves=run.moves[-1])
+                _check_levels(levels)
+            found.append(run.population(levels, log_ratio))
+    return found
 
 
 def values(

@@ -1,6 +1,6 @@
 """Controls of the book's rules: what should pass a rule, and what should not."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from scipy.signal import lfilter
@@ -347,3 +347,31 @@ def auroc_by_pairs(
     beaten = ((one @ (0.5 + 0.5 * np.sign(gaps))) * zero).sum(axis=-1)
     with np.errstate(invalid="ignore"):
         return beaten / (one.sum(axis=-1) * zero.sum(axis=-1))
+
+
+def shared(
+    run: Callable[[np.random.Generator], Mapping[str, Interval]],
+) -> Callable[[str], Callable[[np.random.Generator], Interval]]:
+    """Return a control of several criteria of which each resampled run is computed once.
+
+    `rates` draws the same runs for every criterion, so that criteria can share them.
+
+    Parameters
+    ----------
+    run : callable
+        ``(rng)`` → the intervals of one resampled run, by name.
+
+    Returns
+    -------
+    callable
+        The name of a criterion → ``(rng)`` → the interval of that name, for `rates`.
+    """
+    found = {}
+
+    def at(rng: np.random.Generator) -> Mapping[str, Interval]:
+        key = int(rng.integers(2**62))
+        if key not in found:
+            found[key] = run(rng)
+        return found[key]
+
+    return lambda name: lambda rng: at(rng)[name]

@@ -6,6 +6,7 @@ from elkutils.evaluation import (
     auroc,
     averaged,
     bootstrap,
+    bootstrap_means,
     centred_bootstrap,
     difference,
     excess_ece,
@@ -217,3 +218,33 @@ def test_pooled_intervals_take_the_statistic_of_all_rows():
 def test_bad_input_to_pooled_bootstrap(options, message):
     with pytest.raises(ValueError, match=message):
         pooled_bootstrap(mean, [0.0, 1.0], **options)
+
+
+def test_means_of_columns_are_those_of_the_bootstrap():
+    rng = np.random.default_rng(0)
+    values, groups = rng.standard_normal((60, 2)), np.tile(np.repeat(np.arange(10), 3), 2)
+    seeds = np.repeat([3, 7], 30)
+    found = bootstrap_means(values, groups, seeds, resamples=200)
+    for column, interval in zip(values.T, found, strict=True):
+        expected = bootstrap(weighted_mean, column, groups=groups, seeds=seeds, resamples=200)
+        ends = interval.estimate, interval.lower, interval.upper
+        np.testing.assert_allclose(
+            ends, (expected.estimate, expected.lower, expected.upper), rtol=1e-10
+        )
+
+
+def test_rows_of_which_a_column_does_not_speak_are_left_out():
+    values = np.array([[1.0], [np.nan], [3.0], [np.nan]])
+    (found,) = bootstrap_means(values, np.arange(4), resamples=50)
+    assert found.estimate == 2.0
+    assert found.lower >= 1.0
+    assert found.upper <= 3.0
+
+
+def test_means_of_columns_refuse_what_they_cannot_average():
+    with pytest.raises(ValueError, match="infinite"):
+        bootstrap_means([[np.inf], [0.0]], [0, 1])
+    with pytest.raises(ValueError, match="NaN in every row"):
+        bootstrap_means([[np.nan], [np.nan]], [0, 1])
+    with pytest.raises(ValueError, match="at least 2"):
+        bootstrap_means([[1.0], [0.0]], [0, 0])

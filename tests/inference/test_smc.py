@@ -15,6 +15,10 @@ from scipy.stats import chi2, kstest, ncx2, norm, truncnorm
 from elkutils.inference import smc
 
 
+def first(z):
+    return z[0]
+
+
 def below(z):
     return -z[0]
 
@@ -367,3 +371,21 @@ def test_bad_input_is_named(change, said):
     arguments = {"threshold": 1.0, "start": start(10, 2, 0), **change}
     with pytest.raises(ValueError, match=said):
         smc.constrain(square, **arguments)
+
+
+def test_thresholds_of_one_descent_are_each_reached():
+    start = np.random.default_rng(0).standard_normal((2000, 2))
+    thresholds = (1.0, 0.0, -1.0)
+    found = smc.constrain_each(first, thresholds, start, seed=1)
+    for threshold, population in zip(thresholds, found, strict=True):
+        assert population.values.max() <= threshold
+        error = 4.5 * population.log_ratio_error
+        assert abs(population.log_ratio - norm.logcdf(threshold)) < error
+    alone = smc.constrain(first, 1.0, start, seed=1)
+    np.testing.assert_array_equal(alone.particles, found[0].particles)
+
+
+@pytest.mark.parametrize("thresholds", [(), (0.0, 0.0), (0.0, 1.0), (np.nan,)])
+def test_thresholds_have_to_fall(thresholds):
+    with pytest.raises(ValueError, match="threshold"):
+        smc.constrain_each(first, thresholds, np.zeros((4, 2)))

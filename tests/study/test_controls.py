@@ -18,6 +18,7 @@ from elkutils.study.controls import (
     planted_scores,
     rates,
     rescattered,
+    shared,
 )
 
 RNG = np.random.default_rng(1)
@@ -167,3 +168,19 @@ def test_each_planted_reporter_can_drift_by_itself():
         np.std([auroc(y[seeds == s], row[seeds == s]) for s in range(40)]) for row in scores
     )
     assert still < 0.03 < 0.05 < moving
+
+
+def test_criteria_share_the_runs_of_a_control():
+    count = []
+
+    def run(rng):
+        count.append(1)
+        value = rng.normal(1.0, 0.1)
+        return {name: Interval(value, value - 0.1, value + 0.1) for name in ("a", "b")}
+
+    control = shared(run)
+    criterion = Criterion("", "above", 0.5, "")
+    first = rates(criterion, control("a"), control("a"))
+    assert rates(criterion, control("b"), control("b")) == first
+    assert len(count) == 400
+    assert first[0].rate > 0.9

@@ -6,8 +6,10 @@ place of exp(−n·loss). `sample` does exactly this, in batches, and the detail
 "log_rate" record its cost. `descend` reaches thresholds that prior draws would practically
 never meet, through a sequence of falling thresholds (`smc.constrain`); it gives the same
 distribution up to Monte Carlo error, with draws that are not quite independent.
+`descend_each` keeps what it has at several thresholds on the way.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache, partial
 
 import jax
@@ -165,12 +167,58 @@ def descend(
     RuntimeWarning
         If at some threshold heads hardly moved; see `smc.Population.stuck`.
     """
-    X, y = _check(X, y, threshold, draws=draws)
-    head = flat(network, X.shape[1])
+    return descend_each(
+        network,
+        X,
+        y,
+        (threshold,),
+        draws,
+        share,
+        steps,
+        most_moves,
+        last_moves,
+        memory,
+        seed,
+        progress,
+    )[0]
+
+
+@single()
+def descend_each(
+    network: Network,
+    X: ArrayLike,
+    y: ArrayLike,
+    thresholds: Sequence[float],
+    draws: int = 1000,
+    share: float = 0.5,
+    steps: int = 8,
+    most_moves: int = 100,
+    last_moves: int | None = None,
+    memory: int = 2**27,
+    seed: int = 0,
+    progress: bool = False,
+) -> list[Draws]:
+    """Draw heads under each of several thresholds, which fall, in one descent: see `descend`.
+
+    Returns
+    -------
+    list of Draws
+        One per threshold, as `descend` returns it; "tried" counts from the start.
+
+    Raises
+    ------
+    ValueError
+        As `descend`, and if `thresholds` is empty or does not fall.
+    ArithmeticError
+        If the losses stop falling above a threshold.
+    """
+    for threshold in thresholds:
+        X, y = _check(X, y, threshold, draws=draws)
+    head = flat(network, np.shape(X)[1])
     start = np.random.default_rng((seed, 1)).standard_normal((draws, head.size))
-    population = smc.constrain(
+    found = smc.constrain_each(
         _loss_at(head),
-        threshold,
+        thresholds,
         start,
         (X, y),
         share=share,
@@ -181,18 +229,21 @@ def descend(
         seed=seed,
         progress=progress,
     )
-    return Draws(
-        head,
-        (population.particles * head.scales)[None],
-        {"loss": population.values[None]},
-        {
-            "threshold": float(threshold),
-            "log_rate": population.log_ratio,
-            "log_rate_error": population.log_ratio_error,
-            "tried": draws * int(population.moves.sum()),
-            "population": population,
-        },
-    )
+    return [
+        Draws(
+            head,
+            (population.particles * head.scales)[None],
+            {"loss": population.values[None]},
+            {
+                "threshold": float(threshold),
+                "log_rate": population.log_ratio,
+                "log_rate_error": population.log_ratio_error,
+                "tried": draws * int(population.moves.sum()),
+                "population": population,
+            },
+        )
+        for threshold, population in zip(thresholds, found, strict=True)
+    ]
 
 
 @partial(jax.jit, static_argnames="network")

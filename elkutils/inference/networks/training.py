@@ -8,7 +8,7 @@ members that have diverged or are done stop there, progress is shown, and a chec
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -201,24 +201,148 @@ def train(
         kept = Checkpoint.of(checkpoint, X, arrays, network, plan, named, seed)
         kept.resume(run)
     run.finish(kept, progress)
-    loss = np.asarray(_mean_loss(network, loss, run.parameters, data))
+    drawn = run.drawn(run.parameters, run.taken)
     if kept is not None:
         kept.path.unlink(missing_ok=True)
-    head = flat(network, X.shape[1])
-    theta = head.flatten(jax.tree.map(np.asarray, run.parameters))
-    return Draws(
-        head=head,
-        theta=theta[None],
-        stats={
-            "loss": loss[None],
-            "n_steps": run.taken[None],
-            "diverging": run.diverged[None],
-        },
-        details={
-            "trace": np.stack(run.trace, axis=1),
-            "seconds": time.perf_counter() - begun,
-        },
+    details = {"trace": np.stack(run.trace, axis=1), "seconds": time.perf_counter() - begun}
+    return replace(drawn, details=details)
+
+
+@dataclass(frozen=True)
+class Course:
+    """Members at several stops of one training.
+
+    Attributes
+    ----------
+    at_losses : tuple of Draws
+        For each loss asked for, every member at the first look at which its mean loss on all
+        its training rows was not above it. A member that never came there is as it was at the
+        end; the statistic "reached" is False for it.
+    at_steps : tuple of Draws
+        For each number of steps asked for.
+    end : Draws
+        After the last step.
+    looks : (looks,) int array
+        Steps taken at each look.
+    held_out : (members, looks) array or None
+        Mean loss on the held-out rows at each look.
+    """
+
+    at_losses: tuple[Draws, ...]
+    at_steps: tuple[Draws, ...]
+    end: Draws
+    looks: np.ndarray
+    held_out: np.ndarray | None
+
+    @property
+    def best_steps(self) -> int:
+        """Steps at which the held-out loss, averaged over members, was least."""
+        if self.held_out is None:
+            raise ValueError("there were no held-out rows; give some to train_course")
+        return int(self.looks[np.argmin(self.held_out.mean(axis=0))])
+
+
+@single()
+def train_course(
+    network: Network,
+    start: Parameters | Draws,
+    X: np.ndarray,
+    y: np.ndarray,
+    plan: Plan,
+    *,
+    losses: Sequence[float] = (),
+    steps: Sequence[int] = (),
+    loss: Loss = cross_entropy,
+    weights: np.ndarray | None = None,
+    held_out: tuple[np.ndarray, np.ndarray] | None = None,
+    seed: int = 0,
+) -> Course:
+    """Train members once and keep them at several stops: training losses, steps and the end.
+
+    Members do not return to an earlier stop, so one run serves all of them. They are looked at
+    every `plan.every` steps.
+
+    Parameters
+    ----------
+    losses : sequence of float
+        Training losses in nats, in any order.
+    steps : sequence of int
+        Numbers of steps, each a multiple of `plan.every` (or `plan.steps`).
+    held_out : (X (k, d), y (k,)) or None
+        Rows whose loss is recorded at each look; they stop nobody.
+    network, start, X, y, plan, loss, weights, seed
+        As in `train`; the plan has neither patience nor a target.
+
+    Returns
+    -------
+    Course
+
+    Raises
+    ------
+    ValueError
+        If shapes do not match, the plan has a stop of its own, or a number of steps is not one
+        at which members are looked at.
+    """
+    if plan.patience is not None or plan.target_loss is not None:
+        raise ValueError(
+            f"plan has patience {plan.patience} and target_loss {plan.target_loss}; here"
+            " both have to be None"
+        )
+    if isinstance(start, Draws):
+        start = start.head.parameters(start.flat)
+    members = len(jax.tree.leaves(start)[0])
+    looks = np.unique([*range(plan.every, plan.steps, plan.every), plan.steps])
+    for count in steps:
+        if count not in looks:
+            raise ValueError(
+                f"steps holds {count}; members are looked at every {plan.every} steps up to"
+                f" {plan.steps}"
+            )
+    data = _Rows.of(*_check(X, y, weights, members))
+    look = None if held_out is None else _Rows.of(*_check(*held_out, None, members))
+    run = _Members(network, start, data, None, plan, loss, seed)
+    stops = [_Stop(bar, start, members) for bar in losses]
+    at_steps, curve = {}, []
+    while run.step < plan.steps and run.active.any():
+        run.advance(min(plan.every, plan.steps - run.step))
+        now = run.parameters
+        ahead = [stop for stop in stops if not stop.reached.all()]
+        if ahead:
+            found = np.asarray(_mean_loss(network, loss, now, data))
+        for stop in ahead:
+            stop.keep(now, run.active & (found <= stop.bar), run.step)
+        if run.step in steps:
+            at_steps[run.step] = run.drawn(now, run.taken)
+        if look is not None:
+            curve.append(np.asarray(_mean_loss(network, loss, now, look)))
+    end = run.drawn(run.parameters, run.taken)
+    return Course(
+        tuple(stop.drawn(run) for stop in stops),
+        tuple(at_steps.get(count, end) for count in steps),
+        end,
+        looks[: len(run.trace)],
+        np.stack(curve, axis=1) if curve else None,
     )
+
+
+class _Stop:
+    """Members at the first look at which their loss was not above a bar."""
+
+    def __init__(self, bar: float, start: Parameters, members: int):
+        self.bar, self.kept = bar, start
+        self.reached, self.taken = np.zeros(members, bool), np.zeros(members, int)
+
+    def keep(self, now: Parameters, under: np.ndarray, step: int) -> None:
+        new = under & ~self.reached
+        if new.any():
+            self.kept = _choose(new, now, self.kept)
+            self.taken[new] = step
+            self.reached |= new
+
+    def drawn(self, run: "_Members") -> Draws:
+        kept = _choose(self.reached, self.kept, run.parameters)
+        found = run.drawn(kept, np.where(self.reached, self.taken, run.taken))
+        return replace(found, stats={**found.stats, "reached": self.reached[None]})
 
 
 def _check(X, y, weights, members: int) -> tuple[np.ndarray, ...]:
@@ -364,6 +488,15 @@ class _Members:
     @property
     def parameters(self) -> Parameters:
         return self._parameters_of(self.state) if self.held_out is None else self.best
+
+    def drawn(self, parameters: Parameters, taken: np.ndarray) -> Draws:
+        """Return members as draws, with their loss on all training rows."""
+        found = np.asarray(_mean_loss(self.network, self.loss, parameters, self.data))
+        head = flat(self.network, self.data.X.shape[1])
+        theta = head.flatten(jax.tree.map(np.asarray, parameters))
+        stats = {"loss": found, "n_steps": taken, "diverging": self.diverged}
+        stats = {name: each.copy()[None] for name, each in stats.items()}
+        return Draws(head, theta[None], stats)
 
     def finish(self, kept: Checkpoint | None, progress: bool) -> None:
         plan = self.plan

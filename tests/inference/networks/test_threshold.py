@@ -138,3 +138,13 @@ def test_bad_input_is_named(method, change, said):
         method(HEAD, **arguments)
     with pytest.raises(ValueError, match="tries is 0"):
         threshold.prior_losses(HEAD, np.ones((4, 2)), np.ones(4), tries=0)
+
+
+def test_one_descent_serves_several_thresholds(plain):
+    X, y, found = plain
+    higher, lower = threshold.descend_each(HEAD, X, y, (0.6, 0.4), 800, seed=3)
+    assert higher.stats["loss"].max() <= 0.6
+    assert lower.stats["loss"].max() <= 0.4
+    assert higher.details["threshold"] == 0.6
+    error = np.hypot(lower.details["log_rate_error"], 1 / np.sqrt(len(found.flat)))
+    assert abs(lower.details["log_rate"] - found.details["log_rate"]) < 4.5 * error

@@ -224,3 +224,48 @@ def test_bad_input_is_named(change, said):
     arguments = {"start": draw_prior(SMALL, 2, 3, seed=0), "X": X, "y": y, "plan": Plan()}
     with pytest.raises(ValueError, match=said):
         train(SMALL, **arguments | change)
+
+
+def test_a_course_holds_what_separate_runs_would():
+    X, y = make()
+    start, plan = draw_prior(SMALL, 5, 3, seed=0), Plan(100, 0.05, every=5)
+    course = training.train_course(
+        SMALL, start, X, y, plan, losses=(0.5, 0.3), steps=(20, 100), held_out=make(seed=1)
+    )
+    for count, found in zip((20, 100), course.at_steps, strict=True):
+        alone = train(SMALL, start, X, y, Plan(count, 0.05, every=5))
+        np.testing.assert_allclose(found.flat, alone.flat, atol=1e-4)  # float32
+        np.testing.assert_array_equal(found.stats["n_steps"], alone.stats["n_steps"])
+    for bar, found in zip((0.5, 0.3), course.at_losses, strict=True):
+        target = Plan(100, 0.05, target_loss=bar, every=5)
+        alone = train(SMALL, start, X, y, target)
+        np.testing.assert_allclose(found.flat, alone.flat, atol=1e-4)
+        np.testing.assert_array_equal(found.stats["n_steps"], alone.stats["n_steps"])
+        assert (found.stats["loss"][found.stats["reached"]] <= bar).all()
+    np.testing.assert_array_equal(course.end.flat, course.at_steps[1].flat)
+    assert course.held_out.shape == (5, 20)
+    assert course.best_steps == course.looks[course.held_out.mean(axis=0).argmin()]
+
+
+def test_a_loss_that_is_never_reached_gives_the_end():
+    X, y = make()
+    start = draw_prior(SMALL, 3, 3, seed=0)
+    course = training.train_course(SMALL, start, X, y, Plan(20, every=10), losses=(1e-9,))
+    (found,) = course.at_losses
+    assert not found.stats["reached"].any()
+    np.testing.assert_array_equal(found.flat, course.end.flat)
+    with pytest.raises(ValueError, match="held-out"):
+        _ = course.best_steps
+
+
+@pytest.mark.parametrize(
+    ("plan", "steps", "match"),
+    [
+        (Plan(20, target_loss=0.3), (), "target_loss"),
+        (Plan(20, every=10), (15,), "steps holds 15"),
+    ],
+)
+def test_a_course_has_stops_of_its_own(plan, steps, match):
+    X, y = make()
+    with pytest.raises(ValueError, match=match):
+        training.train_course(SMALL, draw_prior(SMALL, 2, 3, 0), X, y, plan, steps=steps)
