@@ -51,8 +51,8 @@ PILOT = 64  # least number of moves, over all chains, by which a candidate is ju
 LEAST_ACCEPTANCE = 0.7
 SPREADS = 0.2, 0.8, 3.0  # of R, up to which one, two and three gradients are tried first
 TRACES = "z", "acceptance", "energy"
-AIM = 3 * LEAST_ESS  # effective draws of the slowest directions: R-hat is then below 1.01
-LEAST_SHARE = 0.3  # of the draws, where three tenths of them are fewer than AIM
+AIM = 2.5 * LEAST_ESS  # effective draws of the slowest directions: R-hat is then below 1.01
+LEAST_SHARE = 0.25  # of the draws, where a quarter of them is fewer than AIM
 MOST_WIDENED = 3  # times that the Gaussian is widened
 MOST_APART = 64  # moves per draw kept, after which the run ends with a warning
 POWERS = 12  # power iterations towards the direction in which the draws spread most
@@ -264,7 +264,7 @@ class Sampler:
                 else:
                     warnings.warn(
                         f"the slowest directions have {self._ess():.0f} effective draws after"
-                        f" {self.apart} moves per draw, and need {aim:.0f}: see the diagnostics;"
+                        f" {self.apart} moves per draw and need {aim:.0f}: see the diagnostics;"
                         " a smaller prior scale or more draws help",
                         RuntimeWarning,
                         stacklevel=2,
@@ -349,17 +349,17 @@ class Sampler:
     def _ess(self) -> float:
         """Return the effective draws so far, the least over the slowest directions known.
 
-        They are the energy, the bias (the last coordinate of z), and the direction in which the
-        draws spread most, found by power iteration.
+        They are the bias (the last coordinate of z), and the direction in which the draws
+        spread most, found by power iteration.
         """
-        z, _, energy = self._joined()
+        z = self._joined()[0]
         flat = z.reshape(-1, z.shape[-1])
         flat = flat - flat.mean(axis=0)
         widest = np.random.default_rng(0).standard_normal(flat.shape[1]).astype(flat.dtype)
         for _ in range(POWERS):
             widest = flat.T @ (flat @ widest)
             widest /= np.linalg.norm(widest)
-        traces = np.stack([energy, z[..., -1], z @ widest], axis=-1)
+        traces = np.stack([z[..., -1], z @ widest], axis=-1)
         return diagnose(traces.swapaxes(0, 1)).worst["ess"]
 
 
