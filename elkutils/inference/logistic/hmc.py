@@ -9,9 +9,15 @@ p̄ᵢΔᵢ + w̄ᵢΔᵢ²/2. The prior has cancelled, so float32 is enough. `t
 chain moves; all chains move together, so that a gradient is two matrix products. This module
 fits the Gaussian, chooses the number of gradients per trajectory by pilots, and takes the
 draws. HMC needs no MAP fit first.
+
+On separable rows the posterior is much wider than the Gaussian along the scale of the weights,
+and chains are slow there. Where the slowest directions lack effective draws, the Gaussian is
+widened to the draws (`Widened`) and the run begins again; where that was done three times, the
+run goes on and keeps every second, fourth … position.
 """
 
 import time
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +27,7 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from elkutils.checkpoint import Checkpoint
-from elkutils.inference.diagnostics import diagnose
+from elkutils.inference.diagnostics import LEAST_DRAWS, LEAST_ESS, diagnose
 from elkutils.inference.draws import Draws, LinearHead
 from elkutils.inference.logistic import rows
 from elkutils.inference.logistic.trajectories import (
@@ -39,11 +45,17 @@ from elkutils.inference.logistic.trajectories import (
     turns,
 )
 from elkutils.inference.logistic.variational import NotSettled, Target, fit
+from elkutils.inference.logistic.widened import Widened
 
 PILOT = 64  # least number of moves, over all chains, by which a candidate is judged
 LEAST_ACCEPTANCE = 0.7
 SPREADS = 0.2, 0.8, 3.0  # of R, up to which one, two and three gradients are tried first
 TRACES = "z", "acceptance", "energy"
+AIM = 2.5 * LEAST_ESS  # effective draws of the slowest directions: R-hat is then below 1.01
+LEAST_SHARE = 0.25  # of the draws, where a quarter of them is fewer than AIM
+MOST_WIDENED = 3  # times that the Gaussian is widened
+MOST_APART = 64  # moves per draw kept, after which the run ends with a warning
+POWERS = 12  # power iterations towards the direction in which the draws spread most
 
 
 def sample(
@@ -84,10 +96,16 @@ def sample(
     -------
     Draws
         Draws of θ = (w, b). Statistics "acceptance_rate", "energy" (the negative log posterior
-        up to a constant) and "n_steps". Details: "steps", gradients per draw of every chain, as
-        chosen by the "pilots" (a list of `Pilot`); "discarded", draws of every chain before the
+        up to a constant) and "n_steps". Details: "steps", gradients per move of every chain, as
+        chosen by the "pilots" (a list of `Pilot`); "apart", moves per draw kept; "widened",
+        how often the Gaussian was widened; "discarded", draws of every chain before the
         first kept, including those of the pilots; "fit", a `variational.Fit`; and "seconds" of
         the "fit", the "pilots" and the "draws", including compilation.
+
+    Warns
+    -----
+    RuntimeWarning
+        If the slowest directions lack effective draws after 64 moves per draw.
 
     Raises
     ------
@@ -122,6 +140,8 @@ def sample(
         },
         details={
             "steps": sampler.steps,
+            "apart": sampler.apart,
+            "widened": sampler.widened,
             "pilots": sampler.pilots,
             "discarded": sampler.discarded,
             "fit": found,
@@ -146,6 +166,8 @@ class Sampler:
     steps: int = 3
     pilots: list[Pilot] = field(default_factory=list)
     discarded: int = 0
+    apart: int = 1  # moves per draw kept
+    widened: int = 0  # times that the Gaussian was widened
     remainder: np.ndarray | None = None  # R where the last call began, (chains,)
     trace: list[list[np.ndarray]] = field(default_factory=list)
 
@@ -203,9 +225,11 @@ class Sampler:
             best, last = max(self.pilots, key=lambda pilot: pilot.efficiency), self.steps
             following = last - 1 if not up else last + 1 if best.efficiency > 0.05 else 2 * last
             possible = 1 <= following <= MOST_STEPS and 1 / following > best.efficiency
-            if best.steps != last or not possible:
+            good = [pilot for pilot in self.pilots if pilot.acceptance >= LEAST_ACCEPTANCE]
+            if (good and best.steps != last) or not possible:
                 break
             self._pilot(following)
+        best = max(good or self.pilots, key=lambda pilot: pilot.efficiency)
         if best.acceptance < LEAST_ACCEPTANCE:
             raise NotSettled(f"{best}: the posterior is too far from its Gaussian")
         self.steps = best.steps
@@ -223,42 +247,120 @@ class Sampler:
     def run(
         self, draws: int, kept: Checkpoint | None = None, progress: bool = False
     ) -> list[np.ndarray]:
-        """Continue to `draws` draws; return z, acceptance and energy, (chains, draws, …)."""
+        """Continue to `draws` good draws; return z, acceptance and energy, (chains, draws, …).
+
+        While the slowest directions lack effective draws, the Gaussian is widened and the run
+        begins again, or every second draw is dropped and as many are taken, twice as far apart.
+        """
+        aim = min(AIM, LEAST_SHARE * draws * self.z.shape[1])
+        with tqdm(disable=not progress, desc="HMC", unit="draw") as bar:
+            self._fill(draws, kept, bar)
+            while draws >= LEAST_DRAWS and self._ess() < aim:
+                if self.widened < MOST_WIDENED:
+                    self._widen()
+                elif self.apart < MOST_APART:
+                    self.trace = [[part[1::2] for part in self._joined()]]
+                    self.apart *= 2
+                else:
+                    warnings.warn(
+                        f"the slowest directions have {self._ess():.0f} effective draws after"
+                        f" {self.apart} moves per draw and need {aim:.0f}: see the diagnostics;"
+                        " a smaller prior scale or more draws help",
+                        RuntimeWarning,
+                        stacklevel=2,
+                    )
+                    break
+                self._fill(draws, kept, bar)
+        z, *rest = self._joined()
+        return [part.swapaxes(0, 1) for part in (self._narrowed(z), *rest)]
+
+    def _widen(self) -> None:
+        """Widen the Gaussian to the draws, move the chains to its coordinates and settle."""
+        base = self.target.base if isinstance(self.target, Widened) else self.target
+        z = self._narrowed(self._joined()[0])
+        now = self._narrowed(np.asarray(self.z).T)
+        before = self.target, self.z, self.steps, self.pilots, self.discarded
+        self.widened += 1
+        for share in (1.0, 0.5):  # of the logarithm of the standard deviations
+            self.target = Widened.of(base, z.reshape(-1, z.shape[-1]), share)
+            self.z, self.pilots = self.target.inverse(now.T).astype(np.float32), []
+            try:
+                self.settle()
+            except NotSettled:
+                continue
+            self.trace = []
+            return
+        self.target, self.z, self.steps, self.pilots, self.discarded = before
+        self.widened = MOST_WIDENED
+
+    def _narrowed(self, z: np.ndarray) -> np.ndarray:
+        """Positions (..., p) of the chains in the coordinates of the first Gaussian."""
+        return self.target.forward(z.T).T if isinstance(self.target, Widened) else z
+
+    def _fill(self, draws: int, kept: Checkpoint | None, bar: tqdm) -> None:
+        """Take draws, `apart` moves each, until there are `draws`."""
         done = sum(len(block[0]) for block in self.trace)
-        bar = tqdm(total=draws, initial=done, disable=not progress, desc="HMC", unit="draw")
-        with bar:
-            while done < draws:
-                self.trace.append(self.advance(min(BLOCK, draws - done)))
-                done += len(self.trace[-1][0])
-                if kept is not None:
-                    kept.save(self)
-                if progress:
-                    bar.set_postfix(ess=f"{self._ess():.0f}")
-                bar.update(len(self.trace[-1][0]))
-        return [np.concatenate(part).swapaxes(0, 1) for part in zip(*self.trace, strict=True)]
+        bar.reset(draws)
+        bar.update(done)
+        while done < draws:
+            moves = min(BLOCK, self.apart * (draws - done))
+            if self.apart > BLOCK:
+                for _ in range(self.apart // BLOCK - 1):
+                    self.advance(BLOCK)
+            block = self.advance(moves)
+            every = min(self.apart, BLOCK)
+            self.trace.append([part[every - 1 :: every] for part in block])
+            new = len(self.trace[-1][0])
+            done += new
+            if kept is not None:
+                kept.save(self)
+            if not bar.disable:
+                bar.set_postfix(ess=f"{self._ess():.0f}", moves_per_draw=self.apart)
+            bar.update(new)
 
     def pack(self) -> tuple[dict[str, np.ndarray], dict]:
         """Return the draws so far and the state of the chains; see `checkpoint.Resumable`."""
-        traces = map(np.concatenate, zip(*self.trace, strict=True))
-        arrays = dict(zip(TRACES, traces, strict=True)) | {"now": np.asarray(self.z)}
+        arrays = dict(zip(TRACES, self._joined(), strict=True)) | {"now": np.asarray(self.z)}
+        if isinstance(self.target, Widened):
+            arrays |= self.target.arrays()
         return arrays, {
             "block": self.block,
             "steps": self.steps,
             "discarded": self.discarded,
+            "apart": self.apart,
+            "widened": self.widened,
             "pilots": [[pilot.steps, pilot.acceptance] for pilot in self.pilots],
         }
 
     def unpack(self, arrays: dict[str, np.ndarray], about: dict) -> None:
         """Continue from where other chains were when they were packed."""
         self.z, self.block, self.steps = arrays["now"], about["block"], about["steps"]
-        self.discarded = about["discarded"]
+        self.discarded, self.apart = about["discarded"], about.get("apart", 1)
         self.pilots = [Pilot(*pilot) for pilot in about["pilots"]]
+        self.widened = about.get("widened", 0)
+        if self.widened:
+            self.target = Widened.restored(self.target, arrays)
         self.trace = [[arrays[name] for name in TRACES]]
 
-    def _ess(self, coordinates: int = 8) -> float:
-        """Return the effective draws so far, the least over a few coordinates."""
-        z = np.concatenate([block[0][..., -coordinates:] for block in self.trace])
-        return diagnose(z.swapaxes(0, 1)).worst["ess"]
+    def _joined(self) -> list[np.ndarray]:
+        """z, acceptance and energy so far, (draws, chains, …)."""
+        return [np.concatenate(part) for part in zip(*self.trace, strict=True)]
+
+    def _ess(self) -> float:
+        """Return the effective draws so far, the least over the slowest directions known.
+
+        They are the bias (the last coordinate of z), and the direction in which the draws
+        spread most, found by power iteration.
+        """
+        z = self._joined()[0]
+        flat = z.reshape(-1, z.shape[-1])
+        flat = flat - flat.mean(axis=0)
+        widest = np.random.default_rng(0).standard_normal(flat.shape[1]).astype(flat.dtype)
+        for _ in range(POWERS):
+            widest = flat.T @ (flat @ widest)
+            widest /= np.linalg.norm(widest)
+        traces = np.stack([z[..., -1], z @ widest], axis=-1)
+        return diagnose(traces.swapaxes(0, 1)).worst["ess"]
 
 
 @rows.exactly()

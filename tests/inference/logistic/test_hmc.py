@@ -111,6 +111,50 @@ def test_separable_data_under_a_loose_prior_say_so():
         sample(X, y, prior_scale=1e6)
 
 
+SEPARABLE = (
+    np.array([[-2.0], [-1.0], [-0.5], [0.7], [1.0], [3.0]]),
+    np.array([0, 0, 0, 1, 1, 1]),
+)
+
+
+@pytest.mark.parametrize("prior_scale", [3.0, 30.0])
+def test_separable_rows_by_quadrature_where_the_gaussian_is_far_too_narrow(prior_scale):
+    X, y = SEPARABLE
+    reach = 6 * prior_scale
+    w, b = np.meshgrid(np.linspace(-5, reach, 3001), np.linspace(-reach, reach, 3001))
+    log_p = -0.5 * (w / prior_scale) ** 2
+    for x, label in zip(X[:, 0], y, strict=True):
+        log_p += log_expit((2 * label - 1) * (w * x + b))
+    p = np.exp(log_p - log_p.max())
+    p /= p.sum()
+    mean = np.array([(p * w).sum(), (p * b).sum()])
+    sd = np.sqrt([(p * (w - mean[0]) ** 2).sum(), (p * (b - mean[1]) ** 2).sum()])
+    found = sample(X, y, prior_scale, draws=1000, chains=8)
+    assert diagnose(found.theta).converged
+    assert found.details["widened"] >= 1
+    for error in errors(found.theta, mean, sd):
+        assert np.abs(error).max() < 4.5
+
+
+def test_rows_near_a_gaussian_are_neither_widened_nor_thinned():
+    details = sample(*make(300, 30, seed=6), chains=8, draws=250).details
+    assert (details["widened"], details["apart"]) == (0, 1)
+
+
+def test_a_run_that_stays_slow_is_thinned_and_then_warns(monkeypatch):
+    X, y = SEPARABLE
+    monkeypatch.setattr(hmc, "MOST_WIDENED", 0)
+    monkeypatch.setattr(hmc, "MOST_APART", 2)
+    with pytest.warns(RuntimeWarning, match="effective draws after 2 moves per draw"):
+        found = sample(X, y, 30.0, draws=200, chains=4)
+    assert found.theta.shape == (4, 200, 2)
+    assert found.details["apart"] == 2
+    monkeypatch.setattr(hmc, "MOST_APART", 64)
+    thinned = sample(X, y, 3.0, draws=200, chains=4)
+    assert thinned.details["apart"] > 1
+    assert np.all(np.diff(thinned.theta[..., 0], axis=1).std(axis=1) > 0)
+
+
 def test_chains_are_well_and_pilots_are_recorded():
     found = sample(*make(300, 30, seed=6), chains=16, draws=500)
     judged = diagnose(found.theta)
@@ -198,6 +242,26 @@ def test_an_interrupted_run_resumes_to_the_same_draws(tmp_path, monkeypatch):
     path.write_bytes(b"no checkpoint")
     with pytest.raises(ValueError, match="damaged"):
         sample(X, y, draws=100, checkpoint=path)
+
+
+def test_a_widened_run_resumes_to_the_same_draws(tmp_path, monkeypatch):
+    X, y = SEPARABLE
+    path = tmp_path / "chains.safetensors"
+    whole = sample(X, y, 30.0, draws=200, chains=4)
+    assert whole.details["widened"]
+    save = hmc.Checkpoint.save
+
+    def stop_once_widened(self, sampler):
+        save(self, sampler)
+        if sampler.widened and len(sampler.trace) == 2:
+            raise Interrupted
+
+    monkeypatch.setattr(hmc.Checkpoint, "save", stop_once_widened)
+    with pytest.raises(Interrupted):
+        sample(X, y, 30.0, draws=200, chains=4, checkpoint=path)
+    monkeypatch.undo()
+    again = sample(X, y, 30.0, draws=200, chains=4, checkpoint=path)
+    np.testing.assert_array_equal(again.theta, whole.theta)
 
 
 def test_progress_shows_draws_and_effective_draws(capsys):
