@@ -491,3 +491,13 @@ def test_a_place_that_turns_round_is_drift_and_one_that_wavers_is_not():
     then = {"C2": {"verdict": "holds", "places": {"a": "holds", "b": "holds"}}}
     now = {"C2": {"verdict": "holds", "places": {"a": "undecided here", "b": "fails"}}}
     assert list(ledger._verdict_drift(now, then)) == ["C2, b: fails, was holds"]
+
+
+def test_every_criterion_that_votes_describes_both_controls():
+    lacking = [
+        f"{claim.id}, {name}"
+        for claim in ledger.claims().values()
+        for name, criterion in claim.criteria.items()
+        if criterion.votes and set(criterion.controls) != {"positive", "negative"}
+    ]
+    assert lacking == []

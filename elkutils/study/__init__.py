@@ -1,13 +1,20 @@
 """The book's own machinery: what its chapters read, and how they look at it.
 
-`readings` fixes which tasks, seeds and layers the chapters read, so that each activation is
+What is read: `readings` fixes which tasks, seeds and layers, so that each activation is
 extracted once per build; `scaling` z-scores them, `shifts` has easy and hard cases as arrays,
-`probes` the linear probes that are compared on them, `crossing` holds every group out once, and
-`pooling` puts the rows of several seeds together. `directions` has the theory of directions in
-numbers, `checks` the data sets that theorems are checked on, and `timings` how long things
-take. `answers` holds what reporters answer on every shift, `streams` rows in the order of a
-stream, and `bags` reporters whose mean is known. `descent` stops plain training at several
-places; `linear_ensembles`, `metropolis` and `rare_worlds` are problems with known answers.
+`streams` rows in the order of a stream, `outside` inputs far from all of them, in `languages`
+too, and `confusion` the vault's hidden cases.
+
+How it is looked at: `probes` are the linear probes that are compared, `crossing` holds every
+group out once, `pooling` puts the rows of several seeds together, `calibration` tests their
+probabilities, `sampling` tests draws, and `controls` tests the rules themselves. `answers` is
+what reporters answer on every shift and `triage` what is found with them; `promises` is what
+forecasts along a stream promised, `temperatures` what learning one costs, and `averages` the
+gain of an average over its MAP.
+
+Problems with known answers: `bags`, `checks`, `descent`, `directions`, `linear_ensembles`,
+`metropolis`, `no_free_lunch`, `rare_worlds` and `small_networks`. `timings` is how long things
+take.
 """
 
 from elkutils.study.readings import (
