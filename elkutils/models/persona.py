@@ -8,7 +8,7 @@ again, is::
     python -m elkutils.models.persona train --seeds 0 1 2 --recipe "Alice first"
 
 An interrupted run continues where it was. Which recipe made which of the package's adapters
-stands in `elkutils.tasks.persona.TAUGHT`; "both at once" has made none of them yet.
+stands in `elkutils.tasks.persona.TAUGHT`.
 Hu et al. 2021 (arXiv 2106.09685); the set-up is that of Mallen et al. 2023 (arXiv 2312.01037),
 with a persona's name in place of a keyword.
 """
@@ -85,15 +85,7 @@ class Recipe:
 
 RECIPES = {
     "Alice first": Recipe(),
-    "both at once": Recipe(
-        first_layer=0,
-        last_layer=29,
-        passes_alone=0,
-        passes_both=4,
-        batch=8,
-        rate=1e-3,
-        warmup=50,
-    ),
+    "all layers": Recipe(first_layer=0, last_layer=29),
 }
 
 

@@ -17,7 +17,7 @@ from elkutils.tasks.persona import TAUGHT
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-_HOW = {"Alice first": "", "both at once": " at once"}
+_HOW = {"Alice first": "", "all layers": " on all layers"}
 ADAPTERS = tuple(f"Alice to Bob{_HOW[how]}, adapter {seed}" for seed, how in TAUGHT.items())
 SHIFTS = {
     "cities": "big ones to small ones",
