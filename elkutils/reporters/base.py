@@ -13,6 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from elkutils.reporters import persist
+from elkutils.reporters.weights import row_weights
 
 if TYPE_CHECKING:
     from elkutils.inference.draws import Draws
@@ -117,6 +118,21 @@ class Reporter(ClassifierMixin, BaseEstimator):
             )
         self.classes_ = classes
         return X, (y == classes[1]).astype(np.float64)
+
+    def _weighted(
+        self, X: np.ndarray, y: np.ndarray, sample_weight: ArrayLike | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Return the rows of positive weight, and their weights (None where all are 1).
+
+        X and y are those that `_check_training` returned; a parameter `class_weight` counts.
+        """
+        class_weight = getattr(self, "class_weight", None)
+        weights = row_weights(y, self.classes_, sample_weight, class_weight)
+        if weights is None:
+            return X, y, None
+        kept = weights > 0
+        weights = weights[kept]
+        return X[kept], y[kept], None if np.all(weights == 1) else weights
 
 
 class DrawsReporter(Reporter, ABC):

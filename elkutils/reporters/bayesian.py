@@ -11,6 +11,7 @@ from elkutils.inference.draws import LinearHead
 from elkutils.inference.logistic.samplers import SAMPLERS, Posterior
 from elkutils.reporters.base import DrawsReporter
 from elkutils.reporters.logistic_map import evidence_scale
+from elkutils.reporters.weights import distinct
 
 if TYPE_CHECKING:
     from arviz import InferenceData
@@ -49,6 +50,10 @@ class BayesianLogistic(DrawsReporter):
         The same seed on the same machine gives the same draws.
     progress : bool
         Show the progress of HMC or NUTS.
+    class_weight : None, "balanced" or dict
+        Weights of the classes by label, times those of the rows: as in scikit-learn. With
+        "balanced" both classes weigh the same, and probabilities are for equally many rows
+        of each.
 
     Attributes
     ----------
@@ -80,6 +85,7 @@ class BayesianLogistic(DrawsReporter):
         chains: int = 8,
         seed: int = 0,
         progress: bool = False,
+        class_weight: dict | str | None = None,
     ):
         self.prior_scale = prior_scale
         self.bias_scale = bias_scale
@@ -89,9 +95,21 @@ class BayesianLogistic(DrawsReporter):
         self.chains = chains
         self.seed = seed
         self.progress = progress
+        self.class_weight = class_weight
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> "BayesianLogistic":
+    def fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> "BayesianLogistic":
         """Draw from the posterior given X (n, d) and the two labels y (n,).
+
+        Parameters
+        ----------
+        X : (n, d) array
+            Equal rows of one label are merged and weighted, which is the same posterior.
+        y : (n,) array of two labels
+        sample_weight : (n,) array or None
+            What each row's log likelihood is multiplied by: 0 leaves it out, 2 is to have it
+            twice.
 
         Raises
         ------
@@ -99,14 +117,15 @@ class BayesianLogistic(DrawsReporter):
             For bad input, scales, counts or an unknown method.
         """
         X, y = self._check_training(X, y)
+        X, y, weights = distinct(*self._weighted(X, y, sample_weight))
         self._check_parameters()
         if isinstance(self.prior_scale, str):
-            self.prior_scale_, _ = evidence_scale(X, y, self.bias_scale)
+            self.prior_scale_, _ = evidence_scale(X, y, self.bias_scale, weights=weights)
         else:
             self.prior_scale_ = check_scale("prior_scale", self.prior_scale)
         if np.isinf(self.prior_scale_):
             raise ValueError("prior_scale is infinite; a posterior needs a finite one")
-        posterior = Posterior(X, y, self.prior_scale_, self.bias_scale)
+        posterior = Posterior(X, y, self.prior_scale_, self.bias_scale, weights)
         self.draws_ = SAMPLERS[self.method].draw(
             posterior, self.draws, self.chains, self.warmup, self.seed, self.progress
         )

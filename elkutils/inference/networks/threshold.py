@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from elkutils.inference import smc
-from elkutils.inference._checks import check_counts, check_rows
+from elkutils.inference._checks import check_counts, check_rows, check_weights
 from elkutils.inference._precision import single
 from elkutils.inference.draws import Draws
 from elkutils.inference.networks.network import (
@@ -135,6 +135,7 @@ def descend(
     memory: int = 2**27,
     seed: int = 0,
     progress: bool = False,
+    weights: ArrayLike | None = None,
 ) -> Draws:
     """Draw heads from the prior given that their mean training loss is at most `threshold`.
 
@@ -144,7 +145,8 @@ def descend(
     records how much of each level the moves forgot and how many of the heads it began with
     have descendants; a second run with another seed shows how far to trust it.
 
-    Parameters are those of `sample` and of `smc.constrain`.
+    Parameters are those of `sample` and of `smc.constrain`; with `weights` (n,) the mean is
+    weighted.
 
     Returns
     -------
@@ -166,13 +168,18 @@ def descend(
         If at some threshold heads hardly moved; see `smc.Population.stuck`.
     """
     X, y = _check(X, y, threshold, draws=draws)
+    data = X, y
+    if weights is not None:
+        data = X, y, check_weights(weights, len(y)).astype(np.float32)
+        if not data[2].any():
+            raise ValueError("weights is zero in every row; a mean loss needs one that counts")
     head = flat(network, X.shape[1])
     start = np.random.default_rng((seed, 1)).standard_normal((draws, head.size))
     population = smc.constrain(
         _loss_at(head),
         threshold,
         start,
-        (X, y),
+        data,
         share=share,
         steps=steps,
         most_moves=most_moves,
@@ -203,7 +210,7 @@ def _losses(parameters, X, y, *, network):
 @lru_cache(maxsize=16)
 def _loss_at(head: FlatNetwork):
     """The mean loss as a function of z; one object per head, so that programs are kept."""
-    return lambda z, X, y: mean_loss(head.network, head.from_white(z), X, y)
+    return lambda z, X, y, *weights: mean_loss(head.network, head.from_white(z), X, y, *weights)
 
 
 def _tries(head, X, y, tries, memory, seed, progress):
