@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,7 +104,11 @@ class Reporter(ClassifierMixin, BaseEstimator):
         return validate_data(self, X, dtype=np.float64, reset=False)
 
     def _check_training(self, X, y) -> tuple[np.ndarray, np.ndarray]:
-        """Return X in float64 and y as 0.0 and 1.0, and learn the classes."""
+        """Return X in float64 and y as 0.0 and 1.0, and learn the classes.
+
+        The parameters are remembered: what is saved is what was fitted.
+        """
+        self._fitted_with = deepcopy(self.get_params(deep=False))
         X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
         classes = np.unique(y)

@@ -37,8 +37,8 @@ class BayesianLogistic(DrawsReporter):
         "hmc" and "nuts" draw from the exact posterior. "hmc" splits it about the nearest
         Gaussian and is much the faster; where no Gaussian is near enough (separable data under
         a loose prior) it warns and uses "nuts" instead. "variational" draws from that Gaussian
-        and corrects by importance where `pareto_k_` is below 0.7. "laplace" is a normal at the
-        mode.
+        and corrects by importance where `pareto_k_` is below 0.7; where no Gaussian is near it
+        warns and draws as "laplace" does, from a normal at the mode.
     draws : int
         Draws kept per chain, so `draws * chains` in all, for every method.
     warmup : int
@@ -63,7 +63,8 @@ class BayesianLogistic(DrawsReporter):
         Log p(y | X, τ) in nats, up to a constant if the bias is flat: Laplace's approximation
         for "nuts" and "laplace", and the variational lower bound for the others.
     pareto_k_ : float
-        k̂ of the importance weights; NaN for methods other than "variational".
+        k̂ of the importance weights, infinite where no Gaussian was near; NaN for methods other
+        than "variational".
 
     Examples
     --------

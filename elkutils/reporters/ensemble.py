@@ -226,7 +226,8 @@ class Ensemble(DrawsReporter):
         """Whether the parameters are one weight per feature and a bias."""
         from elkutils.inference.networks.mlp import MLP
 
-        return isinstance(self._network(), MLP) and self._head().size == self.n_features_in_ + 1
+        head = self.draws_.head
+        return isinstance(head.network, MLP) and head.size == self.n_features_in_ + 1
 
     def _network(self) -> "Network":
         from elkutils.inference.networks.mlp import MLP

@@ -59,7 +59,8 @@ def class_sums(y: np.ndarray, sample_weight: ArrayLike | None) -> np.ndarray:
     weights = np.ones(len(y))
     if sample_weight is not None:
         weights = check_weights(sample_weight, len(y), "sample_weight")
-    return np.array([weights[y == c].sum() for c in (0, 1)])
+    with np.errstate(over="ignore"):
+        return np.array([weights[y == c].sum() for c in (0, 1)])
 
 
 def class_weights(classes: np.ndarray, class_weight, sums: np.ndarray) -> np.ndarray:

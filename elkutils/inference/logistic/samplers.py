@@ -125,13 +125,22 @@ def _draw_nuts(posterior, draws, chains, warmup, seed, progress) -> Draws:
 def _draw_variational(posterior, draws, chains, warmup, seed, progress) -> Draws:
     from elkutils.inference.logistic import importance, variational
 
-    fit = variational.fit(
-        posterior.coordinates,
-        posterior.y,
-        posterior.precision,
-        tolerance=1e-3,
-        weights=posterior.weights,
-    )
+    try:
+        fit = variational.fit(
+            posterior.coordinates,
+            posterior.y,
+            posterior.precision,
+            tolerance=1e-3,
+            weights=posterior.weights,
+        )
+    except variational.NotSettled as reason:
+        warnings.warn(
+            f"{reason}: these are draws of the Gaussian at the mode, not of the posterior",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+        found = _draw_laplace(posterior, draws, chains, warmup, seed, progress)
+        return replace(found, details=found.details | {"pareto_k": np.inf})
     target = variational.Target.of(fit)
     z, pareto_k = importance.resample(target, draws * chains, seed)
     if pareto_k > importance.RELIABLE:
