@@ -36,10 +36,11 @@ class Pipeline(sklearn.pipeline.Pipeline):
 
     >>> from sklearn.preprocessing import StandardScaler
     >>> from elkutils.reporters import LogisticMAP, make_pipeline
-    >>> X, y = np.array([[-300.0], [-200.0], [0.0], [0.0], [200.0], [300.0]]), [0, 0, 0, 1, 1, 1]
+    >>> X = np.array([[-300.0], [-200.0], [0.0], [0.0], [200.0], [300.0]])
+    >>> y = [0, 0, 0, 1, 1, 1]
     >>> reporter = make_pipeline(StandardScaler(), LogisticMAP()).fit(X, y)
     >>> reporter.sample_proba([[0.0], [100.0]]).round(2).tolist()
-    [[0.5, 0.65]]
+    [[0.5, 0.62]]
     """
 
     def fit(
@@ -57,7 +58,7 @@ class Pipeline(sklearn.pipeline.Pipeline):
         y : (n,) array of two labels
         sample_weight : (n,) array or None
             Weights of the rows, for every step that takes them.
-        **params
+        **params : object
             Others, as ``step__name=value``.
 
         Raises
@@ -122,6 +123,7 @@ class Pipeline(sklearn.pipeline.Pipeline):
 
     @classes_.setter
     def classes_(self, classes: np.ndarray) -> None:
+        """Set them, when a pipeline is read."""
         self.steps[-1][1].classes_ = classes
 
     @property
@@ -131,6 +133,7 @@ class Pipeline(sklearn.pipeline.Pipeline):
 
     @feature_names_in_.setter
     def feature_names_in_(self, names: np.ndarray) -> None:
+        """Set them, when a pipeline is read; transformers hold their own."""
         if isinstance(self.steps[0][1], Reporter):
             self.steps[0][1].feature_names_in_ = names
 
@@ -155,16 +158,16 @@ def make_pipeline(*steps: BaseEstimator, **options: object) -> Pipeline:
 
     Parameters
     ----------
-    *steps : estimators
+    *steps : BaseEstimator
         The last one is a reporter.
-    **options
+    **options : object
         `memory`, `transform_input` and `verbose` of the pipeline.
     """
     return Pipeline(_name_estimators(steps), **options)
 
 
 def _learned(name: str, step: BaseEstimator) -> Iterator[tuple[str, np.ndarray]]:
-    """What a transformer has learned, each as an array of numbers under a name with its type."""
+    """What a transformer has learned: arrays of numbers, under names with the types."""
     for key, value in vars(step).items():
         if key in step.get_params(deep=False):
             continue

@@ -13,7 +13,10 @@ from elkutils.inference._checks import check_weights
 
 
 def row_weights(
-    y: np.ndarray, classes: np.ndarray, sample_weight: ArrayLike | None, class_weight
+    y: np.ndarray,
+    classes: np.ndarray,
+    sample_weight: ArrayLike | None,
+    class_weight: dict | str | None,
 ) -> np.ndarray | None:
     """Return the weight of each row (n,), or None where all of them are 1.
 
@@ -63,7 +66,9 @@ def class_sums(y: np.ndarray, sample_weight: ArrayLike | None) -> np.ndarray:
         return np.array([weights[y == c].sum() for c in (0, 1)])
 
 
-def class_weights(classes: np.ndarray, class_weight, sums: np.ndarray) -> np.ndarray:
+def class_weights(
+    classes: np.ndarray, class_weight: dict | str | None, sums: np.ndarray
+) -> np.ndarray:
     """Return the weight of each class, (2,).
 
     Parameters
