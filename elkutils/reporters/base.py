@@ -12,7 +12,10 @@ from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
+from tqdm import tqdm
 
+from elkutils.inference._checks import check_counts
+from elkutils.inference.draws import NUMBERS
 from elkutils.reporters import persist
 from elkutils.reporters.weights import row_weights
 
@@ -60,18 +63,63 @@ class Reporter(ClassifierMixin, BaseEstimator):
         positive = self.decision_function(X) > 0
         return self.classes_[positive.astype(int)]
 
-    def predict_proba(self, X: ArrayLike) -> np.ndarray:
-        """Return the probability of each class, (n, 2): the mean over the draws."""
-        p = self.sample_proba(X).mean(axis=0)
+    def predict_proba(self, X: ArrayLike, progress: bool = False) -> np.ndarray:
+        """Return the probability of each class, (n, 2): the mean over the draws.
+
+        Rows are taken in blocks, so the memory needed beside X does not grow with their
+        number. X may be a memory map; `progress` shows how many rows are done.
+        """
+        blocks = self.sample_proba_blocks(X, progress=progress)
+        p = np.concatenate([draws.mean(axis=0) for _, draws in blocks])
         return np.column_stack([1 - p, p])
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Return the log odds of `classes_[1]`, (n,)."""
-        return self._check(X) @ self.coef_[0] + self.intercept_[0]
+        blocks = self._blocks(X, NUMBERS)
+        return np.concatenate([part @ self.coef_[0] + self.intercept_[0] for _, part in blocks])
 
     def sample_proba(self, X: ArrayLike) -> np.ndarray:
         """Return draws of P(y = classes_[1] | x), (draws, n); a point estimate has one."""
         return expit(self.decision_function(X))[None, :]
+
+    def sample_proba_blocks(
+        self, X: ArrayLike, rows: int | None = None, progress: bool = False
+    ) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield the draws of some rows after others, for more rows than memory has room for.
+
+        Parameters
+        ----------
+        X : (n, d) array
+            It may be a memory map: each block is read and checked when its turn comes.
+        rows : int or None
+            Rows per block; None for as many as take some 32 megabytes.
+        progress : bool
+            Show how many rows are done, and the time left.
+
+        Yields
+        ------
+        slice
+            Which rows of X.
+        (draws, rows) array
+            What `sample_proba` returns for them.
+
+        Raises
+        ------
+        ValueError
+            If `rows` is no whole number ≥ 1, or X is not a finite table of d columns.
+
+        Examples
+        --------
+        >>> from elkutils.reporters import DifferenceInMeans
+        >>> X, y = np.array([[-3.0], [-2.0], [0.0], [0.0], [2.0], [3.0]]), [0, 0, 0, 1, 1, 1]
+        >>> reporter = DifferenceInMeans().fit(X, y)
+        >>> [draws.shape for _, draws in reporter.sample_proba_blocks(X, rows=4)]
+        [(1, 4), (1, 2)]
+        """
+        if rows is not None:
+            check_counts(rows=rows)
+        for span, part in self._blocks(X, NUMBERS // self._draws(), rows, progress):
+            yield span, self.sample_proba(part)
 
     def save(self, folder: str | Path) -> None:
         """Write the fitted reporter to `folder`; see `elkutils.reporters.load`."""
@@ -98,6 +146,25 @@ class Reporter(ClassifierMixin, BaseEstimator):
         for name, value in vars(self).items():
             if name.endswith("_") and name not in ("classes_", "feature_names_in_"):
                 yield name, value
+
+    def _draws(self) -> int:
+        """How many numbers a row takes besides its features."""
+        return 1
+
+    def _blocks(
+        self, X, numbers: int, rows: int | None = None, progress: bool = False
+    ) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield rows of X, checked, at most `numbers` or as many as hold that many numbers."""
+        check_is_fitted(self)
+        table = hasattr(X, "iloc") or isinstance(X, np.ndarray)
+        if not (table and X.ndim == 2 and len(X)):
+            X = self._check(X)
+        size = rows or max(1, min(numbers, NUMBERS // max(1, X.shape[1])))
+        with tqdm(total=len(X), disable=not progress, desc="scoring", unit="row") as bar:
+            for begin in range(0, len(X), size):
+                span = slice(begin, min(begin + size, len(X)))
+                yield span, self._check(X.iloc[span] if hasattr(X, "iloc") else X[span])
+                bar.update(span.stop - span.start)
 
     def _check(self, X) -> np.ndarray:
         check_is_fitted(self)
@@ -156,16 +223,17 @@ class DrawsReporter(Reporter, ABC):
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Return the log odds of the mean probability of `classes_[1]`, (n,)."""
-        X = self._check(X)
-        return self.draws_.mean_log_odds(X)
+        blocks = self._blocks(X, NUMBERS)
+        return np.concatenate([self.draws_.mean_log_odds(part) for _, part in blocks])
 
-    def predict_proba(self, X: ArrayLike) -> np.ndarray:
+    def predict_proba(self, X: ArrayLike, progress: bool = False) -> np.ndarray:
         """Return the probability of each class, (n, 2): the mean over the draws.
 
-        Rows are taken in blocks, so the memory needed does not grow with draws · n.
+        Rows are taken in blocks, so the memory needed beside X does not grow with their
+        number. X may be a memory map; `progress` shows how many rows are done.
         """
-        X = self._check(X)
-        p = self.draws_.mean_proba(X)
+        blocks = self._blocks(X, NUMBERS, progress=progress)
+        p = np.concatenate([self.draws_.mean_proba(part) for _, part in blocks])
         return np.column_stack([1 - p, p])
 
     def sample_proba(self, X: ArrayLike) -> np.ndarray:
@@ -187,6 +255,9 @@ class DrawsReporter(Reporter, ABC):
         stats = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
         super().restore({k: v for k, v in arrays.items() if not k.startswith("draws_.")})
         self.draws_ = Draws(self._head(), arrays["draws_.theta"], stats)
+
+    def _draws(self) -> int:
+        return max(1, len(self.draws_.flat))
 
     @abstractmethod
     def _head(self):

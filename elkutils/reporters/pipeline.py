@@ -82,6 +82,13 @@ class Pipeline(sklearn.pipeline.Pipeline):
         """Return draws of P(y = classes_[1] | x), (draws, n); a point estimate has one."""
         return self.steps[-1][1].sample_proba(self._prepared(X))
 
+    def sample_proba_blocks(
+        self, X: ArrayLike, rows: int | None = None, progress: bool = False
+    ) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield the draws of some rows after others; see `Reporter.sample_proba_blocks`."""
+        last = self.steps[-1][1]
+        yield from last.sample_proba_blocks(self._prepared(X), rows, progress)
+
     def save(self, folder: str | Path) -> None:
         """Write the fitted steps to `folder`; see `elkutils.reporters.load`."""
         persist.save(self, folder)
