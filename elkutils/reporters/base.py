@@ -23,6 +23,35 @@ if TYPE_CHECKING:
     from elkutils.inference.draws import Draws
 
 
+def is_table(X: object) -> bool:
+    """Whether X is an array or a data frame with rows, of which some can be had cheaply."""
+    known = hasattr(X, "iloc") or isinstance(X, np.ndarray)
+    return known and X.ndim == 2 and len(X) > 0
+
+
+def row_blocks(
+    X: np.ndarray, numbers: int, rows: int | None = None, progress: bool = False
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield which rows, and these rows of a table X (n, d), some after others.
+
+    Parameters
+    ----------
+    X : (n, d) array or data frame
+    numbers : int
+        Rows per block, or as many as hold `NUMBERS` numbers where that is fewer.
+    rows : int or None
+        Rows per block instead.
+    progress : bool
+        Show how many rows are done.
+    """
+    size = rows or max(1, min(numbers, NUMBERS // max(1, X.shape[1])))
+    with tqdm(total=len(X), disable=not progress, desc="scoring", unit="row") as bar:
+        for begin in range(0, len(X), size):
+            span = slice(begin, min(begin + size, len(X)))
+            yield span, X.iloc[span] if hasattr(X, "iloc") else X[span]
+            bar.update(span.stop - span.start)
+
+
 class Reporter(ClassifierMixin, BaseEstimator):
     """A classifier of two classes that draws probabilities.
 
@@ -53,6 +82,8 @@ class Reporter(ClassifierMixin, BaseEstimator):
     [[0.5]]
     """
 
+    _fitted_with: dict | None = None  # the parameters of the fit
+
     def __init_subclass__(cls, **kwargs) -> None:
         """Register the class, so that `load` finds it."""
         super().__init_subclass__(**kwargs)
@@ -75,8 +106,8 @@ class Reporter(ClassifierMixin, BaseEstimator):
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Return the log odds of `classes_[1]`, (n,)."""
-        blocks = self._blocks(X, NUMBERS)
-        return np.concatenate([part @ self.coef_[0] + self.intercept_[0] for _, part in blocks])
+        coef, bias = self.coef_[0], self.intercept_[0]
+        return np.concatenate([part @ coef + bias for part in self._blocks(X)])
 
     def sample_proba(self, X: ArrayLike) -> np.ndarray:
         """Return draws of P(y = classes_[1] | x), (draws, n); a point estimate has one."""
@@ -118,7 +149,10 @@ class Reporter(ClassifierMixin, BaseEstimator):
         """
         if rows is not None:
             check_counts(rows=rows)
-        for span, part in self._blocks(X, NUMBERS // self._draws(), rows, progress):
+        check_is_fitted(self)
+        if not is_table(X):
+            X = self._check(X)
+        for span, part in row_blocks(X, NUMBERS // self._draws(), rows, progress):
             yield span, self.sample_proba(part)
 
     def save(self, folder: str | Path) -> None:
@@ -151,20 +185,13 @@ class Reporter(ClassifierMixin, BaseEstimator):
         """How many numbers a row takes besides its features."""
         return 1
 
-    def _blocks(
-        self, X, numbers: int, rows: int | None = None, progress: bool = False
-    ) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yield rows of X, checked, at most `numbers` or as many as hold that many numbers."""
+    def _blocks(self, X, progress: bool = False) -> Iterator[np.ndarray]:
+        """Yield the rows of X in blocks, checked."""
         check_is_fitted(self)
-        table = hasattr(X, "iloc") or isinstance(X, np.ndarray)
-        if not (table and X.ndim == 2 and len(X)):
+        if not is_table(X):
             X = self._check(X)
-        size = rows or max(1, min(numbers, NUMBERS // max(1, X.shape[1])))
-        with tqdm(total=len(X), disable=not progress, desc="scoring", unit="row") as bar:
-            for begin in range(0, len(X), size):
-                span = slice(begin, min(begin + size, len(X)))
-                yield span, self._check(X.iloc[span] if hasattr(X, "iloc") else X[span])
-                bar.update(span.stop - span.start)
+        for _, part in row_blocks(X, NUMBERS, progress=progress):
+            yield self._check(part)
 
     def _check(self, X) -> np.ndarray:
         check_is_fitted(self)
@@ -223,8 +250,7 @@ class DrawsReporter(Reporter, ABC):
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Return the log odds of the mean probability of `classes_[1]`, (n,)."""
-        blocks = self._blocks(X, NUMBERS)
-        return np.concatenate([self.draws_.mean_log_odds(part) for _, part in blocks])
+        return np.concatenate([self.draws_.mean_log_odds(part) for part in self._blocks(X)])
 
     def predict_proba(self, X: ArrayLike, progress: bool = False) -> np.ndarray:
         """Return the probability of each class, (n, 2): the mean over the draws.
@@ -232,8 +258,8 @@ class DrawsReporter(Reporter, ABC):
         Rows are taken in blocks, so the memory needed beside X does not grow with their
         number. X may be a memory map; `progress` shows how many rows are done.
         """
-        blocks = self._blocks(X, NUMBERS, progress=progress)
-        p = np.concatenate([self.draws_.mean_proba(part) for _, part in blocks])
+        blocks = self._blocks(X, progress)
+        p = np.concatenate([self.draws_.mean_proba(part) for part in blocks])
         return np.column_stack([1 - p, p])
 
     def sample_proba(self, X: ArrayLike) -> np.ndarray:

@@ -158,8 +158,10 @@ def _made(kind: type, about: dict):
     now = {name: _revived(value) for name, value in about["parameters"].items()}
     then = about.get("parameters of the fit", about["parameters"])
     made = kind(**{name: _revived(value) for name, value in then.items()})
-    if kind_of(kind) in KINDS:
-        made._fitted_with, made._set_since = made.get_params(deep=False), now
+    if hasattr(kind, "_fitted_with"):
+        made._fitted_with = made.get_params(deep=False)
+        if then is not about["parameters"]:
+            made._set_since = now
     return made
 
 
@@ -191,7 +193,9 @@ def _check_readable(reporter, state: dict[str, np.ndarray], text: str) -> None:
                 f"{name} was set and would be lost: what is learned has to end in an"
                 " underscore, or `state` and `restore` have to keep it"
             )
-    same = about.items() <= json.loads(text).items() and learned.keys() == state.keys()
+    written = json.loads(text)
+    same = all(_json(value) == _json(written[name]) for name, value in about.items())
+    same = same and learned.keys() == state.keys()
     if not (same and all(_equal(learned[name], state[name]) for name in state)):
         raise ValueError(
             "the reporter would not be the same when read back: `restore` has to undo `state`,"
@@ -206,7 +210,7 @@ def _equal(a: np.ndarray, b: np.ndarray) -> bool:
 def _parameters(reporter) -> dict[str, dict]:
     """The parameters as JSON has them; those of the fit too, if others were set since."""
     now = reporter.get_params(deep=False)
-    then = getattr(reporter, "_fitted_with", now)
+    then = getattr(reporter, "_fitted_with", None) or now
     now, then = ({name: _plain(name, value) for name, value in p.items()} for p in (now, then))
     return {"parameters": now} | ({} if now == then else {"parameters of the fit": then})
 

@@ -8,10 +8,12 @@ import sklearn.pipeline
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import _name_estimators
-from sklearn.utils.validation import has_fit_parameter
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
+from elkutils.inference._checks import check_counts
+from elkutils.inference.draws import NUMBERS
 from elkutils.reporters import persist
-from elkutils.reporters.base import Reporter
+from elkutils.reporters.base import Reporter, is_table, row_blocks
 
 
 class Pipeline(sklearn.pipeline.Pipeline):
@@ -86,8 +88,31 @@ class Pipeline(sklearn.pipeline.Pipeline):
         self, X: ArrayLike, rows: int | None = None, progress: bool = False
     ) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield the draws of some rows after others; see `Reporter.sample_proba_blocks`."""
+        if rows is not None:
+            check_counts(rows=rows)
+        check_is_fitted(self)
         last = self.steps[-1][1]
-        yield from last.sample_proba_blocks(self._prepared(X), rows, progress)
+        for span, part in self._blocks(X, NUMBERS // last._draws(), rows, progress):
+            yield span, last.sample_proba(self._prepared(part))
+
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """Return the likelier label of each row, (n,)."""
+        return self.classes_[(self.decision_function(X) > 0).astype(int)]
+
+    def predict_proba(self, X: ArrayLike, progress: bool = False) -> np.ndarray:
+        """Return the probability of each class, (n, 2), block by block of the rows."""
+        check_is_fitted(self)
+        last = self.steps[-1][1]
+        blocks = self._blocks(X, NUMBERS, progress=progress)
+        return np.concatenate([last.predict_proba(self._prepared(part)) for _, part in blocks])
+
+    def decision_function(self, X: ArrayLike) -> np.ndarray:
+        """Return the log odds of `classes_[1]`, (n,), block by block of the rows."""
+        check_is_fitted(self)
+        last = self.steps[-1][1]
+        blocks = self._blocks(X, NUMBERS)
+        found = [last.decision_function(self._prepared(part)) for _, part in blocks]
+        return np.concatenate(found)
 
     def save(self, folder: str | Path) -> None:
         """Write the fitted steps to `folder`; see `elkutils.reporters.load`."""
@@ -144,6 +169,12 @@ class Pipeline(sklearn.pipeline.Pipeline):
         if isinstance(self.steps[0][1], Reporter):
             self.steps[0][1].feature_names_in_ = names
 
+    def _blocks(self, X, *options, **more) -> Iterator[tuple[slice, ArrayLike]]:
+        if is_table(X):
+            yield from row_blocks(X, *options, **more)
+        else:
+            yield slice(None), X
+
     def _prepared(self, X: ArrayLike) -> np.ndarray:
         for _, _, step in self._iter(with_final=False):
             X = step.transform(X)
@@ -179,7 +210,9 @@ def _learned(name: str, step: BaseEstimator) -> Iterator[tuple[str, np.ndarray]]
         if key in step.get_params(deep=False):
             continue
         array = np.asarray(value)
-        if value is None:
+        if isinstance(value, np.dtype):
+            yield f"{key}:dtype", np.frombuffer(value.str.encode(), np.uint8)
+        elif value is None:
             yield f"{key}:none", np.zeros(0)
         elif array.dtype.kind in "biuf":
             yield f"{key}:{'number' if np.isscalar(value) else 'array'}", array
@@ -204,4 +237,6 @@ def _told(key: str, value: np.ndarray | float) -> tuple[str, object]:
     if kind == "array":
         return key, np.asarray(value)
     text = np.asarray(value, np.uint8).tobytes().decode()
+    if kind == "dtype":
+        return key, np.dtype(text)
     return key, text if kind == "text" else np.array(text.split("\0"), dtype=object)
