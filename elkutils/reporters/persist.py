@@ -194,7 +194,7 @@ def _check_readable(reporter, state: dict[str, np.ndarray], text: str) -> None:
                 " underscore, or `state` and `restore` have to keep it"
             )
     written = json.loads(text)
-    same = all(_json(value) == _json(written[name]) for name, value in about.items())
+    same = all(_json(value) == _json(written.get(name)) for name, value in about.items())
     same = same and learned.keys() == state.keys()
     if not (same and all(_equal(learned[name], state[name]) for name in state)):
         raise ValueError(
