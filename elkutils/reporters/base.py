@@ -106,6 +106,7 @@ class Reporter(ClassifierMixin, BaseEstimator):
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Return the log odds of `classes_[1]`, (n,)."""
+        check_is_fitted(self)
         coef, bias = self.coef_[0], self.intercept_[0]
         return np.concatenate([part @ coef + bias for part in self._blocks(X)])
 
