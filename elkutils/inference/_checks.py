@@ -44,6 +44,22 @@ def check_data(
     return X, y
 
 
+def check_weights(weights: ArrayLike, n: int, name: str = "weights") -> np.ndarray:
+    """Return the rows' weights (n,) in float64, or raise ValueError that names the bad row."""
+    try:
+        weights = np.asarray(weights, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} is not a list of numbers: {error}") from error
+    if weights.shape != (n,):
+        raise ValueError(f"{name} has shape {weights.shape}; it has to be ({n},), one per row")
+    bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+    if len(bad):
+        raise ValueError(
+            f"{name} is {weights[bad[0]]} in row {bad[0]}; it has to be finite and not negative"
+        )
+    return weights
+
+
 def check_rows(X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Return X (n, d) and y (n,) in float32, no rows allowed, or raise ValueError."""
     X, y = np.asarray(X), np.asarray(y)

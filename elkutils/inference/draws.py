@@ -17,6 +17,9 @@ from elkutils.inference.diagnostics import Diagnostics, diagnose
 
 TINY = 1e-280  # probabilities below it may have lost digits
 NUMBERS = 2**22  # log odds computed at once: bounds the memory
+CACHED = 2**18  # the same where each costs little, so that they stay in the cache
+SCRATCH = 2**15  # of these, turned into probabilities at once
+STEEPEST = 700.0  # log odds beyond are taken as these; means of them are below TINY
 
 
 class Head(Protocol):
@@ -64,7 +67,7 @@ class LinearHead:
 
     def log_odds(self, theta: np.ndarray, X: np.ndarray) -> np.ndarray:
         """Return the log odds (k, n) of parameters (k, d + 1) at X (n, d)."""
-        return theta[:, :-1] @ X.T + theta[:, -1:]
+        return theta @ np.column_stack([X, np.ones(len(X), X.dtype)]).T
 
     def parameters(self, theta: np.ndarray) -> dict[str, np.ndarray]:
         """Return "coef" (…, d) and "intercept" (…) of parameters (…, d + 1)."""
@@ -141,7 +144,7 @@ class Draws:
 
         Rows are taken in blocks, so the memory needed does not grow with draws · n.
         """
-        return self._reduced(X, lambda log_odds: expit(log_odds).mean(axis=0))
+        return self._reduced(X, _mean_proba)
 
     def mean_log_odds(self, X: ArrayLike) -> np.ndarray:
         """Return the log odds (n,) of the mean probability over the draws, block by block."""
@@ -171,19 +174,25 @@ class Draws:
             raise ValueError("there are no draws, so they have no mean")
         X = self.head.check(X)
         found = np.empty(len(X))
-        for rows in self._blocks(len(X)):
+        for rows in self._blocks(len(X), CACHED if self.head.units == 1 else NUMBERS):
             found[rows] = reduce(np.asarray(self.head.log_odds(self.flat, X[rows]), np.float64))
         return found
 
-    def _blocks(self, n: int) -> Iterator[slice]:
-        size = max(1, NUMBERS // max(1, len(self.flat), self.head.units))
+    def _blocks(self, n: int, numbers: int = NUMBERS) -> Iterator[slice]:
+        size = max(1, numbers // max(1, len(self.flat), self.head.units))
         return (slice(begin, begin + size) for begin in range(0, n, size))
 
 
 def mean_log_odds(log_odds: np.ndarray) -> np.ndarray:
     """Return the log odds (n,) of the mean probability over draws (draws, n) of log odds."""
     log_odds = np.asarray(log_odds, np.float64)
-    p, q = expit(log_odds).mean(axis=0), expit(-log_odds).mean(axis=0)
+    least = log_odds.min(initial=0.0)
+    steep = log_odds if least > -STEEPEST else np.maximum(log_odds, -STEEPEST)
+    p, q = np.zeros((2, log_odds.shape[1]))
+    for odds, other, ones in _probabilities(steep):
+        p += ones @ other
+        q += ones @ np.multiply(odds, other, out=odds)
+    p, q = p / len(log_odds), q / len(log_odds)
     with np.errstate(divide="ignore"):
         found = np.log(p) - np.log(q)
     lost = np.minimum(p, q) < TINY
@@ -192,6 +201,28 @@ def mean_log_odds(log_odds: np.ndarray) -> np.ndarray:
         log_p = logsumexp(-np.logaddexp(0.0, -some), axis=0)
         found[lost] = log_p - logsumexp(-np.logaddexp(0.0, some), axis=0)
     return found
+
+
+def _mean_proba(log_odds: np.ndarray) -> np.ndarray:
+    """The mean probability (n,) over draws (draws, n) of log odds."""
+    return sum(ones @ p for _, p, ones in _probabilities(log_odds)) / len(log_odds)
+
+
+def _probabilities(log_odds: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+    """Yield the odds of 0, the probabilities of 1, and a one for each, of some draws at a time.
+
+    All lie in memory that the next ones overwrite, so that they stay in the cache.
+    """
+    size = max(1, SCRATCH // max(1, log_odds.shape[1]))
+    odds, p = np.empty((2, size, log_odds.shape[1]))
+    ones = np.ones(size)
+    for begin in range(0, len(log_odds), size):
+        part = log_odds[begin : begin + size]
+        e, f = odds[: len(part)], p[: len(part)]
+        with np.errstate(over="ignore"):
+            np.exp(np.negative(part, out=e), out=e)
+        np.reciprocal(np.add(e, 1.0, out=f), out=f)
+        yield e, f, ones[: len(part)]
 
 
 def check_inputs(X: ArrayLike, features: int, dtype: type) -> np.ndarray:

@@ -3,7 +3,7 @@
 Every reporter is a scikit-learn classifier for two classes, fitted on X (n, d) and y (n,), with
 one method more: `sample_proba(X)` returns draws of P(y = classes_[1] | x), shape (draws, n). A
 point estimate has one draw; a posterior has as many as were asked for. Reporters never rescale
-X, so a prior scale is in the units of 1/X as given.
+X, so a prior scale is in the units of 1/X as given; `make_pipeline` puts a scaler before one.
 """
 
 from elkutils.inference.logistic import LogisticPath, logistic_path
@@ -14,6 +14,7 @@ from elkutils.reporters.linear import DifferenceInMeans, LinearDiscriminant
 from elkutils.reporters.logistic_map import LogisticMAP
 from elkutils.reporters.network import BayesianNetwork
 from elkutils.reporters.persist import load
+from elkutils.reporters.pipeline import Pipeline, make_pipeline
 
 __all__ = [
     "BayesianLogistic",
@@ -24,7 +25,9 @@ __all__ = [
     "LinearDiscriminant",
     "LogisticMAP",
     "LogisticPath",
+    "Pipeline",
     "Reporter",
     "load",
     "logistic_path",
+    "make_pipeline",
 ]

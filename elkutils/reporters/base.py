@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,44 @@ from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
+from tqdm import tqdm
 
+from elkutils.inference._checks import check_counts
+from elkutils.inference.draws import NUMBERS
 from elkutils.reporters import persist
+from elkutils.reporters.weights import row_weights
 
 if TYPE_CHECKING:
     from elkutils.inference.draws import Draws
+
+
+def is_table(X: object) -> bool:
+    """Whether X is an array or a data frame with rows, of which some can be had cheaply."""
+    known = hasattr(X, "iloc") or isinstance(X, np.ndarray)
+    return known and X.ndim == 2 and len(X) > 0
+
+
+def row_blocks(
+    X: np.ndarray, numbers: int, rows: int | None = None, progress: bool = False
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield which rows, and these rows of a table X (n, d), some after others.
+
+    Parameters
+    ----------
+    X : (n, d) array or data frame
+    numbers : int
+        Rows per block, or as many as hold `NUMBERS` numbers where that is fewer.
+    rows : int or None
+        Rows per block instead.
+    progress : bool
+        Show how many rows are done.
+    """
+    size = rows or max(1, min(numbers, NUMBERS // max(1, X.shape[1])))
+    with tqdm(total=len(X), disable=not progress, desc="scoring", unit="row") as bar:
+        for begin in range(0, len(X), size):
+            span = slice(begin, min(begin + size, len(X)))
+            yield span, X.iloc[span] if hasattr(X, "iloc") else X[span]
+            bar.update(span.stop - span.start)
 
 
 class Reporter(ClassifierMixin, BaseEstimator):
@@ -48,6 +82,8 @@ class Reporter(ClassifierMixin, BaseEstimator):
     [[0.5]]
     """
 
+    _fitted_with: dict | None = None  # the parameters of the fit
+
     def __init_subclass__(cls, **kwargs) -> None:
         """Register the class, so that `load` finds it."""
         super().__init_subclass__(**kwargs)
@@ -58,18 +94,67 @@ class Reporter(ClassifierMixin, BaseEstimator):
         positive = self.decision_function(X) > 0
         return self.classes_[positive.astype(int)]
 
-    def predict_proba(self, X: ArrayLike) -> np.ndarray:
-        """Return the probability of each class, (n, 2): the mean over the draws."""
-        p = self.sample_proba(X).mean(axis=0)
+    def predict_proba(self, X: ArrayLike, progress: bool = False) -> np.ndarray:
+        """Return the probability of each class, (n, 2): the mean over the draws.
+
+        Rows are taken in blocks, so the memory needed beside X does not grow with their
+        number. X may be a memory map; `progress` shows how many rows are done.
+        """
+        blocks = self.sample_proba_blocks(X, progress=progress)
+        p = np.concatenate([draws.mean(axis=0) for _, draws in blocks])
         return np.column_stack([1 - p, p])
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Return the log odds of `classes_[1]`, (n,)."""
-        return self._check(X) @ self.coef_[0] + self.intercept_[0]
+        check_is_fitted(self)
+        coef, bias = self.coef_[0], self.intercept_[0]
+        return np.concatenate([part @ coef + bias for part in self._blocks(X)])
 
     def sample_proba(self, X: ArrayLike) -> np.ndarray:
         """Return draws of P(y = classes_[1] | x), (draws, n); a point estimate has one."""
         return expit(self.decision_function(X))[None, :]
+
+    def sample_proba_blocks(
+        self, X: ArrayLike, rows: int | None = None, progress: bool = False
+    ) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield the draws of some rows after others, for more rows than memory has room for.
+
+        Parameters
+        ----------
+        X : (n, d) array
+            It may be a memory map: each block is read and checked when its turn comes.
+        rows : int or None
+            Rows per block; None for as many as take some 32 megabytes.
+        progress : bool
+            Show how many rows are done, and the time left.
+
+        Yields
+        ------
+        slice
+            Which rows of X.
+        (draws, rows) array
+            What `sample_proba` returns for them.
+
+        Raises
+        ------
+        ValueError
+            If `rows` is no whole number ≥ 1, or X is not a finite table of d columns.
+
+        Examples
+        --------
+        >>> from elkutils.reporters import DifferenceInMeans
+        >>> X, y = np.array([[-3.0], [-2.0], [0.0], [0.0], [2.0], [3.0]]), [0, 0, 0, 1, 1, 1]
+        >>> reporter = DifferenceInMeans().fit(X, y)
+        >>> [draws.shape for _, draws in reporter.sample_proba_blocks(X, rows=4)]
+        [(1, 4), (1, 2)]
+        """
+        if rows is not None:
+            check_counts(rows=rows)
+        check_is_fitted(self)
+        if not is_table(X):
+            X = self._check(X)
+        for span, part in row_blocks(X, NUMBERS // self._draws(), rows, progress):
+            yield span, self.sample_proba(part)
 
     def save(self, folder: str | Path) -> None:
         """Write the fitted reporter to `folder`; see `elkutils.reporters.load`."""
@@ -97,12 +182,28 @@ class Reporter(ClassifierMixin, BaseEstimator):
             if name.endswith("_") and name not in ("classes_", "feature_names_in_"):
                 yield name, value
 
+    def _draws(self) -> int:
+        """How many numbers a row takes besides its features."""
+        return 1
+
+    def _blocks(self, X, progress: bool = False) -> Iterator[np.ndarray]:
+        """Yield the rows of X in blocks, checked."""
+        check_is_fitted(self)
+        if not is_table(X):
+            X = self._check(X)
+        for _, part in row_blocks(X, NUMBERS, progress=progress):
+            yield self._check(part)
+
     def _check(self, X) -> np.ndarray:
         check_is_fitted(self)
         return validate_data(self, X, dtype=np.float64, reset=False)
 
     def _check_training(self, X, y) -> tuple[np.ndarray, np.ndarray]:
-        """Return X in float64 and y as 0.0 and 1.0, and learn the classes."""
+        """Return X in float64 and y as 0.0 and 1.0, and learn the classes.
+
+        The parameters are remembered: what is saved is what was fitted.
+        """
+        self._fitted_with = deepcopy(self.get_params(deep=False))
         X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
         classes = np.unique(y)
@@ -117,6 +218,21 @@ class Reporter(ClassifierMixin, BaseEstimator):
             )
         self.classes_ = classes
         return X, (y == classes[1]).astype(np.float64)
+
+    def _weighted(
+        self, X: np.ndarray, y: np.ndarray, sample_weight: ArrayLike | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Return the rows of positive weight, and their weights (None where all are 1).
+
+        X and y are those that `_check_training` returned; a parameter `class_weight` counts.
+        """
+        class_weight = getattr(self, "class_weight", None)
+        weights = row_weights(y, self.classes_, sample_weight, class_weight)
+        if weights is None:
+            return X, y, None
+        kept = weights > 0
+        weights = weights[kept]
+        return X[kept], y[kept], None if np.all(weights == 1) else weights
 
 
 class DrawsReporter(Reporter, ABC):
@@ -135,16 +251,16 @@ class DrawsReporter(Reporter, ABC):
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Return the log odds of the mean probability of `classes_[1]`, (n,)."""
-        X = self._check(X)
-        return self.draws_.mean_log_odds(X)
+        return np.concatenate([self.draws_.mean_log_odds(part) for part in self._blocks(X)])
 
-    def predict_proba(self, X: ArrayLike) -> np.ndarray:
+    def predict_proba(self, X: ArrayLike, progress: bool = False) -> np.ndarray:
         """Return the probability of each class, (n, 2): the mean over the draws.
 
-        Rows are taken in blocks, so the memory needed does not grow with draws · n.
+        Rows are taken in blocks, so the memory needed beside X does not grow with their
+        number. X may be a memory map; `progress` shows how many rows are done.
         """
-        X = self._check(X)
-        p = self.draws_.mean_proba(X)
+        blocks = self._blocks(X, progress)
+        p = np.concatenate([self.draws_.mean_proba(part) for part in blocks])
         return np.column_stack([1 - p, p])
 
     def sample_proba(self, X: ArrayLike) -> np.ndarray:
@@ -166,6 +282,9 @@ class DrawsReporter(Reporter, ABC):
         stats = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
         super().restore({k: v for k, v in arrays.items() if not k.startswith("draws_.")})
         self.draws_ = Draws(self._head(), arrays["draws_.theta"], stats)
+
+    def _draws(self) -> int:
+        return max(1, len(self.draws_.flat))
 
     @abstractmethod
     def _head(self):

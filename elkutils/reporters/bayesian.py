@@ -11,6 +11,7 @@ from elkutils.inference.draws import LinearHead
 from elkutils.inference.logistic.samplers import SAMPLERS, Posterior
 from elkutils.reporters.base import DrawsReporter
 from elkutils.reporters.logistic_map import evidence_scale
+from elkutils.reporters.weights import distinct
 
 if TYPE_CHECKING:
     from arviz import InferenceData
@@ -36,8 +37,8 @@ class BayesianLogistic(DrawsReporter):
         "hmc" and "nuts" draw from the exact posterior. "hmc" splits it about the nearest
         Gaussian and is much the faster; where no Gaussian is near enough (separable data under
         a loose prior) it warns and uses "nuts" instead. "variational" draws from that Gaussian
-        and corrects by importance where `pareto_k_` is below 0.7. "laplace" is a normal at the
-        mode.
+        and corrects by importance where `pareto_k_` is below 0.7; where no Gaussian is near it
+        warns and draws as "laplace" does, from a normal at the mode.
     draws : int
         Draws kept per chain, so `draws * chains` in all, for every method.
     warmup : int
@@ -49,6 +50,10 @@ class BayesianLogistic(DrawsReporter):
         The same seed on the same machine gives the same draws.
     progress : bool
         Show the progress of HMC or NUTS.
+    class_weight : None, "balanced" or dict
+        Weights of the classes by label, times those of the rows: as in scikit-learn. With
+        "balanced" both classes weigh the same, and probabilities are for equally many rows
+        of each.
 
     Attributes
     ----------
@@ -58,7 +63,8 @@ class BayesianLogistic(DrawsReporter):
         Log p(y | X, τ) in nats, up to a constant if the bias is flat: Laplace's approximation
         for "nuts" and "laplace", and the variational lower bound for the others.
     pareto_k_ : float
-        k̂ of the importance weights; NaN for methods other than "variational".
+        k̂ of the importance weights, infinite where no Gaussian was near; NaN for methods other
+        than "variational".
 
     Examples
     --------
@@ -80,6 +86,7 @@ class BayesianLogistic(DrawsReporter):
         chains: int = 8,
         seed: int = 0,
         progress: bool = False,
+        class_weight: dict | str | None = None,
     ):
         self.prior_scale = prior_scale
         self.bias_scale = bias_scale
@@ -89,9 +96,21 @@ class BayesianLogistic(DrawsReporter):
         self.chains = chains
         self.seed = seed
         self.progress = progress
+        self.class_weight = class_weight
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> "BayesianLogistic":
+    def fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> "BayesianLogistic":
         """Draw from the posterior given X (n, d) and the two labels y (n,).
+
+        Parameters
+        ----------
+        X : (n, d) array
+            Equal rows of one label are merged and weighted, which is the same posterior.
+        y : (n,) array of two labels
+        sample_weight : (n,) array or None
+            What each row's log likelihood is multiplied by: 0 leaves it out, 2 is to have it
+            twice.
 
         Raises
         ------
@@ -99,14 +118,15 @@ class BayesianLogistic(DrawsReporter):
             For bad input, scales, counts or an unknown method.
         """
         X, y = self._check_training(X, y)
+        X, y, weights = distinct(*self._weighted(X, y, sample_weight))
         self._check_parameters()
         if isinstance(self.prior_scale, str):
-            self.prior_scale_, _ = evidence_scale(X, y, self.bias_scale)
+            self.prior_scale_, _ = evidence_scale(X, y, self.bias_scale, weights=weights)
         else:
             self.prior_scale_ = check_scale("prior_scale", self.prior_scale)
         if np.isinf(self.prior_scale_):
             raise ValueError("prior_scale is infinite; a posterior needs a finite one")
-        posterior = Posterior(X, y, self.prior_scale_, self.bias_scale)
+        posterior = Posterior(X, y, self.prior_scale_, self.bias_scale, weights)
         self.draws_ = SAMPLERS[self.method].draw(
             posterior, self.draws, self.chains, self.warmup, self.seed, self.progress
         )

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from elkutils.inference._checks import check_counts, check_network
 from elkutils.reporters.base import DrawsReporter
+from elkutils.reporters.weights import class_sums, class_weights, distinct
 
 if TYPE_CHECKING:
     from elkutils.inference.draws import Draws
@@ -38,9 +39,11 @@ class Ensemble(DrawsReporter):
         Hold each member to its own start with the strength of the prior; otherwise only `steps`
         and `patience` regularise the members.
     perturb : float
-        Probability, below ½, with which each member sees a label flipped, independently.
+        Probability, below ½, with which each member sees a label flipped, independently. A row
+        of weight 2 has two labels.
     bootstrap : bool
-        Give each member its own resample of the rows; one that misses a class is drawn again.
+        Give each member its own resample of the rows, in proportion to their weights and of
+        the size of their sum; one that misses a class is drawn again.
     steps, learning_rate, optimiser, decay, batch, shared_batches, patience
         As in `elkutils.inference.networks.training.Plan`; `patience` needs rows held out in
         `fit`.
@@ -51,6 +54,10 @@ class Ensemble(DrawsReporter):
         A file from which an interrupted `fit` continues.
     progress : bool
         Show a progress bar.
+    class_weight : None, "balanced" or dict
+        Weights of the classes by label, times those of the rows: as in scikit-learn. With
+        "balanced" both classes weigh the same, and probabilities are for equally many rows
+        of each, also among held-out rows.
 
     Attributes
     ----------
@@ -83,6 +90,7 @@ class Ensemble(DrawsReporter):
         seed: int = 0,
         checkpoint: str | None = None,
         progress: bool = False,
+        class_weight: dict | str | None = None,
     ):
         self.members = members
         self.head = head
@@ -100,21 +108,27 @@ class Ensemble(DrawsReporter):
         self.seed = seed
         self.checkpoint = checkpoint
         self.progress = progress
+        self.class_weight = class_weight
 
     def fit(
         self,
         X: ArrayLike,
         y: ArrayLike,
         held_out: tuple[ArrayLike, ArrayLike] | None = None,
+        sample_weight: ArrayLike | None = None,
     ) -> "Ensemble":
         """Train the members on X (n, d) and the two labels y (n,).
 
         Parameters
         ----------
         X : (n, d) array
+            Equal rows of one label are merged and weighted.
         y : (n,) array of two labels
         held_out : (X (k, d), y (k,)) or None
             Rows that decide when each member stops, for `patience`.
+        sample_weight : (n,) array or None
+            What each row's log likelihood is multiplied by: 0 leaves it out, 2 is to have it
+            twice. The loss is the weighted mean.
 
         Raises
         ------
@@ -125,6 +139,8 @@ class Ensemble(DrawsReporter):
         from elkutils.inference.networks.network import draw_prior
 
         X, y = self._check_training(X, y)
+        sums = class_sums(y, sample_weight)
+        X, y, counts = distinct(*self._weighted(X, y, sample_weight))
         self._check_parameters()
         plan = training.Plan(
             steps=self.steps,
@@ -138,7 +154,7 @@ class Ensemble(DrawsReporter):
         )
         network = self._network()
         start = draw_prior(network, self.members, X.shape[1], self.seed)
-        labels, weights = self._own_rows(y)
+        labels, weights = self._own_rows(y, counts)
         trained = training.train(
             network,
             start,
@@ -146,7 +162,7 @@ class Ensemble(DrawsReporter):
             labels,
             plan,
             weights=weights,
-            held_out=None if held_out is None else self._check_held_out(held_out),
+            held_out=None if held_out is None else self._check_held_out(held_out, sums),
             seed=self.seed,
             checkpoint=self.checkpoint,
             progress=self.progress,
@@ -210,7 +226,8 @@ class Ensemble(DrawsReporter):
         """Whether the parameters are one weight per feature and a bias."""
         from elkutils.inference.networks.mlp import MLP
 
-        return isinstance(self._network(), MLP) and self._head().size == self.n_features_in_ + 1
+        head = self.draws_.head
+        return isinstance(head.network, MLP) and head.size == self.n_features_in_ + 1
 
     def _network(self) -> "Network":
         from elkutils.inference.networks.mlp import MLP
@@ -226,14 +243,23 @@ class Ensemble(DrawsReporter):
 
         return flat(self._network(), self.n_features_in_)
 
-    def _own_rows(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    def _own_rows(
+        self, y: np.ndarray, counts: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         """Each member's labels and how often its resample holds each row."""
         rng = np.random.default_rng((self.seed, 1))
-        labels, weights = y, None
-        if self.perturb:
-            labels = np.abs(y - (rng.random((self.members, len(y))) < self.perturb))
-        if self.bootstrap:
+        labels, weights, shape = y, counts, (self.members, len(y))
+        if self.perturb and counts is None:
+            labels = np.abs(y - (rng.random(shape) < self.perturb))
+        elif self.perturb:  # a row's mean label: its weight is of many, and a part of one
+            whole = np.floor(counts)
+            flips = rng.binomial(whole.astype(int), self.perturb, shape)
+            part = (counts - whole) * (rng.random(shape) < self.perturb)
+            labels = np.abs(y - (flips + part) / counts)
+        if self.bootstrap and counts is None:
             weights = np.stack([_resample(y, rng) for _ in range(self.members)])
+        elif self.bootstrap:
+            weights = np.stack([_redrawn(y, counts, rng) for _ in range(self.members)])
         return labels, weights
 
     def _keep(self, trained: "Draws") -> None:
@@ -261,7 +287,11 @@ class Ensemble(DrawsReporter):
             },
         )
 
-    def _check_held_out(self, held_out) -> tuple[np.ndarray, np.ndarray]:
+    def _check_held_out(self, held_out, sums: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The held-out rows, their labels, and the weights of their classes if there are any.
+
+        `sums` (2,) are the weights of each class in training, for "balanced".
+        """
         if not (isinstance(held_out, tuple | list) and len(held_out) == 2):
             raise ValueError(
                 f"held_out is a {type(held_out).__name__}; it has to be a pair (X, y)"
@@ -272,7 +302,10 @@ class Ensemble(DrawsReporter):
                 f"held_out has labels {np.unique(y)[:5]} of shape {y.shape}; it needs one of"
                 f" {self.classes_} for each of {len(X)} rows"
             )
-        return X, (y == self.classes_[1]).astype(np.float64)
+        y = (y == self.classes_[1]).astype(np.float64)
+        if self.class_weight is None:
+            return X, y
+        return X, y, class_weights(self.classes_, self.class_weight, sums)[y.astype(int)]
 
     def _check_parameters(self) -> None:
         check_counts(members=self.members)
@@ -299,3 +332,17 @@ def _resample(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         rows = rng.integers(0, len(y), len(y))
         if y[rows].min() != y[rows].max():
             return np.bincount(rows, minlength=len(y)).astype(np.float64)
+
+
+def _redrawn(y: np.ndarray, counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The same where a row is there `counts` times; the sum of what is drawn is theirs."""
+    total = counts.sum()
+    size = max(2, round(total))
+    for _ in range(1000):
+        found = rng.multinomial(size, counts / total)
+        if 0 < found @ y < size:
+            return found * (total / size)
+    raise ValueError(
+        f"bootstrap is True, and of all weights {counts @ y / total:.2g} belong to the second"
+        " class: resamples miss a class; other weights or bootstrap=False are needed"
+    )

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from elkutils.inference._checks import check_scale
+from elkutils.inference._checks import check_scale, check_weights
 from elkutils.inference.logistic import (
     LogisticPath,
     default_prior_scales,
@@ -29,6 +29,10 @@ class LogisticMAP(Reporter):
         Scale of the normal prior of the bias, None for a flat one.
     prior_scales : (k,) array or None
         The candidates; None for a grid that suits X (`default_prior_scales`).
+    class_weight : None, "balanced" or dict
+        Weights of the classes by label, times those of the rows: as in scikit-learn. With
+        "balanced" both classes weigh the same, and probabilities are for equally many rows
+        of each.
 
     Attributes
     ----------
@@ -54,12 +58,20 @@ class LogisticMAP(Reporter):
         prior_scale: float | str = 1.0,
         bias_scale: float | None = None,
         prior_scales: ArrayLike | None = None,
+        class_weight: dict | str | None = None,
     ):
         self.prior_scale = prior_scale
         self.bias_scale = bias_scale
         self.prior_scales = prior_scales
+        self.class_weight = class_weight
 
-    def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> "LogisticMAP":
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        groups: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> "LogisticMAP":
         """Fit to X (n, d) and the two labels y (n,).
 
         Parameters
@@ -68,6 +80,9 @@ class LogisticMAP(Reporter):
         y : (n,) array of two labels
         groups : (n,) array or None
             Rows of one group stay in one fold of the cross-validation; only "cv" uses it.
+        sample_weight : (n,) array or None
+            What each row's log likelihood is multiplied by: 0 leaves it out, 2 is to have it
+            twice; in cross-validation, in the same fold.
 
         Raises
         ------
@@ -75,12 +90,14 @@ class LogisticMAP(Reporter):
             For bad input or scales, and for maximum likelihood on separable data.
         """
         X, y = self._check_training(X, y)
+        groups = self._kept_groups(y, groups, sample_weight)
+        X, y, weights = self._weighted(X, y, sample_weight)
         self.path_, self.cv_log_score_ = None, None
         if isinstance(self.prior_scale, str):
-            coef, intercept = self._choose(X, y, groups)
+            coef, intercept = self._choose(X, y, groups, weights)
         else:
             self.prior_scale_ = check_scale("prior_scale", self.prior_scale)
-            mode = fit_map(X, y, self.prior_scale_, self.bias_scale)
+            mode = fit_map(X, y, self.prior_scale_, self.bias_scale, weights=weights)
             coef, intercept = mode.coef, mode.intercept
         self.coef_, self.intercept_ = coef[None, :], np.array([intercept])
         return self
@@ -100,18 +117,29 @@ class LogisticMAP(Reporter):
         self.cv_log_score_ = None
         super().restore({k: v for k, v in arrays.items() if not k.startswith(prefix)})
 
-    def _choose(self, X, y, groups) -> tuple[np.ndarray, float]:
+    def _kept_groups(self, y, groups, sample_weight):
+        """The groups of the rows whose weight is not zero."""
+        if groups is None or sample_weight is None:
+            return groups
+        groups = np.asarray(groups)
+        if groups.shape != y.shape:
+            raise ValueError(f"groups has shape {groups.shape}; it has to be ({len(y)},)")
+        return groups[check_weights(sample_weight, len(y), "sample_weight") > 0]
+
+    def _choose(self, X, y, groups, weights) -> tuple[np.ndarray, float]:
         if self.prior_scale not in ("evidence", "cv"):
             raise ValueError(
                 f"prior_scale is {self.prior_scale!r};"
                 ' it has to be a positive number, "evidence" or "cv"'
             )
         scales = self.prior_scales
-        scales = default_prior_scales(X) if scales is None else np.asarray(scales, np.float64)
-        self.path_ = logistic_path(X, y, scales, self.bias_scale)
+        if scales is None:
+            scales = default_prior_scales(X, weights=weights)
+        scales = np.asarray(scales, np.float64)
+        self.path_ = logistic_path(X, y, scales, self.bias_scale, weights)
         best = self.path_.best
         if self.prior_scale == "cv":
-            self.cv_log_score_ = _cross_validate(X, y, groups, scales, self.bias_scale)
+            self.cv_log_score_ = _cross_validate(X, y, groups, scales, self.bias_scale, weights)
             best = int(np.argmax(self.cv_log_score_))
         self.prior_scale_ = float(scales[best])
         return self.path_.coefs[best], float(self.path_.intercepts[best])
@@ -122,22 +150,28 @@ def evidence_scale(
     y: np.ndarray,
     bias_scale: float | None = None,
     prior_scales: ArrayLike | None = None,
+    weights: np.ndarray | None = None,
 ) -> tuple[float, LogisticPath]:
     """Return the candidate prior scale of largest Laplace evidence, and the path over them."""
-    scales = default_prior_scales(X) if prior_scales is None else prior_scales
-    path = logistic_path(X, y, scales, bias_scale)
+    scales = prior_scales
+    if scales is None:
+        scales = default_prior_scales(X, weights=weights)
+    path = logistic_path(X, y, scales, bias_scale, weights)
     return float(path.prior_scales[path.best]), path
 
 
-def _cross_validate(X, y, groups, scales, bias_scale, folds=5) -> np.ndarray:
+def _cross_validate(X, y, groups, scales, bias_scale, weights=None, folds=5) -> np.ndarray:
     rarest = int(min(y.sum(), len(y) - y.sum()))
     if rarest < 2:
         raise ValueError("y has a class of one row; prior_scale='cv' needs two rows in each")
     splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
     folds = splitter(min(folds, rarest), shuffle=True, random_state=0)
+    counts = np.ones(len(y)) if weights is None else weights
     total = np.zeros(len(scales))
     for train, test in folds.split(X, y, groups):
-        path = logistic_path(X[train], y[train], scales, bias_scale)
+        some = None if weights is None else weights[train]
+        path = logistic_path(X[train], y[train], scales, bias_scale, some)
         log_odds = X[test] @ path.coefs.T + path.intercepts
-        total -= np.logaddexp(0.0, np.where(y[test, None] == 1, -log_odds, log_odds)).sum(0)
-    return total / len(y)
+        losses = np.logaddexp(0.0, np.where(y[test, None] == 1, -log_odds, log_odds))
+        total -= (counts[test, None] * losses).sum(0)
+    return total / counts.sum()

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from elkutils.inference._checks import check_choice, check_counts, check_network
 from elkutils.inference.networks.samplers import SAMPLERS
 from elkutils.reporters.base import DrawsReporter
+from elkutils.reporters.weights import distinct
 
 if TYPE_CHECKING:
     from arviz import InferenceData
@@ -47,12 +48,16 @@ class BayesianNetwork(DrawsReporter):
         The same seed on the same machine gives the same draws.
     progress : bool
         Show how far the sampler is.
+    class_weight : None, "balanced" or dict
+        Weights of the classes by label, times those of the rows: as in scikit-learn. With
+        "balanced" both classes weigh the same, and probabilities are for equally many rows
+        of each.
 
     Attributes
     ----------
     diagnostics_ : elkutils.inference.diagnostics.Diagnostics
-        R-hat and ESS of the log odds at the training rows, and divergences; NaN where there
-        are fewer than four draws per chain.
+        R-hat and ESS of the log odds at the training rows of positive weight, and divergences;
+        NaN where there are fewer than four draws per chain.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class BayesianNetwork(DrawsReporter):
         threshold: float | None = None,
         seed: int = 0,
         progress: bool = False,
+        class_weight: dict | str | None = None,
     ):
         self.network = network
         self.method = method
@@ -76,16 +82,31 @@ class BayesianNetwork(DrawsReporter):
         self.threshold = threshold
         self.seed = seed
         self.progress = progress
+        self.class_weight = class_weight
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> "BayesianNetwork":
+    def fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> "BayesianNetwork":
         """Draw from the posterior given X (n, d) and the two labels y (n,).
+
+        Parameters
+        ----------
+        X : (n, d) array
+            Equal rows of one label are merged and weighted, which is the same posterior.
+        y : (n,) array of two labels
+        sample_weight : (n,) array or None
+            What each row's log likelihood is multiplied by: 0 leaves it out, 2 is to have it
+            twice.
+            The mean loss of "threshold" is weighted.
 
         Raises
         ------
         ValueError
             For bad input, counts, an unknown method or a missing threshold.
         """
-        X, y = self._check_training(X, y)
+        X, y, weights = self._weighted(*self._check_training(X, y), sample_weight)
+        all_rows = X
+        X, y, weights = distinct(X, y, weights)
         check_choice("method", self.method, SAMPLERS)
         check_counts(draws=self.draws, chains=self.chains, warmup=self.warmup, steps=self.steps)
         check_counts(least=0, seed=self.seed)
@@ -102,9 +123,10 @@ class BayesianNetwork(DrawsReporter):
             threshold=self.threshold,
             seed=self.seed,
             progress=self.progress,
+            weights=weights,
         )
         self.draws_ = replace(draws, theta=draws.theta.astype(np.float64))
-        self._diagnostics = self.draws_.diagnose(X)
+        self._diagnostics = self.draws_.diagnose(all_rows)
         return self
 
     @property

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as dump_arrays
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from elkutils.files import atomic_path
@@ -44,6 +45,8 @@ def kind_of(cls: type) -> str:
 def save(reporter: "Reporter", folder: str | Path) -> None:
     """Write a fitted reporter to `folder`, replacing one that is there.
 
+    Parameters that were set after the fit are written beside those of the fit.
+
     Raises
     ------
     ValueError
@@ -60,7 +63,7 @@ def save(reporter: "Reporter", folder: str | Path) -> None:
     about = {
         "format": FORMAT,
         "reporter": kind_of(type(reporter)),
-        "parameters": _parameters(reporter),
+        **_parameters(reporter),
         "classes": {"dtype": reporter.classes_.dtype.str, "values": reporter.classes_.tolist()},
         "features": getattr(reporter, "feature_names_in_", np.array([])).tolist(),
         "sha256": hashlib.sha256(arrays).hexdigest(),
@@ -138,8 +141,7 @@ def _arrays(state: dict) -> dict[str, np.ndarray]:
 
 
 def _rebuild(about: dict, arrays: dict[str, np.ndarray]) -> "Reporter":
-    parameters = {name: _revived(value) for name, value in about["parameters"].items()}
-    reporter = KINDS[about["reporter"]](**parameters)
+    reporter = _made(KINDS[about["reporter"]], about)
     reporter.classes_ = np.array(about["classes"]["values"], dtype=about["classes"]["dtype"])
     if about["features"]:
         reporter.feature_names_in_ = np.array(about["features"], dtype=object)
@@ -147,7 +149,26 @@ def _rebuild(about: dict, arrays: dict[str, np.ndarray]) -> "Reporter":
     if "n_features_in_" in arrays:  # heads are made from it
         reporter.n_features_in_ = arrays["n_features_in_"]
     reporter.restore(arrays)
+    set_since(reporter)
     return reporter
+
+
+def _made(kind: type, about: dict):
+    """An unfitted estimator with the parameters of the fit; `set_since` sets later ones."""
+    now = {name: _revived(value) for name, value in about["parameters"].items()}
+    then = about.get("parameters of the fit", about["parameters"])
+    made = kind(**{name: _revived(value) for name, value in then.items()})
+    if hasattr(kind, "_fitted_with"):
+        made._fitted_with = made.get_params(deep=False)
+        if then is not about["parameters"]:
+            made._set_since = now
+    return made
+
+
+def set_since(reporter: "Reporter") -> None:
+    """Give a reporter that was just read the parameters that were set after its fit."""
+    for name, value in vars(reporter).pop("_set_since", {}).items():
+        setattr(reporter, name, value)
 
 
 def _check_readable(reporter, state: dict[str, np.ndarray], text: str) -> None:
@@ -159,19 +180,22 @@ def _check_readable(reporter, state: dict[str, np.ndarray], text: str) -> None:
         )
     try:
         again = _rebuild(json.loads(text), dict(state))
-        parameters = _parameters(again)
+        about = _parameters(again)
         learned = _arrays(again.state())
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise ValueError(f"the reporter could not be read back: {error}") from error
     for name, value in vars(reporter).items():
-        other = not (name.startswith("_") or name.endswith("_") or name in parameters)
+        private = name.startswith("_") or name.endswith("_")
+        other = not (private or name in about["parameters"])
         kept = getattr(again, name, None)
         if other and value is not kept and repr(value) != repr(kept):
             raise ValueError(
                 f"{name} was set and would be lost: what is learned has to end in an"
                 " underscore, or `state` and `restore` have to keep it"
             )
-    same = parameters == json.loads(text)["parameters"] and learned.keys() == state.keys()
+    written = json.loads(text)
+    same = all(_json(value) == _json(written.get(name)) for name, value in about.items())
+    same = same and learned.keys() == state.keys()
     if not (same and all(_equal(learned[name], state[name]) for name in state)):
         raise ValueError(
             "the reporter would not be the same when read back: `restore` has to undo `state`,"
@@ -183,9 +207,12 @@ def _equal(a: np.ndarray, b: np.ndarray) -> bool:
     return np.array_equal(a, b, equal_nan=a.dtype.kind == b.dtype.kind == "f")
 
 
-def _parameters(reporter) -> dict:
-    named = reporter.get_params(deep=False)
-    return {name: _plain(name, value) for name, value in named.items()}
+def _parameters(reporter) -> dict[str, dict]:
+    """The parameters as JSON has them; those of the fit too, if others were set since."""
+    now = reporter.get_params(deep=False)
+    then = getattr(reporter, "_fitted_with", None) or now
+    now, then = ({name: _plain(name, value) for name, value in p.items()} for p in (now, then))
+    return {"parameters": now} | ({} if now == then else {"parameters of the fit": then})
 
 
 def _json(value) -> str:
@@ -205,13 +232,18 @@ def _plain(name: str, value):
                 " find it: define it in a module"
             )
         held = {f.name: _plain(f.name, getattr(value, f.name)) for f in fields(value)}
-        return {"dataclass": f"{kind.__module__}:{kind.__qualname__}"} | held
+        return {"dataclass": _path_of(kind)} | held
     if isinstance(value, np.ndarray):
         return {"array": value.tolist(), "dtype": value.dtype.str}
     if isinstance(value, tuple):
         return {"tuple": [_plain(name, part) for part in value]}
     if isinstance(value, list):
         return [_plain(name, part) for part in value]
+    if isinstance(value, dict):
+        pairs = [[_plain(name, key), _plain(name, part)] for key, part in value.items()]
+        return {"dict": pairs}
+    if isinstance(value, BaseEstimator):
+        return {"estimator": _path_of(type(value))} | _parameters(value)
     return value.item() if isinstance(value, np.generic) else value
 
 
@@ -221,8 +253,12 @@ def _revived(value):
         return [_revived(part) for part in value]
     if not isinstance(value, dict):
         return value
+    if "estimator" in value:
+        return _made(_class_at(value["estimator"], BaseEstimator), value)
     if "array" in value:
         return np.array(value["array"], dtype=value["dtype"])
+    if "dict" in value:
+        return {_revived(key): _revived(part) for key, part in value["dict"]}
     if "tuple" in value:
         return tuple(_revived(part) for part in value["tuple"])
     if "head" in value:  # version 0.1: the name alone, and lists for tuples
@@ -231,18 +267,28 @@ def _revived(value):
     if "dataclass" in value:
         held = {k: _revived(v) for k, v in value.items() if k != "dataclass"}
         return _class_at(value["dataclass"])(**held)
-    raise ValueError(f"a parameter is a dict, {value!r}; it has to be a dataclass instead")
+    raise ValueError(f"a parameter is {value!r}, which this version cannot read")
 
 
-def _class_at(path: str) -> type:
-    """The dataclass at "module:name"; a module of ours is imported, others have to be."""
+def _path_of(kind: type) -> str:
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def _class_at(path: str, base: type | None = None) -> type:
+    """The class at "module:name", a dataclass or one of `base`.
+
+    A module of ours or of scikit-learn is imported, others have to be.
+    """
     module, _, name = path.partition(":")
-    if module.startswith("elkutils."):
+    if module.startswith(("elkutils.", "sklearn.")):
         importlib.import_module(module)
     found = sys.modules.get(module)
     for part in name.split("."):
         found = getattr(found, part, None)
-    if not (isinstance(found, type) and is_dataclass(found)):
+    fits = isinstance(found, type) and (
+        is_dataclass(found) if base is None else issubclass(found, base)
+    )
+    if not fits:
         raise ValueError(
             f"folder holds a {path!r}, which has not been defined: import its module first"
         )

@@ -32,9 +32,10 @@ def test_scikit_learn_contract(reporter):
 
 @pytest.mark.filterwarnings("ignore:the Pareto k:RuntimeWarning")
 @pytest.mark.filterwarnings("ignore:.*drawing by NUTS:RuntimeWarning")
-@pytest.mark.parametrize("method", ["hmc", "nuts", "variational"])
-def test_scikit_learn_contract_of_samplers(method):
-    check_estimator(BayesianLogistic(method=method, draws=4, warmup=4, chains=1))
+@pytest.mark.filterwarnings("ignore:.*draws of the Gaussian at the mode:RuntimeWarning")
+@pytest.mark.parametrize(("method", "draws"), [("hmc", 4), ("nuts", 30), ("variational", 4)])
+def test_scikit_learn_contract_of_samplers(method, draws):
+    check_estimator(BayesianLogistic(method=method, draws=draws, warmup=2 * draws, chains=1))
 
 
 def test_scikit_learn_contract_of_networks():

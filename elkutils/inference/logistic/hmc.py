@@ -69,6 +69,7 @@ def sample(
     mesh: Mesh | None = None,
     checkpoint: str | Path | None = None,
     progress: bool = False,
+    weights: np.ndarray | None = None,
 ) -> Draws:
     """Draw from the posterior of logistic regression on X (n, k) and y (n,).
 
@@ -91,6 +92,8 @@ def sample(
         finds one continues from there, to the same draws; at the end the file is removed.
     progress : bool
         Show draws, effective draws so far (the least of a few coordinates) and the time left.
+    weights : (n,) array or None
+        What each row's log likelihood is multiplied by; None for 1.
 
     Returns
     -------
@@ -116,13 +119,14 @@ def sample(
     """
     with rows.exactly():
         begun = time.perf_counter()
-        found = fit(X, y, precision, memory, mesh)
+        found = fit(X, y, precision, memory, mesh, weights=weights)
         target = Target.of(found)
         fitted = time.perf_counter()
         sampler = Sampler.start(target, chains, seed, mesh)
         kept = None
         if checkpoint is not None:
-            kept = Checkpoint.of(checkpoint, X, (y, precision), draws, chains, seed)
+            arrays = (y, precision) if weights is None else (y, precision, weights)
+            kept = Checkpoint.of(checkpoint, X, arrays, draws, chains, seed)
         if kept is None or not kept.resume(sampler):
             sampler.settle()
         settled = time.perf_counter()

@@ -16,7 +16,7 @@ from scipy.linalg import cho_solve, qr, solve_triangular
 from scipy.linalg.lapack import dpotrf
 from scipy.special import expit, logit
 
-from elkutils.inference._checks import check_data, check_scale
+from elkutils.inference._checks import check_data, check_scale, check_weights
 
 MAX_ITERATIONS = 500
 SETTLED = 1e-5  # the last Newton step moves no log odds by more, so what is left is smaller
@@ -162,6 +162,7 @@ def fit_map(
     prior_scale: float,
     bias_scale: float | None = None,
     start: tuple[np.ndarray, float] | None = None,
+    weights: ArrayLike | None = None,
 ) -> MapFit:
     """Return the mode of the posterior of logistic regression.
 
@@ -176,12 +177,15 @@ def fit_map(
         Scale of the normal prior of the bias, or None for a flat one.
     start : (weights (d,), bias) or None
         Where Newton starts: a nearby solution saves steps.
+    weights : (n,) array or None
+        What each row's log likelihood is multiplied by: 0 leaves it out, 2 is to have it twice.
 
     Raises
     ------
     ValueError
-        If a scale is not positive, y is not 0/1 with both present, or τ is infinite and
-        the data are separable, so that no maximum likelihood estimate exists.
+        If a scale is not positive, a weight is negative or not finite, y is not 0/1 with both
+        present in rows of positive weight, or τ is infinite and the data are separable, so
+        that no maximum likelihood estimate exists.
 
     Examples
     --------
@@ -190,12 +194,12 @@ def fit_map(
     >>> print(f"{found.coef[0]:.3f}")
     0.915
     """
-    problem = _Problem.of(X, y, prior_scale, bias_scale, rotate=False)
+    problem = _Problem.of(X, y, prior_scale, bias_scale, weights, rotate=False)
     theta, settled, steps = problem.newton(prior_scale, problem.start(start), _Iterative)
     if not settled:
         begun = problem.weights(theta), problem.bias(theta)
         if problem.subspace.basis is None and problem.subspace.features > len(problem.y):
-            problem = _Problem.of(X, y, prior_scale, bias_scale)
+            problem = _Problem.of(X, y, prior_scale, bias_scale, weights)
         theta, more = problem.mode(prior_scale, problem.start(begun))
         steps += more
     return MapFit(
@@ -212,6 +216,7 @@ def laplace(
     prior_scale: float,
     bias_scale: float | None = None,
     start: tuple[np.ndarray, float] | None = None,
+    weights: ArrayLike | None = None,
 ) -> Gaussian:
     """Return the Gaussian at the mode whose precision is the Hessian there, and its evidence.
 
@@ -220,14 +225,18 @@ def laplace(
     """
     if not np.isfinite(check_scale("prior_scale", prior_scale)):
         raise ValueError(f"prior_scale is {prior_scale}; a posterior needs a finite one")
-    problem = _Problem.of(X, y, prior_scale, bias_scale)
+    problem = _Problem.of(X, y, prior_scale, bias_scale, weights)
     theta, _ = problem.mode(prior_scale, problem.start(start))
     factor, log_evidence = problem.evidence(theta, prior_scale)
     return Gaussian(theta, factor, problem.subspace, float(prior_scale), log_evidence)
 
 
 def logistic_path(
-    X: ArrayLike, y: ArrayLike, prior_scales: ArrayLike, bias_scale: float | None = None
+    X: ArrayLike,
+    y: ArrayLike,
+    prior_scales: ArrayLike,
+    bias_scale: float | None = None,
+    weights: ArrayLike | None = None,
 ) -> LogisticPath:
     """Return the mode and the evidence at each prior scale; each fit starts from the last.
 
@@ -238,6 +247,8 @@ def logistic_path(
     prior_scales : (k,) array
         In any order; returned as given.
     bias_scale : float or None
+    weights : (n,) array or None
+        As in `fit_map`.
 
     Raises
     ------
@@ -256,7 +267,7 @@ def logistic_path(
     scales = np.atleast_1d(np.asarray(prior_scales, dtype=np.float64))
     if scales.ndim != 1 or scales.size == 0:
         raise ValueError(f"prior_scales has shape {scales.shape}; it has to be (k,), k ≥ 1")
-    problem = _Problem.of(X, y, scales.max(), bias_scale)
+    problem = _Problem.of(X, y, scales.max(), bias_scale, weights)
     for scale in scales:
         check_scale("prior_scales", scale)
     coefs = np.empty((len(scales), problem.subspace.features))
@@ -270,13 +281,19 @@ def logistic_path(
     return LogisticPath(scales, coefs, intercepts, log_evidence)
 
 
-def default_prior_scales(X: np.ndarray, count: int = 21) -> np.ndarray:
+def default_prior_scales(
+    X: np.ndarray, count: int = 21, weights: np.ndarray | None = None
+) -> np.ndarray:
     """Return a grid of prior scales (count,) that spans the plausible ones for X.
 
     τ times the root-mean-square distance of a row from the mean row is the prior standard
-    deviation of a typical log odds about the bias; the grid takes it from 0.01 to 100.
+    deviation of a typical log odds about the bias; the grid takes it from 0.01 to 100. With
+    weights (n,) both means are weighted.
     """
-    spread = np.sqrt(np.mean(np.sum((X - X.mean(0)) ** 2, axis=1)))
+    centre = X.mean(0) if weights is None else np.average(X, axis=0, weights=weights)
+    squares = np.sum((X - centre) ** 2, axis=1)
+    mean = np.mean(squares) if weights is None else np.average(squares, weights=weights)
+    spread = np.sqrt(mean)
     return np.geomspace(0.01, 100, count) / (spread if spread > 0 else 1.0)
 
 
@@ -294,11 +311,18 @@ class _Problem:
     bias_scale: float
     subspace: Subspace
     centre: np.ndarray  # (d,) subtracted from X; zero unless the estimate is unpenalised
+    row_weights: np.ndarray | float  # (n,), all positive; or 1.0
 
     @classmethod
-    def of(cls, X, y, prior_scale, bias_scale, rotate=True) -> "_Problem":
+    def of(cls, X, y, prior_scale, bias_scale, weights=None, rotate=True) -> "_Problem":
         check_scale("prior_scale", prior_scale)
         bias_scale = np.inf if bias_scale is None else check_scale("bias_scale", bias_scale)
+        if weights is None:
+            weights = 1.0
+        else:
+            weights = check_weights(weights, len(X))
+            kept = weights > 0
+            X, y, weights = np.asarray(X)[kept], np.asarray(y)[kept], weights[kept]
         X, y = check_data(X, y, one_class=np.isfinite(bias_scale))
         n, d = X.shape
         centre, basis = np.zeros(d), None
@@ -310,7 +334,7 @@ class _Problem:
         coords = X - centre if basis is None else (X - centre) @ basis
         design = np.empty((n, coords.shape[1] + 1))
         design[:, :-1], design[:, -1] = coords, 1.0
-        return cls(design, y, bias_scale, Subspace(d, basis), centre)
+        return cls(design, y, bias_scale, Subspace(d, basis), centre, weights)
 
     def weights(self, theta: np.ndarray) -> np.ndarray:
         return self.subspace.lift(theta[:-1])
@@ -321,11 +345,19 @@ class _Problem:
     def start(self, given: tuple[np.ndarray, float] | None) -> np.ndarray:
         if given is None:
             theta = np.zeros(self.design.shape[1])
-            if 0 < self.y.mean() < 1:
-                theta[-1] = logit(self.y.mean())
+            share = self.share
+            if 0 < share < 1:
+                theta[-1] = logit(share)
             return theta
         weights, bias = given
         return np.append(self.subspace.lower(weights), bias + self.centre @ weights)
+
+    @property
+    def share(self) -> float:
+        """Share of ones among the rows, by their weights."""
+        if np.ndim(self.row_weights):
+            return float(np.average(self.y, weights=self.row_weights))
+        return self.y.mean()
 
     def prior_precision(self, prior_scale: float) -> np.ndarray:
         precision = np.full(self.design.shape[1], prior_scale**-2.0)
@@ -334,9 +366,11 @@ class _Problem:
 
     def log_joint(self, theta: np.ndarray, prior_scale: float) -> float:
         log_odds = self.design @ theta
-        return -float(
-            _loss(log_odds, self.y) + _penalty(theta, self.prior_precision(prior_scale))
-        )
+        return -float(self.loss(log_odds) + _penalty(theta, self.prior_precision(prior_scale)))
+
+    def loss(self, log_odds: np.ndarray) -> float:
+        losses = np.logaddexp(0.0, np.where(self.y > 0, -log_odds, log_odds))
+        return float(np.sum(self.row_weights * losses))
 
     def mode(self, prior_scale: float, theta: np.ndarray) -> tuple[np.ndarray, int]:
         """The mode from `theta` on, and the Newton steps taken."""
@@ -352,21 +386,22 @@ class _Problem:
     ) -> tuple[np.ndarray, bool, int]:
         """Damped Newton; returns where it came to, whether it settled, and its steps."""
         precision = self.prior_precision(prior_scale)
-        solver = method(self.design, precision)
+        solver = method(self.design, precision, self.row_weights)
         log_odds = self.design @ theta
-        objective = _loss(log_odds, self.y) + _penalty(theta, precision)
+        objective = self.loss(log_odds) + _penalty(theta, precision)
         moved = 1.0
         for steps in range(1, MAX_ITERATIONS + 1):
             p = expit(log_odds)
-            gradient = self.design.T @ (self.y - p) - precision * theta
-            step = solver.solve(p * (1 - p), gradient, min(0.1, max(moved, 1e-4)))
+            gradient = self.design.T @ (self.row_weights * (self.y - p)) - precision * theta
+            curvature = self.row_weights * p * (1 - p)
+            step = solver.solve(curvature, gradient, min(0.1, max(moved, 1e-4)))
             if step is None:
                 return theta, False, steps
             slope, gain = self.design @ step, gradient @ step
             size, rounding = 1.0, 1e-12 * max(1.0, abs(objective))
             while size > 1e-10:
                 trial = theta + size * step, log_odds + size * slope
-                value = _loss(trial[1], self.y) + _penalty(trial[0], precision)
+                value = self.loss(trial[1]) + _penalty(trial[0], precision)
                 if value <= objective - 1e-4 * size * gain + rounding:
                     break
                 size /= 2
@@ -382,7 +417,8 @@ class _Problem:
         """Cholesky factor of the Hessian at the mode, and Laplace's log evidence."""
         p = expit(self.design @ theta)
         precision = self.prior_precision(prior_scale)
-        factor = cholesky(_hessian(self.design, p * (1 - p), precision))
+        curvature = self.row_weights * p * (1 - p)
+        factor = cholesky(_hessian(self.design, curvature, precision))
         k = len(theta) - 1
         log_prior = -k * np.log(prior_scale) - 0.5 * k * LOG_2PI
         if np.isfinite(self.bias_scale):
@@ -432,10 +468,6 @@ def _spanning_basis(X: np.ndarray) -> np.ndarray:
     return rows[:rank].T
 
 
-def _loss(log_odds: np.ndarray, y: np.ndarray) -> float:
-    return float(np.sum(np.logaddexp(0.0, np.where(y > 0, -log_odds, log_odds))))
-
-
 def _penalty(theta: np.ndarray, precision: np.ndarray) -> float:
     return 0.5 * float(np.sum(precision * theta**2))
 
@@ -461,8 +493,8 @@ def cholesky(hessian: np.ndarray) -> np.ndarray:
 class _Solver(ABC):
     """Newton steps: conjugate gradients under a preconditioner that the subclasses choose."""
 
-    def __init__(self, design: np.ndarray, precision: np.ndarray):
-        self.design, self.precision = design, precision
+    def __init__(self, design: np.ndarray, precision: np.ndarray, row_weights):
+        self.design, self.precision, self.row_weights = design, precision, row_weights
 
     @abstractmethod
     def solve(self, weights, gradient, accuracy) -> np.ndarray | None:
@@ -489,12 +521,13 @@ class _Solver(ABC):
 class _Iterative(_Solver):
     """No matrix is formed: fast while the prior keeps the problem well conditioned."""
 
-    def __init__(self, design, precision):
-        super().__init__(design, precision)
+    def __init__(self, design, precision, row_weights):
+        super().__init__(design, precision, row_weights)
         self.left = (
             min(design.shape) // 3
         )  # more of these cost as much as the factor they spare
-        self.diagonal = 0.25 * np.einsum("ij,ij->j", design, design) + precision
+        weighted = design * row_weights[:, None] if np.ndim(row_weights) else design
+        self.diagonal = 0.25 * np.einsum("ij,ij->j", weighted, design) + precision
 
     def solve(self, weights, gradient, accuracy):
         step, used = self.conjugate_gradients(
@@ -507,8 +540,8 @@ class _Iterative(_Solver):
 class _Factored(_Solver):
     """The Hessian's Cholesky factor, kept as a preconditioner while it is near enough."""
 
-    def __init__(self, design, precision):
-        super().__init__(design, precision)
+    def __init__(self, design, precision, row_weights):
+        super().__init__(design, precision, row_weights)
         self.factor = None
 
     def solve(self, weights, gradient, accuracy):

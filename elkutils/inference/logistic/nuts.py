@@ -35,19 +35,22 @@ def sample(
     chains: int,
     seed: int,
     progress: bool = False,
+    weights: np.ndarray | None = None,
 ) -> Draws:
     """Draw from the exact posterior whose Laplace approximation is `fit`.
 
     Parameters
     ----------
     fit : Gaussian
-        Laplace fit of the same data.
+        Laplace fit of the same data, with the same weights.
     X : (n, d) array
     draws, warmup, chains : int
         Draws kept and draws spent on adapting the step size, in each chain.
     seed : int
     progress : bool
         Show a bar with the divergences so far.
+    weights : (n,) array or None
+        What each row's log likelihood is multiplied by; None for 1.
 
     Returns
     -------
@@ -65,7 +68,8 @@ def sample(
     gradient of the log posterior vanishes, and the remainders depend only on the log odds
     there.
     """
-    return _run(fit, whitened_data(fit, X), True, draws, warmup, chains, seed, progress)
+    data = whitened_data(fit, X, weights)
+    return _run(fit, data, True, draws, warmup, chains, seed, progress)
 
 
 def sample_each(
@@ -203,7 +207,7 @@ def compiled(
         )
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), chains))
     vector = jax.ShapeDtypeStruct(shape[:-1], jnp.float32)
-    data = WhitenedData(jax.ShapeDtypeStruct(shape, jnp.float32), vector, vector)
+    data = WhitenedData(jax.ShapeDtypeStruct(shape, jnp.float32), vector, vector, vector)
     start = jax.jit(start).lower(keys, data).compile()
     state = start.out_info
     advance = jax.jit(advance).lower(state, data, jax.ShapeDtypeStruct((), jnp.int32)).compile()

@@ -27,30 +27,40 @@ class Block(NamedTuple):
     design : (rows, k + 1) array
         Features, then a column of ones.
     y : (rows,) array of 0 and 1
+    weights : (rows,) array or None
+        What each row's log likelihood is multiplied by; None for 1.
     """
 
     design: jax.Array
     y: jax.Array
+    weights: jax.Array | None = None
 
 
 def in_memory(
-    X: np.ndarray, y: np.ndarray, dtype: type = np.float64, mesh: Mesh | None = None
+    X: np.ndarray,
+    y: np.ndarray,
+    dtype: type = np.float64,
+    mesh: Mesh | None = None,
+    weights: np.ndarray | None = None,
 ) -> list[Block]:
-    """Return X (n, k) and y (n,) as one block, padded so that programs can be used again.
+    """Return X (n, k), y (n,) and their weights (n,) as one block.
+
+    It is padded so that programs can be used again.
 
     With a mesh of axes "rows" and "chains" each device holds its share of the rows, and reads
     no others from X and y: under `jax.distributed` they may be memory maps.
     """
     rows = padded(len(y))
     if mesh is None:
-        return [_block(X, y, rows, dtype)]
+        return [_block(X, y, rows, dtype, weights)]
     split = NamedSharding(mesh, PartitionSpec("rows"))
 
     def part(span: slice, column: int):
         low, high, _ = span.indices(rows)
-        return np.asarray(_block(X[low:high], y[low:high], high - low, dtype)[column])
+        some = None if weights is None else weights[low:high]
+        return np.asarray(_block(X[low:high], y[low:high], high - low, dtype, some)[column])
 
-    shapes = (rows, X.shape[1] + 1), (rows,)
+    shapes = [(rows, X.shape[1] + 1), (rows,), *([] if weights is None else [(rows,)])]
     parts = (
         jax.make_array_from_callback(shape, split, lambda index, c=c: part(index[0], c))
         for c, shape in enumerate(shapes)
@@ -69,16 +79,20 @@ class Stream:
     y : (n,) array of 0 and 1
     rows : int
         Rows in a block.
+    weights : (n,) array or None
+        As in `Block`.
     """
 
     X: np.ndarray
     y: np.ndarray
     rows: int
+    weights: np.ndarray | None = None
 
     def __iter__(self) -> Iterator[Block]:
         for start in range(0, len(self.y), self.rows):
             span = slice(start, start + self.rows)
-            yield _block(self.X[span], self.y[span], self.rows, np.float32)
+            weights = None if self.weights is None else self.weights[span]
+            yield _block(self.X[span], self.y[span], self.rows, np.float32, weights)
 
 
 def total(measure: Callable, blocks: Iterable[Block], *arguments: object) -> Any:
@@ -96,10 +110,11 @@ def padded(n: int) -> int:
     return -(-n // unit) * unit
 
 
-def _block(X, y, rows: int, dtype) -> Block:
+def _block(X, y, rows: int, dtype, weights=None) -> Block:
     X, y = np.asarray(X), np.asarray(y)
     design = np.zeros((rows, X.shape[1] + 1), dtype)
     design[: len(y), :-1], design[: len(y), -1] = X, 1.0
-    labels = np.zeros(rows, dtype)
-    labels[: len(y)] = y
-    return Block(jnp.asarray(design), jnp.asarray(labels))
+    each = [np.zeros(rows, dtype) for part in (y, weights) if part is not None]
+    for padded_part, part in zip(each, (y, weights), strict=False):
+        padded_part[: len(y)] = part
+    return Block(*map(jnp.asarray, (design, *each)))

@@ -32,12 +32,15 @@ class Posterior:
         τ, of w ~ N(0, τ²I).
     bias_scale : float or None
         Scale of the bias's normal prior, None for a flat one.
+    weights : (n,) array or None
+        What each row's log likelihood is multiplied by, positive; None for 1.
     """
 
     X: np.ndarray
     y: np.ndarray
     prior_scale: float
     bias_scale: float | None = None
+    weights: np.ndarray | None = None
 
     @cached_property
     def subspace(self) -> Subspace:
@@ -60,7 +63,7 @@ class Posterior:
 
     def laplace(self) -> Gaussian:
         """Return the Gaussian at the mode."""
-        return laplace(self.X, self.y, self.prior_scale, self.bias_scale)
+        return laplace(self.X, self.y, self.prior_scale, self.bias_scale, weights=self.weights)
 
     def gaussian(self, fit: "Fit") -> Gaussian:
         """Return a `variational.Fit` as a Gaussian over the weights."""
@@ -101,6 +104,7 @@ def _draw_hmc(posterior, draws, chains, warmup, seed, progress) -> Draws:
             chains,
             seed,
             progress=progress,
+            weights=posterior.weights,
         )
     except hmc.NotSettled as reason:
         warnings.warn(f"{reason}; drawing by NUTS instead", RuntimeWarning, stacklevel=3)
@@ -112,16 +116,31 @@ def _draw_nuts(posterior, draws, chains, warmup, seed, progress) -> Draws:
     from elkutils.inference.logistic import nuts
 
     fit = posterior.laplace()
-    found = nuts.sample(fit, posterior.X, draws, warmup, chains, seed, progress)
+    found = nuts.sample(
+        fit, posterior.X, draws, warmup, chains, seed, progress, posterior.weights
+    )
     return _lifted(found, fit, "nuts", seed)
 
 
 def _draw_variational(posterior, draws, chains, warmup, seed, progress) -> Draws:
     from elkutils.inference.logistic import importance, variational
 
-    fit = variational.fit(
-        posterior.coordinates, posterior.y, posterior.precision, tolerance=1e-3
-    )
+    try:
+        fit = variational.fit(
+            posterior.coordinates,
+            posterior.y,
+            posterior.precision,
+            tolerance=1e-3,
+            weights=posterior.weights,
+        )
+    except variational.NotSettled as reason:
+        warnings.warn(
+            f"{reason}: these are draws of the Gaussian at the mode, not of the posterior",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+        found = _draw_laplace(posterior, draws, chains, warmup, seed, progress)
+        return replace(found, details=found.details | {"pareto_k": np.inf})
     target = variational.Target.of(fit)
     z, pareto_k = importance.resample(target, draws * chains, seed)
     if pareto_k > importance.RELIABLE:

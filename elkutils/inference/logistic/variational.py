@@ -56,6 +56,8 @@ class Expansion(NamedTuple):
     turned : (p, rows) array or None
         Its transpose, laid out for the second product, which then uses all cores.
     log_odds, p, weight : (rows,) arrays
+    count : (rows,) array or None
+        How often each row counts; None for once.
     """
 
     basis: jax.Array
@@ -63,6 +65,7 @@ class Expansion(NamedTuple):
     log_odds: jax.Array
     p: jax.Array
     weight: jax.Array
+    count: jax.Array | None = None
 
 
 class NotSettled(ArithmeticError):
@@ -112,6 +115,7 @@ def fit(
     memory: int | None = None,
     mesh: Mesh | None = None,
     tolerance: float = 0.5,
+    weights: np.ndarray | None = None,
 ) -> Fit:
     """Return the Gaussian nearest to the posterior of X (n, k) and y (n,).
 
@@ -120,7 +124,7 @@ def fit(
 
     Parameters
     ----------
-    X, y, precision, memory, mesh
+    X, y, precision, memory, mesh, weights
         As in `elkutils.inference.logistic.hmc.sample`.
     tolerance : float
         As in `fit_blocks`.
@@ -130,23 +134,27 @@ def fit(
     NotSettled
         As `fit_blocks`.
     """
-    (n, k), share = X.shape, (np.sum(y) + 0.5) / (len(y) + 1)
+    (n, k) = X.shape
+    counts = np.ones(n) if weights is None else np.asarray(weights, np.float64)
+    share = (np.sum(counts * y) + 0.5) / (np.sum(counts) + 1)
     precision, start = np.asarray(precision, np.float64), None
     every = n // (SAMPLE * (k + 1))
     if every >= 4:
-        part = rows.in_memory(X[::every], y[::every], np.float32)
+        some = None if weights is None else weights[::every]
+        part = rows.in_memory(X[::every], y[::every], np.float32, weights=some)
         found = fit_blocks(part, precision, share)
         prior = np.diag(precision)
-        start = found.mean, every * (found.factor @ found.factor.T - prior) + prior
+        times = every if weights is None else np.sum(weights) / np.sum(some)
+        start = found.mean, times * (found.factor @ found.factor.T - prior) + prior
     if memory is not None and 12 * n * (k + 1) > memory:
-        stream = Stream(X, y, max(1, memory // (16 * (k + 1))))
+        stream = Stream(X, y, max(1, memory // (16 * (k + 1))), weights)
         return fit_blocks(stream, precision, share, tolerance, start=start)
-    return _fit_in_memory(X, y, precision, share, tolerance, start, mesh)
+    return _fit_in_memory(X, y, precision, share, tolerance, start, mesh, weights)
 
 
-def _fit_in_memory(X, y, precision, share, tolerance, start, mesh) -> Fit:
+def _fit_in_memory(X, y, precision, share, tolerance, start, mesh, weights) -> Fit:
     """The fit in float32 if that is enough, and in float64 if not; one copy of X at a time."""
-    single = rows.in_memory(X, y, np.float32, mesh)
+    single = rows.in_memory(X, y, np.float32, mesh, weights)
     try:
         found = fit_blocks(single, precision, share, tolerance, start=start, mesh=mesh)
         if found.pivot > ROUNDING:
@@ -155,7 +163,7 @@ def _fit_in_memory(X, y, precision, share, tolerance, start, mesh) -> Fit:
     except NotSettled:
         pass
     del single
-    double = rows.in_memory(X, y, np.float64, mesh)
+    double = rows.in_memory(X, y, np.float64, mesh, weights)
     return fit_blocks(double, precision, share, tolerance, start=start, mesh=mesh)
 
 
@@ -291,7 +299,10 @@ class _Search:
         ]
         if isinstance(self.blocks, Stream):
             return _Streamed(self.blocks, each)
-        return [Expansion(*parts) for parts in each]
+        return [
+            Expansion(*parts, _single(block.weights))
+            for parts, block in zip(each, self.blocks, strict=True)
+        ]
 
     def _look(self, mean, precision, factor, spread, weights) -> _View:
         kept = not isinstance(self.blocks, Stream)
@@ -326,7 +337,7 @@ class _Streamed:
 
     def __iter__(self):
         for block, parts in zip(self.stream, self.each, strict=True):
-            yield Expansion(block.design, None, *parts)
+            yield Expansion(block.design, None, *parts, block.weights)
 
 
 @partial(jax.jit, static_argnames=("keep_basis", "mesh"))
@@ -345,7 +356,7 @@ def expected(
         Sums over the rows; and for each row its basis and the transpose (if kept), log odds,
         E[σ] and E[σ′].
     """
-    design, y = block
+    design, y, counts = block
     log_odds = design @ mean.astype(design.dtype)
     basis = design @ spread.astype(design.dtype)
     nodes, weights = jnp.asarray(NODES, design.dtype), jnp.asarray(WEIGHTS, design.dtype)
@@ -355,14 +366,21 @@ def expected(
     p = at_nodes @ weights
     weight = (at_nodes * (1 - at_nodes)) @ weights * present
     loss = (jax.nn.softplus(grid) @ weights - y * log_odds) * present
-    root = design * jnp.sqrt(weight)[:, None]
+    slope, curvature = p - y, weight
+    if counts is not None:
+        loss, slope, curvature = counts * loss, counts * slope, counts * weight
+    root = design * jnp.sqrt(curvature)[:, None]
     sums = Sums(
         loss=jnp.sum(loss, dtype=jnp.float64),
-        gradient=((p - y) @ design).astype(jnp.float64),
+        gradient=(slope @ design).astype(jnp.float64),
         hessian=(root.T @ root).astype(jnp.float64),
     )
     each = log_odds, p, weight
     return replicated(sums, mesh), ((basis, basis.T, *each) if keep_basis else each)
+
+
+def _single(weights: jax.Array | None) -> jax.Array | None:
+    return None if weights is None else jnp.asarray(weights, jnp.float32)
 
 
 def replicated(tree: Any, mesh: Mesh | None) -> Any:
@@ -440,7 +458,7 @@ def targets(
 @jax.jit
 def remainder(expansion: Expansion, u: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return the part of the rows in R and in its slope, at basis coordinates u (p, chains)."""
-    basis, turned, log_odds, p, weight = expansion
+    basis, turned, log_odds, p, weight, count = expansion
     turned = basis.T if turned is None else turned
     log_odds, p, weight = log_odds[:, None], p[:, None], weight[:, None]
     change = basis @ u
@@ -449,6 +467,8 @@ def remainder(expansion: Expansion, u: jax.Array) -> tuple[jax.Array, jax.Array]
     excess = loss - (jnp.maximum(log_odds, 0) - jnp.log(at_mean))
     excess -= change * (p + 0.5 * weight * change)
     slope = jnp.where(moved >= 0, larger, 1 - larger) - p - weight * change
+    if count is not None:
+        excess, slope = count[:, None] * excess, count[:, None] * slope
     # A product with ones keeps XLA from folding exp and log into a scalar loop over the sum.
     value = jnp.ones_like(log_odds[:, 0]) @ excess
     return value.astype(jnp.float64), turned @ slope

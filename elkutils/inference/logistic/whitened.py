@@ -25,15 +25,22 @@ from elkutils.inference.logistic.rows import padded
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class WhitenedData:
-    """Arguments of the potential, in float32: whitened design, log odds and p at the mode."""
+    """Arguments of the potential, in float32: whitened rows, what the mode says, weights."""
 
     basis: jax.Array  # (n, k + 1), the rows of A L⁻ᵀ
     log_odds: jax.Array  # (n,)
     p: jax.Array  # (n,)
+    weights: jax.Array  # (n,)
 
 
-def whitened_data(fit: Gaussian, X: np.ndarray) -> WhitenedData:
-    """Return the arguments of `potential` for the posterior behind `fit`, padded with zeros."""
+def whitened_data(
+    fit: Gaussian, X: np.ndarray, weights: np.ndarray | None = None
+) -> WhitenedData:
+    """Return the arguments of `potential` for the posterior behind `fit`, padded with zeros.
+
+    `weights` (n,) are those of the rows that `fit` was made with.
+    """
+    weights = np.ones(len(X)) if weights is None else weights
     design = np.column_stack([fit.subspace.lower(np.asarray(X, np.float64)), np.ones(len(X))])
     basis = solve_triangular(fit.factor, design.T, lower=True).T
     log_odds = design @ fit.mean
@@ -43,6 +50,7 @@ def whitened_data(fit: Gaussian, X: np.ndarray) -> WhitenedData:
         jnp.asarray(np.pad(basis, ((0, rows), (0, columns))), jnp.float32),
         jnp.asarray(np.pad(log_odds, (0, rows)), jnp.float32),
         jnp.asarray(np.pad(expit(log_odds), (0, rows)), jnp.float32),
+        jnp.asarray(np.pad(weights, (0, rows)), jnp.float32),
     )
 
 
@@ -51,4 +59,4 @@ def potential(z: jax.Array, data: WhitenedData) -> jax.Array:
     delta = data.basis @ z
     quadratic = delta * (data.p + 0.5 * data.p * (1 - data.p) * delta)
     change = jax.nn.softplus(data.log_odds + delta) - jax.nn.softplus(data.log_odds)
-    return 0.5 * z @ z + jnp.sum(change - quadratic)
+    return 0.5 * z @ z + jnp.sum(data.weights * (change - quadratic))

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from numpyro.infer.hmc import hmc
 from tqdm import tqdm
 
-from elkutils.inference._checks import check_choice, check_counts, check_rows
+from elkutils.inference._checks import check_choice, check_counts, check_rows, check_weights
 from elkutils.inference._precision import single
 from elkutils.inference.draws import Draws
 from elkutils.inference.networks.network import Network, flat, log_likelihood
@@ -41,6 +41,7 @@ def sample(
     thin: int = 1,
     seed: int = 0,
     progress: bool = False,
+    weights: ArrayLike | None = None,
 ) -> Draws:
     """Draw from the posterior of a network's parameters given X and y.
 
@@ -67,6 +68,8 @@ def sample(
     seed : int
     progress : bool
         Show a bar with the divergences so far.
+    weights : (n,) array or None
+        What each row's log likelihood is multiplied by; None for 1.
 
     Returns
     -------
@@ -81,10 +84,10 @@ def sample(
     ValueError
         For bad data, counts below 1 or an unknown kernel.
     """
-    X, y = check_rows(X, y)
-    return _run(
-        network, (X, y), True, chains, draws, warmup, steps, kernel, thin, seed, progress
-    )
+    data = check_rows(X, y)
+    if weights is not None:
+        data = *data, check_weights(weights, len(data[1])).astype(np.float32)
+    return _run(network, data, True, chains, draws, warmup, steps, kernel, thin, seed, progress)
 
 
 def sample_each(
@@ -166,10 +169,11 @@ def _programs(head, warmup, steps, kernel, thin, shared):
 
     network = head.network
 
-    def potential_of(X, y):
+    def potential_of(X, y, *weights):
         def potential(z):
             parameters = head.from_white(z)
-            return -network.log_prior(parameters) - log_likelihood(network(parameters, X), y)
+            fit = log_likelihood(network(parameters, X), y, *weights)
+            return -network.log_prior(parameters) - fit
 
         return potential
 

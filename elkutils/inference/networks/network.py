@@ -162,16 +162,27 @@ def _log_odds(network, at_once, parameters, X):
     return jax.lax.map(each, parameters, batch_size=at_once)
 
 
-def log_likelihood(log_odds: jax.Array, y: jax.Array) -> jax.Array:
-    """Return the log probability of the labels y (n,) of 0 and 1, in nats."""
-    return -jnp.sum(jax.nn.softplus(jnp.where(y == 1, -log_odds, log_odds)))
+def log_likelihood(
+    log_odds: jax.Array, y: jax.Array, weights: jax.Array | None = None
+) -> jax.Array:
+    """Return the log probability of the labels y (n,) of 0 and 1, in nats.
+
+    Each row's is multiplied by its weight, where `weights` (n,) are given.
+    """
+    losses = jax.nn.softplus(jnp.where(y == 1, -log_odds, log_odds))
+    return -jnp.sum(losses if weights is None else weights * losses)
 
 
 def mean_loss(
-    network: Network, parameters: Parameters, X: jax.Array, y: jax.Array
+    network: Network,
+    parameters: Parameters,
+    X: jax.Array,
+    y: jax.Array,
+    weights: jax.Array | None = None,
 ) -> jax.Array:
-    """Return the mean training loss, in nats per row."""
-    return -log_likelihood(network(parameters, X), y) / len(y)
+    """Return the mean training loss, in nats per row or per unit of `weights` (n,)."""
+    total = len(y) if weights is None else jnp.sum(weights)
+    return -log_likelihood(network(parameters, X), y, weights) / total
 
 
 @single()

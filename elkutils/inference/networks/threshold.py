@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from elkutils.inference import smc
-from elkutils.inference._checks import check_counts, check_rows
+from elkutils.inference._checks import check_counts, check_rows, check_weights
 from elkutils.inference._precision import single
 from elkutils.inference.draws import Draws
 from elkutils.inference.networks.network import (
@@ -137,6 +137,7 @@ def descend(
     memory: int = 2**27,
     seed: int = 0,
     progress: bool = False,
+    weights: ArrayLike | None = None,
 ) -> Draws:
     """Draw heads from the prior given that their mean training loss is at most `threshold`.
 
@@ -146,7 +147,8 @@ def descend(
     records how much of each level the moves forgot and how many of the heads it began with
     have descendants; a second run with another seed shows how far to trust it.
 
-    Parameters are those of `sample` and of `smc.constrain`.
+    Parameters are those of `sample` and of `smc.constrain`; with `weights` (n,) the mean is
+    weighted.
 
     Returns
     -------
@@ -180,6 +182,7 @@ def descend(
         memory,
         seed,
         progress,
+        weights,
     )[0]
 
 
@@ -197,6 +200,7 @@ def descend_each(
     memory: int = 2**27,
     seed: int = 0,
     progress: bool = False,
+    weights: ArrayLike | None = None,
 ) -> list[Draws]:
     """Draw heads under each of several thresholds, which fall, in one descent: see `descend`.
 
@@ -214,13 +218,18 @@ def descend_each(
     """
     for threshold in thresholds:
         X, y = _check(X, y, threshold, draws=draws)
+    data = X, y
+    if weights is not None:
+        data = X, y, check_weights(weights, len(y)).astype(np.float32)
+        if not data[2].any():
+            raise ValueError("weights is zero in every row; a mean loss needs one that counts")
     head = flat(network, np.shape(X)[1])
     start = np.random.default_rng((seed, 1)).standard_normal((draws, head.size))
     found = smc.constrain_each(
         _loss_at(head),
         thresholds,
         start,
-        (X, y),
+        data,
         share=share,
         steps=steps,
         most_moves=most_moves,
@@ -254,7 +263,7 @@ def _losses(parameters, X, y, *, network):
 @lru_cache(maxsize=16)
 def _loss_at(head: FlatNetwork):
     """The mean loss as a function of z; one object per head, so that programs are kept."""
-    return lambda z, X, y: mean_loss(head.network, head.from_white(z), X, y)
+    return lambda z, X, y, *weights: mean_loss(head.network, head.from_white(z), X, y, *weights)
 
 
 def _tries(head, X, y, tries, memory, seed, progress):

@@ -21,6 +21,7 @@ from jax.example_libraries import optimizers
 from tqdm import tqdm
 
 from elkutils.checkpoint import Checkpoint
+from elkutils.inference._checks import check_weights
 from elkutils.inference._precision import single
 from elkutils.inference.draws import Draws
 from elkutils.inference.logistic.rows import padded
@@ -134,7 +135,7 @@ def train(
     *,
     loss: Loss = cross_entropy,
     weights: np.ndarray | None = None,
-    held_out: tuple[np.ndarray, np.ndarray] | None = None,
+    held_out: tuple[np.ndarray, ...] | None = None,
     seed: int = 0,
     checkpoint: str | Path | None = None,
     progress: bool = False,
@@ -153,8 +154,10 @@ def train(
     loss : callable
         A function of outputs and targets, row by row; hashable, because it is compiled once.
     weights : (n,) or (members, n) array or None
-        How often a row counts, as in a bootstrap; None for once.
-    held_out : (X (k, d), y (k,)) or None
+        How often a row counts, as in a bootstrap; None for once. Means are over these counts.
+        Batches hold a row in proportion to its weight if all members share the weights;
+        otherwise rows alike, each multiplied by its weight.
+    held_out : (X (k, d), y (k,)), also with weights (k,), or None
         Rows for `plan.patience`.
     seed : int
         Seed of the batches.
@@ -192,7 +195,8 @@ def train(
     data = _Rows.of(X, y, weights)
     look = None
     if held_out is not None:
-        look = _Rows.of(*_check(*held_out, None, members))
+        X_look, y_look, *w_look = held_out
+        look = _Rows.of(*_check(X_look, y_look, w_look[0] if w_look else None, members))
     run = _Members(network, start, data, look, plan, loss, seed)
     kept = None
     if checkpoint is not None:
@@ -357,6 +361,9 @@ def _check(X, y, weights, members: int) -> tuple[np.ndarray, ...]:
                 f"{name} has shape {value.shape}; it has to be ({len(X)},) or"
                 f" ({members}, {len(X)}), one row for each member"
             )
+    for each in np.atleast_2d(weights):
+        if not check_weights(each, len(X)).any():
+            raise ValueError("weights is zero in every row; a mean loss needs one that counts")
     return X, y, weights
 
 
@@ -366,29 +373,45 @@ class _Rows(NamedTuple):
     X: jax.Array  # (rows, d)
     y: jax.Array  # (rows,) or (members, rows)
     weights: jax.Array  # likewise
-    n: int  # rows that count
+    total: jax.Array  # () or (members,), sum of the weights
+    n: int  # rows that are not padding
 
     @classmethod
     def of(cls, X, y, weights) -> "_Rows":
         n = len(X)
+        total = weights.sum(axis=-1, dtype=np.float64).astype(np.float32)
         more = 0, padded(n) - n
         y, weights = (
             np.pad(part, [(0, 0)] * (part.ndim - 1) + [more]) for part in (y, weights)
         )
-        return cls(*map(jnp.asarray, (np.pad(X, (more, (0, 0))), y, weights)), n)
+        return cls(*map(jnp.asarray, (np.pad(X, (more, (0, 0))), y, weights, total)), n)
 
     @property
     def own(self) -> tuple:
-        """Labels and weights where each member has its own, else None."""
-        return tuple(part if part.ndim == 2 else None for part in (self.y, self.weights))
+        """Labels, and weights and their sum, where each member has its own, else None."""
+        weights, total = (self.weights, self.total) if self.total.ndim else (None, None)
+        return self.y if self.y.ndim == 2 else None, weights, total
+
+    @property
+    def chances(self) -> np.ndarray | None:
+        """Sums of the rows' chances to be in a batch, (n,); None where all are the same."""
+        weights = np.asarray(self.weights, np.float64)[..., : self.n]
+        if weights.ndim == 2 or np.all(weights == weights[0]):
+            return None
+        return np.cumsum(weights) / weights.sum()
+
+    def drawn(self) -> "_Rows":
+        """The same rows with their mean weight, for batches that draw rows by their weight."""
+        mean = self.total / self.n
+        return self._replace(weights=jnp.where(self.weights > 0, mean, 0.0))
 
     def of_member(self, own: tuple) -> "_Rows":
         """The rows as the member sees them to whom `own` belongs."""
-        y, weights = (
+        y, weights, total = (
             shared if mine is None else mine
-            for shared, mine in zip((self.y, self.weights), own, strict=True)
+            for shared, mine in zip((self.y, self.weights, self.total), own, strict=True)
         )
-        return self._replace(y=y, weights=weights)
+        return self._replace(y=y, weights=weights, total=total)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -397,8 +420,8 @@ def _mean_loss(network, loss, parameters, data: _Rows):
 
     def one(each):
         member, own = each
-        X, y, weights, n = data.of_member(own)
-        return jnp.sum(weights * loss(network(member, X), y)) / n
+        X, y, weights, total, _ = data.of_member(own)
+        return jnp.sum(weights * loss(network(member, X), y)) / total
 
     return jax.lax.map(one, (parameters, data.own))
 
@@ -408,14 +431,15 @@ def _advance(network: Network, plan: Plan, loss: Loss):
     """Compile what takes all members from one look to the next."""
 
     def objective(parameters, anchor, rows, data):
-        (X, y, weights, n), count = data, data.n
+        X, y, weights, total, n = data
+        count = total
         if rows is not None:
-            X, y, weights, count = X[rows], y[rows], weights[rows], len(rows)
+            X, y, weights, count = X[rows], y[rows], weights[rows], len(rows) * (total / n)
         fit = jnp.sum(weights * loss(network(parameters, X), y)) / count
         if not plan.anchored:
             return fit, fit
         moved = jax.tree.map(jnp.subtract, parameters, anchor)
-        return fit - network.log_prior(moved) / n, fit
+        return fit - network.log_prior(moved) / total, fit
 
     slope_and_fit = jax.grad(objective, has_aux=True)
 
@@ -475,7 +499,9 @@ class _Members:
 
     def __init__(self, network, start, data, held_out, plan, loss, seed):
         init, _, self._parameters_of = plan.optimiser_at(plan.learning_rate)
-        self.network, self.start, self.data, self.plan = network, start, data, plan
+        self.network, self.start, self.all, self.plan = network, start, data, plan
+        self.chances = None if plan.batch is None else data.chances
+        self.data = data if self.chances is None else data.drawn()  # to descend on
         self.held_out, self.loss, self.seed = held_out, loss, seed
         self.program = _advance(network, plan.each_step, loss)
         self.state, self.best = init(start), start
@@ -529,7 +555,7 @@ class _Members:
         if self.held_out is not None:
             self._compare(moved)
         if self.plan.target_loss is not None:
-            found = _mean_loss(self.network, self.loss, self.parameters, self.data)
+            found = _mean_loss(self.network, self.loss, self.parameters, self.all)
             self.active = self.active & (np.asarray(found) > self.plan.target_loss)
 
     def _compare(self, moved) -> None:
@@ -549,6 +575,9 @@ class _Members:
         rng = np.random.default_rng((self.seed, self.step))
         each = () if plan.shared_batches else (len(self.active),)
         shape = *each, plan.every, plan.batch
+        if self.chances is not None:
+            found = np.searchsorted(self.chances, rng.random(shape), side="right")
+            return np.minimum(found, self.data.n - 1).astype(np.int32)
         return rng.integers(0, self.data.n, shape, dtype=np.int32)
 
     def pack(self) -> tuple[dict[str, np.ndarray], dict]:
