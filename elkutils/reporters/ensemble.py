@@ -51,6 +51,8 @@ class Ensemble(DrawsReporter):
         A file from which an interrupted `fit` continues.
     progress : bool
         Show a progress bar.
+    positive : str, number or None
+        The label that probabilities are of; None for the later one in order.
 
     Attributes
     ----------
@@ -83,6 +85,7 @@ class Ensemble(DrawsReporter):
         seed: int = 0,
         checkpoint: str | None = None,
         progress: bool = False,
+        positive: object = None,
     ):
         self.members = members
         self.head = head
@@ -100,6 +103,7 @@ class Ensemble(DrawsReporter):
         self.seed = seed
         self.checkpoint = checkpoint
         self.progress = progress
+        self.positive = positive
 
     def fit(
         self,

@@ -21,12 +21,20 @@ class DifferenceInMeans(Reporter):
 
     See Marks & Tegmark (2023), *The geometry of truth*, for the probe.
 
+    Parameters
+    ----------
+    positive : str, number or None
+        The label that probabilities are of; None for the later one in order.
+
     Examples
     --------
     >>> X, y = np.array([[-3.0], [-2.0], [0.0], [0.0], [2.0], [3.0]]), [0, 0, 0, 1, 1, 1]
     >>> DifferenceInMeans().fit(X, y).coef_.round(2).tolist()
     [[2.14]]
     """
+
+    def __init__(self, positive: object = None):
+        self.positive = positive
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> "DifferenceInMeans":
         """Fit to X (n, d) and the two labels y (n,).
@@ -59,10 +67,13 @@ class LinearDiscriminant(Reporter):
         How far the covariance is shrunk towards a multiple of the identity; "auto" is the
         choice of Ledoit & Wolf. With None and fewer rows than features the covariance is
         singular and the least-squares solution of smallest norm is taken.
+    positive : str, number or None
+        The label that probabilities are of; None for the later one in order.
     """
 
-    def __init__(self, shrinkage: float | str | None = None):
+    def __init__(self, shrinkage: float | str | None = None, positive: object = None):
         self.shrinkage = shrinkage
+        self.positive = positive
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> "LinearDiscriminant":
         """Fit to X (n, d), n ≥ 3, and the two labels y (n,).

@@ -1,10 +1,14 @@
 """The mode of Bayesian logistic regression, and the choice of its prior scale."""
 
+import warnings
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from elkutils.inference._checks import check_scale
+from elkutils._inputs import check_ids
+from elkutils.inference._checks import check_scale, far_centre, warn_of_units
 from elkutils.inference.logistic import (
     LogisticPath,
     default_prior_scales,
@@ -29,6 +33,8 @@ class LogisticMAP(Reporter):
         Scale of the normal prior of the bias, None for a flat one.
     prior_scales : (k,) array or None
         The candidates; None for a grid that suits X (`default_prior_scales`).
+    positive : str, number or None
+        The label that probabilities are of; None for the later one in order.
 
     Attributes
     ----------
@@ -54,10 +60,12 @@ class LogisticMAP(Reporter):
         prior_scale: float | str = 1.0,
         bias_scale: float | None = None,
         prior_scales: ArrayLike | None = None,
+        positive: object = None,
     ):
         self.prior_scale = prior_scale
         self.bias_scale = bias_scale
         self.prior_scales = prior_scales
+        self.positive = positive
 
     def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> "LogisticMAP":
         """Fit to X (n, d) and the two labels y (n,).
@@ -73,17 +81,35 @@ class LogisticMAP(Reporter):
         ------
         ValueError
             For bad input or scales, and for maximum likelihood on separable data.
+
+        Warns
+        -----
+        UserWarning
+            If the best candidate is the smallest or the largest, there are too few rows or
+            groups for five folds, or `prior_scale` does not suit the units of X.
         """
         X, y = self._check_training(X, y)
+        centre = far_centre(X) if self.bias_scale is None else None
+        X = X if centre is None else X - centre
         self.path_, self.cv_log_score_ = None, None
         if isinstance(self.prior_scale, str):
             coef, intercept = self._choose(X, y, groups)
         else:
             self.prior_scale_ = check_scale("prior_scale", self.prior_scale)
+            if np.isfinite(self.prior_scale_):
+                warn_of_units(X, self.prior_scale_)
             mode = fit_map(X, y, self.prior_scale_, self.bias_scale)
             coef, intercept = mode.coef, mode.intercept
         self.coef_, self.intercept_ = coef[None, :], np.array([intercept])
+        if centre is not None:
+            self._move_back(centre)
         return self
+
+    def _move_back(self, centre: np.ndarray) -> None:
+        self.intercept_ = self.intercept_ - self.coef_ @ centre
+        if self.path_ is not None:
+            moved = self.path_.intercepts - self.path_.coefs @ centre
+            self.path_ = replace(self.path_, intercepts=moved)
 
     def state(self) -> dict[str, np.ndarray | float | None]:
         """Return what was learned; the fields of the path as ``"path_.coefs"`` and so on."""
@@ -113,6 +139,9 @@ class LogisticMAP(Reporter):
         if self.prior_scale == "cv":
             self.cv_log_score_ = _cross_validate(X, y, groups, scales, self.bias_scale)
             best = int(np.argmax(self.cv_log_score_))
+            warn_at_edge(scales, self.cv_log_score_, "cv")
+        else:
+            warn_at_edge(scales, self.path_.log_evidence, "evidence")
         self.prior_scale_ = float(scales[best])
         return self.path_.coefs[best], float(self.path_.intercepts[best])
 
@@ -126,7 +155,43 @@ def evidence_scale(
     """Return the candidate prior scale of largest Laplace evidence, and the path over them."""
     scales = default_prior_scales(X) if prior_scales is None else prior_scales
     path = logistic_path(X, y, scales, bias_scale)
+    warn_at_edge(path.prior_scales, path.log_evidence, "evidence")
     return float(path.prior_scales[path.best]), path
+
+
+def warn_at_edge(scales: ArrayLike, scores: ArrayLike, how: str) -> None:
+    """Warn if the best of several candidate prior scales is the smallest or the largest.
+
+    Parameters
+    ----------
+    scales, scores : (k,) arrays
+        The candidates, and the evidence or held-out log score of each; NaN where it has none.
+    how : "evidence" or "cv"
+        What `prior_scale` is.
+    """
+    scales, scores = np.asarray(scales, np.float64), np.asarray(scores, np.float64)
+    scales, scores = scales[~np.isnan(scores)], scores[~np.isnan(scores)]
+    best = scales[np.argmax(scores)] if len(scores) else np.nan
+    if len(np.unique(scales)) < 3 or scales.min() < best < scales.max():
+        return
+    small = best == scales.min()
+    meaning = (
+        "the labels ask for weights nearer to 0 than any of them, as where X tells nothing of"
+        " them or its units are large: compare with a reporter without an evidence search, or"
+        " give smaller prior_scales"
+        if small
+        else "the labels ask for larger weights than any of them, as where a hyperplane"
+        " separates the classes or the units of X are small: give larger prior_scales, or a"
+        " number as prior_scale"
+    )
+    score = {"evidence": "evidence", "cv": "held-out log score"}[how]
+    warnings.warn(
+        f"prior_scale is {how!r}, and of {len(scales)} candidates from {scales.min():.3g} to "
+        f"{scales.max():.3g} the {'smallest' if small else 'largest'} has the best {score}: "
+        f"{meaning}",
+        UserWarning,
+        stacklevel=4,
+    )
 
 
 def _cross_validate(X, y, groups, scales, bias_scale, folds=5) -> np.ndarray:
@@ -134,9 +199,29 @@ def _cross_validate(X, y, groups, scales, bias_scale, folds=5) -> np.ndarray:
     if rarest < 2:
         raise ValueError("y has a class of one row; prior_scale='cv' needs two rows in each")
     splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
+    if groups is not None:
+        groups = check_ids(groups, "groups", len(y))
+        rarest = min(rarest, *(len(np.unique(groups[y == label])) for label in (0, 1)))
+        if rarest < 2:
+            raise ValueError(
+                "groups has only one group with rows of one class; prior_scale='cv' needs two "
+                "groups of each"
+            )
+    if rarest < folds:
+        warnings.warn(
+            f"prior_scale is 'cv' with {rarest} folds in place of {folds}, since one class has "
+            f"no more {'rows' if groups is None else 'groups'}; 'evidence' needs no folds",
+            UserWarning,
+            stacklevel=4,
+        )
     folds = splitter(min(folds, rarest), shuffle=True, random_state=0)
     total = np.zeros(len(scales))
     for train, test in folds.split(X, y, groups):
+        if y[train].min() == y[train].max():
+            raise ValueError(
+                "groups leaves one class out of a fold; prior_scale='cv' needs more groups of "
+                "each class, and 'evidence' needs none"
+            )
         path = logistic_path(X[train], y[train], scales, bias_scale)
         log_odds = X[test] @ path.coefs.T + path.intercepts
         total -= np.logaddexp(0.0, np.where(y[test, None] == 1, -log_odds, log_odds)).sum(0)

@@ -47,6 +47,8 @@ class BayesianNetwork(DrawsReporter):
         The same seed on the same machine gives the same draws.
     progress : bool
         Show how far the sampler is.
+    positive : str, number or None
+        The label that probabilities are of; None for the later one in order.
 
     Attributes
     ----------
@@ -66,6 +68,7 @@ class BayesianNetwork(DrawsReporter):
         threshold: float | None = None,
         seed: int = 0,
         progress: bool = False,
+        positive: object = None,
     ):
         self.network = network
         self.method = method
@@ -76,6 +79,7 @@ class BayesianNetwork(DrawsReporter):
         self.threshold = threshold
         self.seed = seed
         self.progress = progress
+        self.positive = positive
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> "BayesianNetwork":
         """Draw from the posterior given X (n, d) and the two labels y (n,).
