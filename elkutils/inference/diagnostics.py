@@ -9,7 +9,7 @@ from elkutils._inputs import check_finite, plain
 
 MOST_RHAT = 1.01
 LEAST_ESS = 400
-MOST_CHAINS_A_DRAW = 10  # chains for each draw of one, from which the axes look transposed
+MOST_CHAINS_A_DRAW = 20  # chains for each draw of one, from which the axes look transposed
 LEAST_DRAWS = 4  # per chain, which is what ArviZ needs
 
 
@@ -121,7 +121,7 @@ def diagnose(
     check_finite(draws, "draws")
     if len(draws) > MOST_CHAINS_A_DRAW * draws.shape[1] and draws.shape[1] >= LEAST_DRAWS:
         warnings.warn(
-            f"draws has shape {draws.shape}, {draws.shape[0]} chains of {draws.shape[1]} draws; "
+            f"draws has shape {draws.shape}, {len(draws)} chains of {draws.shape[1]} draws; "
             "are these two axes the wrong way round? It needs (chains, draws, parameters)",
             UserWarning,
             stacklevel=2,

@@ -131,8 +131,8 @@ def test_a_search_that_ends_at_its_edge_says_so(data):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             LogisticMAP(how).fit(X, y)
+    twins, labels = np.repeat(X, 2, axis=0), np.arange(120) % 2  # X tells nothing of them
     with pytest.warns(UserWarning, match="the smallest has the best evidence"):
-        twins, labels = np.repeat(X, 2, axis=0), np.arange(120) % 2  # X tells nothing of them
         BayesianLogistic("evidence", method="laplace", draws=20, chains=2).fit(twins, labels)
 
 
