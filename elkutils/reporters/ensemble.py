@@ -124,6 +124,12 @@ class Ensemble(DrawsReporter):
         ------
         ValueError
             For bad input or parameters, and if every member diverges.
+
+        Warns
+        -----
+        RuntimeWarning
+            If members diverge; or have not arrived: they know less than the base rate, or are
+            anchored and their loss still falls.
         """
         from elkutils.inference.networks import training
         from elkutils.inference.networks.network import draw_prior
@@ -156,6 +162,7 @@ class Ensemble(DrawsReporter):
             progress=self.progress,
         )
         self._keep(trained)
+        self._warn_if_on_its_way(y)
         return self
 
     @property
@@ -263,6 +270,29 @@ class Ensemble(DrawsReporter):
                 for name, values in trained.stats.items()
                 if name != "diverging"
             },
+        )
+
+    def _warn_if_on_its_way(self, y: np.ndarray) -> None:
+        """Warn where members know less than the base rate, or the loss of anchored ones falls."""
+        share = y.mean()
+        known = -(share * np.log(share) + (1 - share) * np.log1p(-share))
+        trace = self.draws_.details["trace"][~self.diverged_]
+        last = trace[:, -2:].mean(axis=0)
+        loss = float(np.median(self.loss_))
+        if not self.anchored and loss > known + 1e-3:
+            found = f"a loss of {loss:.3g} nats per row, above the {known:.3g} of the base rate"
+        elif self.anchored and len(last) == 2 and last[0] - last[1] > 0.01 * last[1] + 1e-3:
+            found = (
+                f"a loss that still falls, from {last[0]:.3g} to {last[1]:.3g} nats at the end"
+            )
+        else:
+            return
+        warnings.warn(
+            f"steps is {self.steps} and learning_rate {self.learning_rate:.3g}; the members have "
+            f"{found}: they have not arrived; take more steps or another learning_rate, "
+            "and z-score X",
+            RuntimeWarning,
+            stacklevel=3,
         )
 
     def _check_held_out(self, held_out) -> tuple[np.ndarray, np.ndarray]:

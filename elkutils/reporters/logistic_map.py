@@ -176,9 +176,10 @@ def warn_at_edge(scales: ArrayLike, scores: ArrayLike, how: str) -> None:
         return
     small = best == scales.min()
     meaning = (
-        "the labels ask for weights nearer to 0 than any of them, as where X tells nothing of"
-        " them or its units are large: compare with a reporter without an evidence search, or"
-        " give smaller prior_scales"
+        "the labels ask for weights nearer to 0 than any of them, as where X tells little of"
+        " them, or only in a few directions, or its units are large: compare with a fixed"
+        " prior_scale, such as 2/√d for z-scored X, on held-out rows, or give smaller"
+        " prior_scales"
         if small
         else "the labels ask for larger weights than any of them, as where a hyperplane"
         " separates the classes or the units of X are small: give larger prior_scales, or a"

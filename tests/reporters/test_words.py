@@ -11,6 +11,7 @@ from elkutils.evaluation import auroc
 from elkutils.reporters import (
     BayesianLogistic,
     DifferenceInMeans,
+    Ensemble,
     LinearDiscriminant,
     LogisticMAP,
     load,
@@ -154,3 +155,21 @@ def test_two_columns_of_one_name_are_refused(data):
     for reporter in QUICK:
         with pytest.raises(ValueError, match="X has 2 columns 'a'"):
             reporter.fit(frame, y)
+
+
+def test_members_that_have_not_arrived_are_named(data):
+    X, y = data
+    with pytest.warns(RuntimeWarning, match="steps is 1 .* above the .* of the base rate"):
+        Ensemble(members=4, init=3.0, steps=1).fit(X, y)
+    with pytest.warns(RuntimeWarning, match="a loss that still falls"):
+        Ensemble(members=4, anchored=True, init=1.0, steps=100, learning_rate=3e-3).fit(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Ensemble(members=4, anchored=True).fit(X, y)
+
+
+def test_variation_that_float32_cannot_hold_is_named(data):
+    X, y = data
+    for moved in (X + np.array([0, 1e8, 0]), X * np.array([1, 1e-60, 1])):
+        with pytest.raises(ValueError, match=r"X\[:, 1\] varies by .* float32"):
+            Ensemble(members=2, steps=5).fit(moved, y)
