@@ -90,8 +90,9 @@ def check_ids(ids: ArrayLike, name: str, n: int) -> np.ndarray:
     gaps = _gaps(given)
     if gaps.any():
         row = int(np.flatnonzero(gaps)[0])
+        found = given[row].item() if isinstance(given[row], np.generic) else given[row]
         raise ValueError(
-            f"{name}[{row}] is {given[row]!r}, a missing id, as in {gaps.sum()} of {n} rows; "
+            f"{name}[{row}] is {found!r}, a missing id, as in {gaps.sum()} of {n} rows; "
             "give each row its id, or leave the row out. A row that belongs to no other needs "
             f"an id of its own, such as 'row {row}'"
         )

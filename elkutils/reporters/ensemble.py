@@ -273,7 +273,7 @@ class Ensemble(DrawsReporter):
         )
 
     def _warn_if_on_its_way(self, y: np.ndarray) -> None:
-        """Warn where members know less than the base rate, or the loss of anchored ones falls."""
+        """Warn where members know less than the base rate, or anchored ones still learn."""
         share = y.mean()
         known = -(share * np.log(share) + (1 - share) * np.log1p(-share))
         trace = self.draws_.details["trace"][~self.diverged_]
@@ -288,8 +288,8 @@ class Ensemble(DrawsReporter):
         else:
             return
         warnings.warn(
-            f"steps is {self.steps} and learning_rate {self.learning_rate:.3g}; the members have "
-            f"{found}: they have not arrived; take more steps or another learning_rate, "
+            f"steps is {self.steps} and learning_rate {self.learning_rate:.3g}; the members "
+            f"have {found}: they have not arrived; take more steps or another learning_rate, "
             "and z-score X",
             RuntimeWarning,
             stacklevel=3,
