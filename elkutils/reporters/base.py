@@ -179,7 +179,8 @@ def _needs_numpy(part) -> bool:
 
 
 def _is_objects(parts) -> bool:
-    return bool(parts) and np.asarray(parts[0]).dtype.kind == "O"
+    y = np.asarray(parts[0]) if parts else np.empty(0)
+    return y.ndim == 1 and y.dtype.kind == "O"
 
 
 def _first_bad(values, name: str) -> str:
