@@ -9,9 +9,9 @@ from typing import Protocol
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save as dump_arrays
 
-from elkutils.files import atomic_path
+from elkutils.files import atomic_path, written_path
 
 
 class Resumable(Protocol):
@@ -31,12 +31,28 @@ class Checkpoint:
     Parameters
     ----------
     path : Path
+        May begin with "~"; a link is followed.
     digest : str
         Digest of the data and settings of the call.
+
+    Raises
+    ------
+    ValueError
+        If a folder is at `path`, or a file where its folder should be.
     """
 
     path: Path
     digest: str
+
+    def __post_init__(self) -> None:
+        path = written_path(self.path)
+        above = next(part for part in (path, *path.parents) if part.exists())
+        if path.is_dir() or not (above == path or above.is_dir()):
+            raise ValueError(
+                f"checkpoint is {str(self.path)!r}, and {str(above)!r} is a "
+                f"{'folder' if path.is_dir() else 'file'}; it has to be the path of a file"
+            )
+        object.__setattr__(self, "path", path)
 
     @classmethod
     def of(
@@ -53,8 +69,9 @@ class Checkpoint:
         arrays, about = run.pack()
         arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
         about = json.dumps(about | {"digest": self.digest})
+        stored = dump_arrays(arrays, metadata={"about": about})
         with atomic_path(self.path) as fresh:
-            save_file(arrays, fresh, metadata={"about": about})
+            fresh.write_bytes(stored)
 
     def resume(self, run: Resumable) -> bool:
         """Restore the run from the file; return False if there is no file.
@@ -69,10 +86,13 @@ class Checkpoint:
         try:
             with safe_open(self.path, "numpy") as stored:
                 about = json.loads(stored.metadata()["about"])
+                digest = about["digest"]
                 arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"checkpoint is {str(self.path)!r}, which is damaged") from error
-        if about["digest"] != self.digest:
+            raise ValueError(
+                f"checkpoint is {str(self.path)!r}, which is damaged, or another file"
+            ) from error
+        if digest != self.digest:
             raise ValueError(
                 f"checkpoint is {str(self.path)!r}, of a call with other data or settings"
             )

@@ -1,5 +1,10 @@
-"""Where the package keeps files, and how it writes them: never half-written."""
+"""Where the package keeps files, and how it writes them: never half-written.
 
+What was at a path before is only ever replaced by its like. A folder with other files in it is
+left alone, a link is followed, and "~" is the user's home.
+"""
+
+import errno
 import os
 import shutil
 import tempfile
@@ -7,16 +12,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+FULL = errno.ENOSPC, errno.EDQUOT
+
 
 def cache_dir() -> Path:
     """Return the folder of converted weights and cached activations, made if it is missing.
 
     It is ``$ELKUTILS_CACHE`` where that is set, else ``elkutils`` in ``$XDG_CACHE_HOME``
     or ``~/.cache``.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made, as where a file is in the way.
     """
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(os.environ.get("ELKUTILS_CACHE") or Path(base) / "elkutils")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = Path(os.environ.get("ELKUTILS_CACHE") or Path(base) / "elkutils").expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise type(error)(
+            error.errno,
+            f"{error.strerror}; set ELKUTILS_CACHE to a folder that can be made and written",
+            str(folder),
+        ) from error
     return folder
 
 
@@ -26,7 +45,21 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
 
     The body may write a file or make a folder at the yielded path. If it raises (a full
     disk, an interrupt), the temporary is removed and `target` is unchanged.
-    A folder that already exists at `target` is replaced by the new one.
+    A file at `target` is replaced, and so is a folder whose files the new one has too. Where
+    `target` is a link, what it points to is replaced, and the link stays.
+
+    Parameters
+    ----------
+    target : str or Path
+        May begin with "~".
+
+    Raises
+    ------
+    ValueError
+        If `target` has no name, as "" and "." have none.
+    OSError
+        If it cannot be written; if a file stands where a folder is needed, or the reverse; or
+        if a folder at `target` holds files that the new one lacks. `target` is then unchanged.
 
     Examples
     --------
@@ -36,20 +69,69 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     ...     Path(folder, "note.txt").read_text()
     'whole'
     """
-    target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    target = written_path(target)
+    scratch = None
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=".fresh-", dir=target.parent))
         fresh = scratch / target.name
         yield fresh
-        replaced = scratch / "replaced"
-        if fresh.is_dir() and target.is_dir():
-            os.replace(target, replaced)
-        try:
-            os.replace(fresh, target)
-        except OSError:
-            if replaced.exists():
-                os.replace(replaced, target)
+        _check_replaceable(fresh, target)
+        _put(fresh, target, scratch / "replaced")
+    except OSError as error:
+        if error.errno not in FULL:
             raise
+        raise OSError(
+            error.errno,
+            "No space is left to write it, and what was there is unchanged; free some, or "
+            "choose another folder",
+            str(target),
+        ) from error
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def written_path(path: str | Path) -> Path:
+    """Return the path that writing to `path` changes: "~" spelled out, a link followed."""
+    path = Path(path).expanduser()
+    if not path.name or path.name == "..":
+        raise ValueError(f"the path is {str(path)!r}, which has no name; it needs one")
+    return path.resolve() if path.is_symlink() else path
+
+
+def _check_replaceable(fresh: Path, target: Path) -> None:
+    """Raise OSError where putting `fresh` at `target` would remove what is not its like."""
+    if fresh.is_dir() and target.is_dir():
+        made = {path.relative_to(fresh) for path in fresh.rglob("*")}
+        others = sorted(
+            str(path.relative_to(target))
+            for path in target.rglob("*")
+            if path.relative_to(target) not in made
+        )
+        if others:
+            raise FileExistsError(
+                errno.EEXIST,
+                f"a folder with other files is there ({', '.join(others[:3])}), which would be "
+                "lost; choose a new or empty one",
+                str(target),
+            )
+    elif target.is_dir():
+        raise IsADirectoryError(
+            errno.EISDIR, "a folder is there; a file needs another name", str(target)
+        )
+    elif fresh.is_dir() and target.exists():
+        raise NotADirectoryError(
+            errno.ENOTDIR, "a file is there; a folder needs another name", str(target)
+        )
+
+
+def _put(fresh: Path, target: Path, replaced: Path) -> None:
+    if fresh.is_dir() and target.is_dir():
+        os.replace(target, replaced)
+    try:
+        os.replace(fresh, target)
+    except OSError:
+        if replaced.exists():
+            os.replace(replaced, target)
+        raise

@@ -17,6 +17,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
+from elkutils._inputs import check_level, plain
 from elkutils.evaluation import Interval, Reliability
 
 if TYPE_CHECKING:
@@ -245,10 +246,16 @@ def predictive(
         Share of the draws inside each bar.
     ax : Axes or None
     """
-    ax = _axes(ax)
-    proba = np.asarray(proba)
+    check_level(level)
+    proba = plain(proba)
     if proba.ndim != 2:
         raise ValueError(f"proba has shape {proba.shape}; it has to be (draws, n)")
+    if y is not None and np.shape(y) != proba.shape[1:]:
+        raise ValueError(
+            f"proba has shape {proba.shape} and y {np.shape(y)}; they have to be (draws, n) and"
+            " (n,), draws along the first axis"
+        )
+    ax = _axes(ax)
     mean = proba.mean(axis=0)
     order = np.argsort(mean)
     lower, upper = np.quantile(proba, ((1 - level) / 2, (1 + level) / 2), axis=0)[:, order]
@@ -256,7 +263,7 @@ def predictive(
     ax.vlines(place, lower, upper, color="0.65", lw=1, label=f"{level:.0%} of draws")
     kinds = {"mean of draws": np.ones(len(order), dtype=bool)}
     if y is not None:
-        y = np.asarray(y)
+        y = plain(y)
         kinds = {"mean, true": y == 1, "mean, false": y == 0}
     for (label, rows), colour, face in zip(
         kinds.items(), _CYCLE, (_CYCLE[0], "white"), strict=False

@@ -1,63 +1,115 @@
 """Checks of arguments, and the two sums that every score is made of."""
 
+import warnings
+
 import numpy as np
 from numpy.typing import ArrayLike
+
+from elkutils._inputs import numbers, place, plain
 
 
 def check_labels(y: ArrayLike) -> np.ndarray:
     """Return `y` as a float64 array (n,) of zeros and ones; booleans count as 0 and 1."""
-    y = np.asarray(y)
+    y = plain(y)
     if y.ndim != 1 or y.size == 0:
         raise ValueError(f"y has shape {y.shape}; it has to be (n,) with n ≥ 1")
+    if y.dtype.kind == "O" and not any(isinstance(value, str) for value in y):
+        y = numbers(y, "y")
     if y.dtype.kind not in "biuf":
-        raise ValueError(f"y has dtype {y.dtype}; it has to hold the numbers 0 and 1")
-    if not np.isin(y, (0, 1)).all():
-        raise ValueError(f"y holds {np.unique(y)[:5]}; it has to hold only 0 and 1")
+        words = ", ".join(repr(word) for word in sorted({str(value) for value in y})[:3])
+        raise ValueError(
+            f"y has dtype {y.dtype} and holds {words}; it has to hold the numbers 0 and 1: "
+            f"compare it with the positive word, as in `y == {str(y[0])!r}`"
+        )
+    wrong = np.flatnonzero(~np.isin(y, (0, 1)))
+    if len(wrong):
+        raise ValueError(
+            f"y holds {np.unique(y)[:5]}; it has to hold only 0 and 1, as in `y == 1`, and "
+            f"y[{wrong[0]}] is {y[wrong[0]]}"
+        )
     return y.astype(np.float64)
 
 
 def check_values(values: ArrayLike, n: int, name: str) -> np.ndarray:
     """Return `values` as a float64 array (..., n) without NaN."""
-    values = np.asarray(values)
-    if values.dtype.kind not in "biuf":
-        raise ValueError(f"{name} has dtype {values.dtype}; it has to hold numbers")
+    values = numbers(values, name)
     if values.ndim == 0 or values.shape[-1] != n:
         raise ValueError(
             f"{name} has shape {values.shape}; its last axis has to match y, which has {n} rows"
+            f"{_hint(values, n)}"
         )
     values = values.astype(np.float64)
-    if np.isnan(values).any():
-        raise ValueError(f"{name} holds NaN; it has to hold a number in every row")
+    missing = np.isnan(values)
+    if missing.any():
+        first = place(name, values.shape, int(np.flatnonzero(missing)[0]))
+        raise ValueError(f"{name} holds NaN; it has to hold a number in every row, not {first}")
     return values
 
 
-def check_proba(proba: ArrayLike, n: int) -> np.ndarray:
+def check_proba(proba: ArrayLike, n: int, name: str = "proba") -> np.ndarray:
     """Return `proba` as a float64 array (..., n) of probabilities."""
-    proba = check_values(proba, n, "proba")
-    if proba.min(initial=0) < 0 or proba.max(initial=1) > 1:
-        raise ValueError(
-            f"proba ranges from {proba.min():.3g} to {proba.max():.3g}; "
-            "it has to lie between 0 and 1"
-        )
-    return proba
+    return check_unit(check_values(proba, n, name), name, rounding(proba))
 
 
 def check_draws(proba: ArrayLike) -> np.ndarray:
     """Return `proba` as a float64 array (draws,) or (draws, n) of probabilities."""
-    proba = np.asarray(proba)
-    if proba.dtype.kind not in "biuf":
-        raise ValueError(f"proba has dtype {proba.dtype}; it has to hold numbers")
+    slack, proba = rounding(proba), numbers(proba, "proba")
     if proba.ndim not in (1, 2) or proba.size == 0:
         raise ValueError(
             f"proba has shape {proba.shape}; it has to be (draws,) or (draws, n), "
             "with at least one of each"
         )
-    low, high = proba.min(), proba.max()
-    if not (low >= 0 and high <= 1):
+    proba = check_unit(proba.astype(np.float64, copy=False), "proba", slack)
+    warn_of_classes(proba, "proba")
+    return proba
+
+
+def check_unit(values: np.ndarray, name: str, slack: float = 1e-6) -> np.ndarray:
+    """Return `values` in [0, 1], or raise ValueError if one is outside by more than `slack`."""
+    low, high = values.min(initial=0), values.max(initial=1)
+    if low >= 0 and high <= 1:
+        return values
+    if not (low >= -slack and high <= 1 + slack):
+        inside = (values >= -slack) & (values <= 1 + slack)
+        first = int(np.flatnonzero(~inside)[0])
         raise ValueError(
-            f"proba ranges from {low:.3g} to {high:.3g}; each draw has to lie between 0 and 1"
+            f"{name} ranges from {values.min():.3g} to {values.max():.3g}; each has to lie "
+            f"between 0 and 1, and {place(name, values.shape, first)} is "
+            f"{values.ravel()[first]:.6g}"
         )
-    return proba.astype(np.float64, copy=False)
+    return np.clip(values, 0, 1)
+
+
+def rounding(proba: ArrayLike) -> float:
+    """Return by how much a probability of this type may leave [0, 1] by rounding alone."""
+    kind = str(getattr(proba, "dtype", ""))
+    if "float8" in kind:
+        return 0.1
+    return 1e-2 if "bfloat16" in kind else 2e-3 if "float16" in kind else 1e-6
+
+
+def warn_of_classes(proba: np.ndarray, name: str) -> None:
+    """Warn if draws (draws, n) look like ``predict_proba``: two columns that sum to 1."""
+    if proba.ndim == 2 and proba.shape[1] == 2 and len(proba) > 2 and _sum_to_one(proba):
+        warnings.warn(
+            f"{name} has shape {proba.shape} and rows that sum to 1, as predict_proba(X) has; "
+            "it has to be (draws, n), draws along the first axis: sample_proba(X), or "
+            "predict_proba(X)[:, 1] for one forecast",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def _sum_to_one(proba: np.ndarray) -> bool:
+    return bool(np.abs(proba.sum(axis=1) - 1).max() < 1e-6)
+
+
+def _hint(values: np.ndarray, n: int) -> str:
+    if values.ndim != 2 or len(values) != n:
+        return ""
+    if values.shape[1] == 2 and _sum_to_one(values.astype(np.float64)):
+        return "; of predict_proba(X) it takes the second column, [:, 1]"
+    return "; it is transposed: draws come first, rows last, so give its .T"
 
 
 def check_weights(weights: ArrayLike | None, n: int) -> np.ndarray:

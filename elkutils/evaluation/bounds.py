@@ -413,7 +413,7 @@ def _betting(sample, delta):
     found = elementwise.find_root(
         shortfall, (0 * top[beaten], top[beaten]), args=(columns[beaten],)
     )
-    top[beaten] = found.x
+    top[beaten] = np.where(found.success, found.x, 1.0)  # 1 is always an upper end
     return top.reshape(sample.mean.shape)
 
 
@@ -453,7 +453,8 @@ def _kl_root(mean, rate):
     reached = excess(top, mean, rate) > 0
     found = np.ones_like(mean)
     inside = [a[reached] for a in (mean, top, mean, rate)]
-    found[reached] = elementwise.find_root(excess, inside[:2], args=inside[2:]).x
+    root = elementwise.find_root(excess, inside[:2], args=inside[2:])
+    found[reached] = np.where(root.success, root.x, 1.0)  # 1 is always an upper end
     return found
 
 

@@ -6,7 +6,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import norm
 
-from elkutils.evaluation._arrays import check_labels, check_proba, check_weights, mid_mass
+from elkutils._inputs import check_ids, check_level
+from elkutils.evaluation._arrays import (
+    check_labels,
+    check_proba,
+    check_weights,
+    mid_mass,
+    warn_of_classes,
+)
 
 
 def ece(
@@ -82,10 +89,11 @@ def ece_bias(
     >>> float(ece_bias([0.0, 1.0, 1.0]))
     0.0
     """
-    proba = np.asarray(proba)
-    if proba.ndim == 0 or proba.shape[-1] == 0:
-        raise ValueError(f"proba has shape {proba.shape}; it has to be (..., n) with n ≥ 1")
-    proba = check_proba(proba, proba.shape[-1])
+    shape = np.shape(proba)
+    if not shape or shape[-1] == 0:
+        raise ValueError(f"proba has shape {shape}; it has to be (..., n) with n ≥ 1")
+    proba = check_proba(proba, shape[-1])
+    warn_of_classes(proba, "proba")
     bin_of = _bins(proba, np.ones(proba.shape[-1]), bins)
     rng = np.random.default_rng(seed)
     total = np.zeros(proba.shape[:-1])
@@ -177,9 +185,8 @@ def reliability(
     if proba.ndim != 1:
         raise ValueError(f"proba has shape {proba.shape}; reliability takes one forecast (n,)")
     bin_of = _bins(proba, np.ones(len(y)), bins)
-    groups = np.arange(len(y)) if groups is None else np.asarray(groups)
-    if groups.shape != y.shape:
-        raise ValueError(f"groups has shape {groups.shape}; it has to match y, {y.shape}")
+    check_level(level)
+    groups = np.arange(len(y)) if groups is None else check_ids(groups, "groups", len(y))
     count = np.bincount(bin_of, minlength=bins)
     kept = np.flatnonzero(count)
     forecast, frequency = (

@@ -8,7 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import bdtrc
 
-from elkutils.evaluation._arrays import check_draws, check_weights, weighted_mean
+from elkutils._inputs import numbers, plain
+from elkutils.evaluation._arrays import (
+    check_draws,
+    check_unit,
+    check_weights,
+    rounding,
+    weighted_mean,
+)
 
 
 def mean_rule(proba: ArrayLike, threshold: ArrayLike) -> np.ndarray | bool:
@@ -226,9 +233,10 @@ def decision_cost(
     >>> float(decision_cost([0, 1], [True, False], false_alarm=1, miss=9))
     5.0
     """
-    y, act = np.asarray(y, dtype=np.float64), np.asarray(act)
-    if y.ndim != 1 or y.size == 0 or not ((y >= 0) & (y <= 1)).all():
+    slack, y, act = rounding(y), numbers(y, "y").astype(np.float64), plain(act)
+    if y.ndim != 1 or y.size == 0:
         raise ValueError(f"y has shape {y.shape}; it has to be (n,), n ≥ 1, between 0 and 1")
+    y = check_unit(y, "y", slack)
     if act.dtype != bool or act.ndim == 0 or act.shape[-1] != len(y):
         raise ValueError(
             f"act has dtype {act.dtype} and shape {act.shape}; "
@@ -316,6 +324,9 @@ def firing_probability(
 
 
 def _unit(name, value):
+    value = np.asarray(value, dtype=np.float64)
+    near = (value >= -1e-9) & (value <= 1 + 1e-9)  # a mean of probabilities may round above 1
+    value = np.where(near, np.clip(value, 0, 1), value)[()]
     return _number(name, value, "lie between 0 and 1", lambda v: (v >= 0) & (v <= 1))
 
 
@@ -341,5 +352,7 @@ def _count(value):
 def _number(name, value, needs, fits):
     value = np.asarray(value, dtype=np.float64)
     if not fits(value).all():
-        raise ValueError(f"{name} is {value}; it has to {needs}")
+        percent = "between 0 and 1" in needs and bool(np.all((value > 1) & (value <= 100)))
+        hint = ": 0.95 for 95%" if percent else ""
+        raise ValueError(f"{name} is {value}; it has to {needs}{hint}")
     return value

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import entr
 
-from elkutils.evaluation._arrays import check_proba
+from elkutils.evaluation._arrays import check_proba, warn_of_classes
 
 
 def disagreement(proba: ArrayLike) -> np.ndarray:
@@ -114,15 +114,19 @@ def _entropy(p: np.ndarray) -> np.ndarray:
 def _bags(proba, other) -> tuple[np.ndarray, np.ndarray]:
     proba, other = _bag(proba, "proba"), _bag(other, "other")
     if proba.shape[1] != other.shape[1]:
+        first = proba.shape[0] == other.shape[1] or proba.shape[1] == other.shape[0]
+        turned = "; is one of them transposed? Draws come first, inputs last" if first else ""
         raise ValueError(
             f"other has {other.shape[1]} inputs; it has to match proba, which has"
-            f" {proba.shape[1]}"
+            f" {proba.shape[1]}{turned}"
         )
     return proba, other
 
 
 def _bag(proba, name: str) -> np.ndarray:
-    proba = np.asarray(proba)
-    if proba.ndim != 2 or proba.size == 0:
-        raise ValueError(f"{name} has shape {proba.shape}; it has to be (draws, n), not empty")
-    return check_proba(proba, proba.shape[1])
+    shape = np.shape(proba)
+    if len(shape) != 2 or 0 in shape:
+        raise ValueError(f"{name} has shape {shape}; it has to be (draws, n), not empty")
+    proba = check_proba(proba, shape[1], name)
+    warn_of_classes(proba, name)
+    return proba

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import softmax, xlogy
 
-from elkutils.evaluation._arrays import check_draws, check_labels
+from elkutils._inputs import numbers, plain
+from elkutils.evaluation._arrays import check_draws, check_labels, check_unit, rounding
 
 OTHER = "other"
 
@@ -129,12 +130,14 @@ def hypothesis_posterior(
     >>> hypothesis_posterior([[1, 0], [1, 1]], [1, 0], noise=0.1).round(3).tolist()
     [0.9, 0.1]
     """
-    answers, labels = np.asarray(answers, dtype=np.float64), np.asarray(labels)
-    if answers.ndim < 2 or not ((answers >= 0) & (answers <= 1)).all():
+    slack, answers = rounding(answers), numbers(answers, "answers").astype(np.float64)
+    labels = plain(labels)
+    if answers.ndim < 2:
         raise ValueError(
             f"answers has shape {answers.shape}; it has to be (..., hypotheses, k), "
             "between 0 and 1"
         )
+    answers = check_unit(answers, "answers", slack)
     count, k = answers.shape[-2:]
     if labels.ndim == 0 or labels.shape[-1] != k:
         raise ValueError(f"labels has shape {labels.shape}; its last axis has to be k = {k}")

@@ -1,5 +1,6 @@
 """Intervals that respect how the data were made: rows in groups, repeated over seeds."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,6 +10,10 @@ from numpy.typing import ArrayLike
 from scipy.stats import beta
 from scipy.stats import t as student
 
+from elkutils._inputs import check_finite, check_ids, check_level, numbers, plain
+
+FEW_GROUPS = 10
+_CLIP = "keep forecasts off 0 and 1, as by np.clip(proba, 1e-6, 1 - 1e-6)"
 _BLOCK = 4_000_000  # weights held at once (32 MB)
 
 
@@ -37,6 +42,10 @@ class Interval:
     level: float = 0.95
     df: float = np.inf
 
+    def __post_init__(self) -> None:
+        if self.level != 1:
+            check_level(self.level)
+
     @classmethod
     def of_range(cls, values: ArrayLike) -> "Interval":
         """Return the mean of `values` with their smallest and largest, level 1.
@@ -48,7 +57,9 @@ class Interval:
         >>> print(Interval.of_range([1.0, 2.0, 6.0]))
         3.000 [1.000, 6.000]
         """
-        values = np.asarray(values, np.float64)
+        values = _finite(values)
+        if not values.size:
+            raise ValueError("values is empty; a range needs at least one")
         return cls(float(values.mean()), float(values.min()), float(values.max()), 1.0)
 
     @classmethod
@@ -60,7 +71,7 @@ class Interval:
         >>> print(Interval.of_mean([1.0, 2.0, 6.0]))
         3.000 [-3.572, 9.572]
         """
-        values = np.asarray(values, np.float64)
+        values, level = _finite(values), check_level(level)
         if values.ndim != 1 or len(values) < 2:
             raise ValueError(f"values has shape {values.shape}; it needs (k,), k ≥ 2")
         centre = float(values.mean())
@@ -96,7 +107,11 @@ class Interval:
             raise ValueError(
                 f"successes is {successes} of {trials} trials; it has to be between 0 and them"
             )
-        misses, tail = trials - successes, (1 - level) / 2
+        if successes != int(successes) or trials != int(trials):
+            raise ValueError(
+                f"successes is {successes} of {trials} trials; both have to be whole numbers"
+            )
+        misses, tail = trials - successes, (1 - check_level(level)) / 2
         lower = beta.ppf(tail, successes, misses + 1) if successes else 0.0
         upper = beta.ppf(1 - tail, successes + 1, misses) if misses else 1.0
         return cls(successes / trials, float(lower), float(upper), level)
@@ -155,8 +170,15 @@ def bootstrap(
     Raises
     ------
     ValueError
-        If shapes differ, there are fewer than two groups or none given, or the statistic is
-        NaN on the data or on more than one resample in twenty.
+        If shapes differ, there are fewer than two groups or none given, a row lacks its group,
+        or the statistic is NaN on the data or on more than one resample in twenty.
+
+    Warns
+    -----
+    UserWarning
+        If there are fewer than ten groups.
+    RuntimeWarning
+        If the statistic is infinite on the data or on a resample; an end may then be infinite.
 
     Examples
     --------
@@ -170,7 +192,7 @@ def bootstrap(
             "groups is None; it has to name the group of each row, and is "
             "np.arange(len(y)) where rows are independent"
         )
-    y, arrays = np.asarray(y), [np.asarray(a) for a in arrays]
+    y, arrays = plain(y), [plain(a) for a in arrays]
     group_of, group_count = _codes(groups, "groups", len(y))
     seed_of, seed_count = _codes(np.zeros(len(y)) if seeds is None else seeds, "seeds", len(y))
     for a in arrays:
@@ -178,8 +200,14 @@ def bootstrap(
             raise ValueError(f"an array has shape {a.shape}; it has to match y, {y.shape}")
     if group_count < 2:
         raise ValueError(f"groups holds {group_count} group; an interval needs at least 2")
-    if not 0 < level < 1:
-        raise ValueError(f"level is {level}; it has to lie between 0 and 1")
+    check_level(level)
+    if group_count < FEW_GROUPS:
+        warnings.warn(
+            f"groups holds {group_count} groups; with fewer than {FEW_GROUPS} a percentile "
+            "interval is too narrow: take more groups, or read it as the least there may be",
+            UserWarning,
+            stacklevel=2,
+        )
     if resamples < 1:
         raise ValueError(f"resamples is {resamples}; it has to be at least 1")
 
@@ -195,17 +223,27 @@ def bootstrap(
 
     estimate = float(per_seed(np.ones((1, group_count))).mean())
     if np.isnan(estimate):
-        raise ValueError("statistic is NaN on the data; it has to be defined for every seed")
+        raise ValueError(
+            "statistic is NaN on the data; it has to be defined for every seed, and a "
+            f"difference of two infinite scores is not: {_CLIP}"
+        )
     replicates = _resample(per_seed, len(y), group_count, seed_count, resamples, seed)
     replicates = replicates[~np.isnan(replicates)]
     if len(replicates) < 0.95 * resamples:
         raise ValueError(
             f"statistic is NaN on {resamples - len(replicates)} of {resamples} resamples; "
-            "there are too few groups of one class"
+            f"there are too few groups of one class, or two infinite scores differ: {_CLIP}"
         )
-    tails = (1 - level) / 2, (1 + level) / 2
-    lower, upper = np.quantile(replicates, tails)
-    return Interval(estimate, float(lower), float(upper), level)
+    infinite = int(np.isinf(replicates).sum())
+    if infinite or np.isinf(estimate):
+        warnings.warn(
+            f"statistic is {estimate:.3g} on the data, and infinite on {infinite} of "
+            f"{len(replicates)} resamples, so the interval may be too: some row has "
+            f"probability 0 for what happened; {_CLIP}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return Interval(estimate, *_quantiles(replicates, level), level)
 
 
 def centred_bootstrap(
@@ -222,7 +260,14 @@ def centred_bootstrap(
         As in `bootstrap`.
     """
     found = bootstrap(statistic, y, *arrays, **options)
-    median = bootstrap(statistic, y, *arrays, **{**options, "level": 1e-9}).lower
+    if not np.isfinite([found.lower, found.upper]).all():
+        raise ValueError(
+            f"statistic is infinite on resamples, with the interval {found}, which cannot be "
+            f"centred; {_CLIP}"
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what there is to say, the first call said
+        median = bootstrap(statistic, y, *arrays, **{**options, "level": 1e-9}).lower
     shift = median - found.estimate
     return Interval(found.estimate, found.lower - shift, found.upper - shift, found.level)
 
@@ -375,7 +420,8 @@ def difference(statistic: Callable) -> Callable:
     """
 
     def paired(y, first, second, weights=None):
-        return statistic(y, first, weights=weights) - statistic(y, second, weights=weights)
+        with np.errstate(invalid="ignore"):  # two infinite scores: NaN, which bootstrap names
+            return statistic(y, first, weights=weights) - statistic(y, second, weights=weights)
 
     return paired
 
@@ -414,8 +460,24 @@ def _draw(rng, count, size):
 
 
 def _codes(ids, name, n):
-    ids = np.asarray(ids)
-    if n == 0 or ids.shape != (n,):
-        raise ValueError(f"{name} has shape {ids.shape}; it has to be (n,) like y, n = {n} ≥ 1")
-    values, codes = np.unique(ids, return_inverse=True)
+    if n == 0:
+        raise ValueError(f"{name} has shape {np.shape(ids)}; it has to be (n,) like y, n ≥ 1")
+    values, codes = np.unique(check_ids(ids, name, n), return_inverse=True)
     return codes, len(values)
+
+
+def _finite(values):
+    values = numbers(values, "values").astype(np.float64)
+    check_finite(values, "values")
+    return values
+
+
+def _quantiles(replicates, level):
+    """Both ends, outward where they fall between two infinite replicates."""
+    lower, upper = (1 - level) / 2, (1 + level) / 2
+    if np.isfinite(replicates).all():
+        return tuple(float(end) for end in np.quantile(replicates, (lower, upper)))
+    return (
+        float(np.quantile(replicates, lower, method="lower")),
+        float(np.quantile(replicates, upper, method="higher")),
+    )

@@ -17,7 +17,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit, log_expit, logit
 
-from elkutils.evaluation._arrays import check_labels, check_proba
+from elkutils._inputs import numbers as numbers_of
+from elkutils._inputs import plain
+from elkutils.evaluation._arrays import check_labels, check_proba, check_unit, rounding
+
+_ROUNDING = 1e-6
 
 
 class Online(ABC):
@@ -33,9 +37,9 @@ class Online(ABC):
         ValueError
             If `p` is NaN or not between 0 and 1.
         """
-        if not (isinstance(p, numbers.Real) and 0 <= p <= 1):
+        if not (isinstance(p, numbers.Real) and -_ROUNDING <= p <= 1 + _ROUNDING):
             raise ValueError(f"p is {p!r}; it has to be a number between 0 and 1")
-        self._waiting = float(p)
+        self._waiting = min(max(float(p), 0.0), 1.0)
         return self._forecast(self._waiting)
 
     def update(self, y: int) -> None:
@@ -157,9 +161,10 @@ def prediction_sets(proba: ArrayLike, calibration: ArrayLike, level: float) -> n
     >>> prediction_sets([0.95, 0.5], [0.4, 0.6, 0.7, 0.9], level=0.2).tolist()
     [[False, True], [True, True]]
     """
-    proba, calibration = np.asarray(proba, dtype=np.float64), _calibration(calibration)
-    if math.isnan(level) or not ((proba >= 0) & (proba <= 1)).all():
-        raise ValueError("proba has to lie between 0 and 1, and level has to be a number")
+    slack, calibration = rounding(proba), _calibration(calibration)
+    if math.isnan(level):
+        raise ValueError(f"level is {level!r}; it has to be a number")
+    proba = check_unit(numbers_of(proba, "proba").astype(np.float64), "proba", slack)
     return _sets(proba, calibration, level)
 
 
@@ -482,7 +487,7 @@ def excess_calibration_error(
         As in `calibration_error`.
     repeats, seed : int
     """
-    error, proba = calibration_error(y, proba, bins), np.asarray(proba)
+    error, proba = calibration_error(y, proba, bins), plain(proba)
     drawn = np.random.default_rng(seed).random((repeats, len(proba))) < proba
     return error - float(np.mean([calibration_error(labels, proba, bins) for labels in drawn]))
 
@@ -520,12 +525,10 @@ def _sets(proba, calibration, level):
 
 
 def _calibration(calibration):
-    calibration = np.asarray(calibration, dtype=np.float64)
+    slack, calibration = rounding(calibration), plain(calibration).astype(np.float64)
     if calibration.ndim != 1 or not calibration.size:
         raise ValueError(f"calibration has shape {calibration.shape}; it has to be (m,), m ≥ 1")
-    if not ((calibration >= 0) & (calibration <= 1)).all():
-        raise ValueError("calibration has to hold probabilities, between 0 and 1")
-    return np.sort(calibration)
+    return np.sort(check_unit(calibration, "calibration", slack))
 
 
 def _grid(name, values):

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import norm
 from scipy.stats import t as student
 
+from elkutils._inputs import check_level
 from elkutils.evaluation.intervals import Interval
 
 LEAST_RUNS = 200
@@ -46,6 +47,8 @@ def p_below(value: Interval, margin: float) -> float:
 
 def _tail(half: float, beyond: float, value: Interval) -> float:
     """P-value where the end is `beyond` the margin, `half` from the estimate."""
+    if not np.isfinite([value.estimate, value.lower, value.upper]).all():
+        raise ValueError(f"value is {value}; estimate and ends have to be finite")
     if value.level >= 1:
         return 0.0 if beyond >= 0 else 1.0
     if value.lower == value.upper:
@@ -119,6 +122,8 @@ def equivalence_power(margin: float, standard_error: float, alpha: float = 0.05)
     >>> round(equivalence_power(2.93, 1.0), 2)
     0.8
     """
+    _check_positive(margin=margin, standard_error=standard_error)
+    check_level(alpha, "alpha")
     return float(max(0.0, 2 * norm.cdf(margin / standard_error - norm.isf(alpha)) - 1))
 
 
@@ -132,7 +137,16 @@ def attainable_margin(standard_error: float, power: float = 0.8, alpha: float = 
     >>> round(attainable_margin(1.0, power=0.9), 2)
     3.29
     """
+    _check_positive(standard_error=standard_error)
+    check_level(alpha, "alpha")
+    check_level(power, "power")
     return float(standard_error * (norm.isf(alpha) + norm.isf((1 - power) / 2)))
+
+
+def _check_positive(**values):
+    for name, value in values.items():
+        if not 0 < value < np.inf:
+            raise ValueError(f"{name} is {value!r}; it has to be positive and finite")
 
 
 @dataclass(frozen=True)

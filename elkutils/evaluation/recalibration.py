@@ -4,6 +4,7 @@ Both methods map the log odds along a straight line. If its slope is above 0 the
 rows does not change, so neither does the AUROC.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +12,12 @@ from numpy.typing import ArrayLike
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
+from elkutils._inputs import plain
 from elkutils.evaluation._arrays import check_labels, check_proba, check_weights
 from elkutils.evaluation._refit import refit
 
+MOST_SURE = 0.05  # share of rows whose log odds may be lost without a word
+ARRIVED = 1e-4  # per unit of the scaled log odds
 _LIMIT = 30.0  # log odds beyond it count as it: 1e-13 from certainty
 
 
@@ -44,8 +48,9 @@ class Recalibration:
         return 1 / self.slope if self.slope else np.inf
 
     def __call__(self, proba: ArrayLike) -> np.ndarray:
-        proba = np.atleast_1d(proba)
-        log_odds = _log_odds(check_proba(proba, proba.shape[-1]))
+        shape = np.shape(proba) or (1,)
+        proba = proba if np.ndim(proba) else np.reshape(plain(proba), 1)
+        log_odds = _log_odds(check_proba(proba, shape[-1]))
         return expit(self.slope * log_odds + self.intercept)
 
 
@@ -69,6 +74,12 @@ def fit_temperature(y: ArrayLike, proba: ArrayLike) -> Recalibration:
     ValueError
         If `proba` is ½ everywhere, holds NaN or leaves [0, 1], or shapes or labels do not fit.
 
+    Warns
+    -----
+    RuntimeWarning
+        If the temperature is infinite, the fit has not arrived, or more than one row in twenty
+        is exactly 0 or 1.
+
     Notes
     -----
     Guo et al. 2017 (arXiv:1706.04599), section 4.2, with Platt's targets in place of 0 and 1.
@@ -84,8 +95,16 @@ def fit_temperature(y: ArrayLike, proba: ArrayLike) -> Recalibration:
     log_odds, targets = _held_out(y, proba)
     if not log_odds.any():
         raise ValueError("proba is ½ in every row; no temperature changes that")
-    found = _fit(log_odds[:, None], targets, [1.0], [(0, None)])
-    return Recalibration(float(found[0]))
+    scale = np.sqrt(np.mean(log_odds**2))  # so that log odds of any size do well
+    slope = _fit(log_odds[:, None] / scale, targets, [1.0], [(0, None)])[0]
+    if slope == 0:
+        warnings.warn(
+            "the temperature is infinite: proba ranks the labels no better than backwards, and "
+            "every probability becomes ½; look whether y or proba is of the other class",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return Recalibration(float(slope / scale))
 
 
 def fit_platt(y: ArrayLike, proba: ArrayLike) -> Recalibration:
@@ -101,11 +120,13 @@ def fit_platt(y: ArrayLike, proba: ArrayLike) -> Recalibration:
     fit stays finite where the log odds separate the labels.
     """
     log_odds, targets = _held_out(y, proba)
-    if np.ptp(log_odds) == 0:
+    spread = log_odds.std()
+    if np.ptp(log_odds) == 0 or spread < 1e-12 * np.abs(log_odds).max():
         raise ValueError(f"proba is {np.ravel(proba)[0]} in every row; Platt's slope needs two")
-    design = np.column_stack([log_odds, np.ones_like(log_odds)])
-    slope, intercept = _fit(design, targets, [1.0, 0.0], None)
-    return Recalibration(float(slope), float(intercept))
+    middle = log_odds.mean()
+    design = np.column_stack([(log_odds - middle) / spread, np.ones_like(log_odds)])
+    slope, level = _fit(design, targets, [1.0, 0.0], None)
+    return Recalibration(float(slope / spread), float(level - slope * middle / spread))
 
 
 def recalibration_slope(
@@ -196,6 +217,15 @@ def _held_out(y, proba):
     proba = check_proba(proba, len(y))
     if proba.ndim != 1:
         raise ValueError(f"proba has shape {proba.shape}; it has to be one forecast (n,)")
+    sure = np.flatnonzero((proba == 0) | (proba == 1))
+    if len(sure) > MOST_SURE * len(y):
+        warnings.warn(
+            f"proba is exactly 0 or 1 in {len(sure)} of {len(y)} rows, proba[{sure[0]}] first: "
+            f"their log odds are lost and count as ±{_LIMIT:.0f}; compute probabilities in "
+            "float64, since float32 rounds to 1 from log odds of 17 on",
+            RuntimeWarning,
+            stacklevel=3,
+        )
     ones = y.sum()
     targets = np.where(y == 1, (ones + 1) / (ones + 2), 1 / (len(y) - ones + 2))
     return _log_odds(proba), targets
@@ -213,4 +243,13 @@ def _fit(design, targets, start, bounds):
         return value.mean(), design.T @ (expit(log_odds) - targets) / len(targets)
 
     options = {"ftol": 1e-14, "gtol": 1e-9}
-    return minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    slope = np.where((bounds is not None) & (found.x == 0), np.minimum(found.jac, 0), found.jac)
+    if not np.abs(slope).max() < ARRIVED:
+        warnings.warn(
+            f"the fit has not arrived after {found.nit} steps: its slope is "
+            f"{np.abs(slope).max():.1g} nats, and should be 0 ({found.message})",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return found.x

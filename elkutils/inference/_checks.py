@@ -1,9 +1,17 @@
 """Checks of arguments that every part of `inference` makes in the same words."""
 
 import numbers
+import warnings
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from elkutils._inputs import check_finite, plain
+from elkutils._inputs import numbers as numbers_of
+
+LARGEST = 1e150  # squares of larger numbers overflow
+PLAUSIBLE = 1e-2, 1e3  # sd of a typical log odds under a prior that was meant
+FAR = 1e3  # distance from 0, in standard deviations, from which a feature is centred
 
 
 def check_counts(least: int = 1, **counts: int) -> None:
@@ -30,11 +38,11 @@ def check_data(
     X: ArrayLike, y: ArrayLike, one_class: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return X (n, d) and y (n,) in float64, or raise ValueError that names what is wrong."""
-    X, y = np.asarray(X, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    X, y = numbers_of(X, "X").astype(np.float64, copy=False), plain(y).astype(np.float64)
     if X.ndim != 2 or y.shape != X.shape[:1]:
         raise ValueError(f"X has shape {X.shape} and y {y.shape}; they need (n, d) and (n,)")
-    if not np.isfinite(X).all():
-        raise ValueError("X holds NaN or infinity; every entry has to be finite")
+    check_finite(X, "X")
+    check_size(X)
     present = set(np.unique(y))
     if present - {0.0, 1.0} or not present or (len(present) == 1 and not one_class):
         raise ValueError(
@@ -62,14 +70,72 @@ def check_weights(weights: ArrayLike, n: int, name: str = "weights") -> np.ndarr
 
 def check_rows(X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Return X (n, d) and y (n,) in float32, no rows allowed, or raise ValueError."""
-    X, y = np.asarray(X), np.asarray(y)
+    X, y = plain(X), plain(y)
     if X.ndim != 2 or y.shape != (0,) or len(X):
         X, y = check_data(X, y, one_class=True)
-    with np.errstate(over="ignore"):
-        X = X.astype(np.float32)
-    if not np.isfinite(X).all():
-        raise ValueError("X holds entries beyond float32's range; rescale it, as by z-scoring")
-    return X, y.astype(np.float32)
+    return to_single(X), y.astype(np.float32)
+
+
+def check_size(X: np.ndarray) -> None:
+    """Raise ValueError if X (n, d) holds numbers whose squares are no numbers."""
+    largest = max(X.max(initial=0), -X.min(initial=0))
+    if not (largest == 0 or 1 / LARGEST < largest < LARGEST):
+        raise ValueError(
+            f"X holds {largest:.1g} as its largest entry, which cannot be squared; rescale it, "
+            "as by z-scoring"
+        )
+
+
+def to_single(X: np.ndarray) -> np.ndarray:
+    """Return X (n, d) in float32, or raise ValueError where that would lose its variation."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        single = np.asarray(X, np.float32)
+    if not np.isfinite(single).all():
+        raise ValueError(
+            "X holds NaN or entries beyond float32's range; rescale it, as by z-scoring"
+        )
+    if X.dtype in (np.float32, np.float16) or X.ndim != 2 or not X.size:
+        return single
+    spread, size = np.ptp(X, axis=0), np.abs(X).max(axis=0)
+    lost = np.abs(X - single).max(axis=0) > 1e-2 * spread
+    lost &= (spread > 1e-10 * size) & (spread > 0)
+    if lost.any():
+        j = int(np.flatnonzero(lost)[0])
+        raise ValueError(
+            f"X[:, {j}] varies by {spread[j]:.2g} about {X[:, j].mean():.2g}, which float32 "
+            f"cannot hold; z-score X first ({lost.sum()} of {len(lost)} features)"
+        )
+    return single
+
+
+def far_centre(X: np.ndarray) -> np.ndarray | None:
+    """Return what to subtract from X (n, d): the means of features far from 0; None if none is.
+
+    With a flat bias that changes nothing but the rounding.
+    """
+    mean, spread = X.mean(axis=0), X.std(axis=0)
+    far = np.abs(mean) > FAR * spread
+    return np.where(far, mean, 0.0) if far.any() else None
+
+
+def warn_of_units(X: np.ndarray, prior_scale: float, name: str = "prior_scale") -> None:
+    """Warn where weights of this scale move the log odds of X (n, d) hardly, or immensely."""
+    spread = float(np.sqrt(np.mean(np.sum((X - X.mean(axis=0)) ** 2, axis=1))))
+    expected = prior_scale * spread
+    if spread == 0 or PLAUSIBLE[0] <= expected <= PLAUSIBLE[1]:
+        return
+    effect = (
+        "so small that hardly any data move the answers from the base rate"
+        if expected < 1
+        else "so large that it hardly restrains the weights"
+    )
+    warnings.warn(
+        f"{name} is {prior_scale:.3g} and a row of X lies {spread:.3g} from their mean, so the "
+        f"prior gives log odds a standard deviation of {expected:.2g}, {effect}; z-score X, or "
+        f"set {name} in the units of 1/X (1/{spread:.3g} makes it 1)",
+        UserWarning,
+        stacklevel=3,
+    )
 
 
 def check_network(name: str, network: object) -> None:

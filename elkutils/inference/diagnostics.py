@@ -5,8 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from elkutils._inputs import check_finite, plain
+
 MOST_RHAT = 1.01
 LEAST_ESS = 400
+MOST_CHAINS_A_DRAW = 20  # chains for each draw of one, from which the axes look transposed
 LEAST_DRAWS = 4  # per chain, which is what ArviZ needs
 
 
@@ -103,13 +106,26 @@ def diagnose(
     Raises
     ------
     ValueError
-        If `draws` has another shape.
+        If `draws` has another shape, or an entry is not finite.
+
+    Warns
+    -----
+    UserWarning
+        If there are so many more chains than draws that the two look exchanged.
     """
     import arviz
 
-    draws = np.asarray(draws, dtype=np.float64)
+    draws = np.asarray(plain(draws), dtype=np.float64)
     if draws.ndim != 3:
         raise ValueError(f"draws has shape {draws.shape}; it needs (chains, draws, parameters)")
+    check_finite(draws, "draws")
+    if len(draws) > MOST_CHAINS_A_DRAW * draws.shape[1] and draws.shape[1] >= LEAST_DRAWS:
+        warnings.warn(
+            f"draws has shape {draws.shape}, {len(draws)} chains of {draws.shape[1]} draws; "
+            "are these two axes the wrong way round? It needs (chains, draws, parameters)",
+            UserWarning,
+            stacklevel=2,
+        )
     chains, length, parameters = draws.shape
     missing = np.full(parameters, np.nan)
     if length < LEAST_DRAWS:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit, logsumexp
 
+from elkutils._inputs import check_finite, plain
 from elkutils.inference.diagnostics import Diagnostics, diagnose
 
 TINY = 1e-280  # probabilities below it may have lost digits
@@ -227,7 +228,8 @@ def _probabilities(log_odds: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
 
 def check_inputs(X: ArrayLike, features: int, dtype: type) -> np.ndarray:
     """Return X (n, features) as an array of `dtype`, or raise ValueError."""
-    X = np.asarray(X, dtype)
-    if X.ndim != 2 or X.shape[1] != features or not np.isfinite(X).all():
+    X = np.asarray(plain(X), dtype)
+    if X.ndim != 2 or X.shape[1] != features:
         raise ValueError(f"X has shape {X.shape}; it needs (n, {features}), every entry finite")
+    check_finite(X, "X")
     return X

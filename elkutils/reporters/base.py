@@ -1,5 +1,6 @@
 """What every reporter shares: checks of its input, answers from draws, its state on disk."""
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from copy import deepcopy
@@ -14,7 +15,8 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm import tqdm
 
-from elkutils.inference._checks import check_counts
+from elkutils._inputs import is_missing, place, plain
+from elkutils.inference._checks import check_counts, check_size
 from elkutils.inference.draws import NUMBERS
 from elkutils.reporters import persist
 from elkutils.reporters.weights import row_weights
@@ -62,7 +64,9 @@ class Reporter(ClassifierMixin, BaseEstimator):
     Attributes
     ----------
     classes_ : (2,) array
-        The labels, sorted; probabilities are of `classes_[1]`.
+        The labels, sorted, or with the parameter `positive` last; probabilities are of
+        `classes_[1]`. The metrics of scikit-learn sort words whatever `positive` is, so give
+        them ``y == positive``.
     coef_ : (1, d) array
         Weights: change of the log odds per unit of each feature, where the reporter is linear.
     intercept_ : (1,) array
@@ -196,7 +200,7 @@ class Reporter(ClassifierMixin, BaseEstimator):
 
     def _check(self, X) -> np.ndarray:
         check_is_fitted(self)
-        return validate_data(self, X, dtype=np.float64, reset=False)
+        return _validated(self, X, dtype=np.float64, reset=False)
 
     def _check_training(self, X, y) -> tuple[np.ndarray, np.ndarray]:
         """Return X in float64 and y as 0.0 and 1.0, and learn the classes.
@@ -204,7 +208,8 @@ class Reporter(ClassifierMixin, BaseEstimator):
         The parameters are remembered: what is saved is what was fitted.
         """
         self._fitted_with = deepcopy(self.get_params(deep=False))
-        X, y = validate_data(self, X, y, dtype=np.float64)
+        X, y = _validated(self, X, y, dtype=np.float64)
+        check_size(X)
         check_classification_targets(y)
         classes = np.unique(y)
         if len(classes) == 1:
@@ -216,8 +221,78 @@ class Reporter(ClassifierMixin, BaseEstimator):
                 "Only binary classification is supported. The type of the target is"
                 f" {type_of_target(y)}: y holds {len(classes)} classes, {classes[:5]}"
             )
-        self.classes_ = classes
-        return X, (y == classes[1]).astype(np.float64)
+        self.classes_ = self._ordered(classes)
+        return X, (y == self.classes_[1]).astype(np.float64)
+
+    def _ordered(self, classes: np.ndarray) -> np.ndarray:
+        """The two labels, the positive one last; a warning where words leave it to chance."""
+        positive = getattr(self, "positive", None)
+        if positive is None:
+            if classes.dtype.kind in "UOS" and str(classes[1]).lower() not in ("true", "yes"):
+                first, last = (str(word) for word in classes)
+                warnings.warn(
+                    f"y holds the words {first!r} and {last!r}, and positive is None; all "
+                    f"probabilities are of {last!r}, the later one in the alphabet: give "
+                    f"positive={first!r} or positive={last!r}",
+                    UserWarning,
+                    stacklevel=4,
+                )
+            return classes
+        if positive not in classes.tolist():
+            raise ValueError(
+                f"positive is {positive!r}; it has to be one of the labels in y, "
+                f"{classes.tolist()}"
+            )
+        return classes if classes[1] == positive else classes[::-1].copy()
+
+
+def _validated(reporter: Reporter, *X_and_y, **options):
+    """scikit-learn's `validate_data`, for tensors too; it names entries that are not finite."""
+    names = list(getattr(X_and_y[0], "columns", ()))
+    twice = (
+        [name for name in names if names.count(name) > 1]
+        if len(set(names)) < len(names)
+        else []
+    )
+    if twice:
+        raise ValueError(
+            f"X has {names.count(twice[0])} columns {twice[0]!r}; rename the others"
+        )
+    given = [plain(part) if _needs_numpy(part) else part for part in X_and_y]
+    for row, label in enumerate(given[1] if _is_objects(given[1:]) else ()):
+        if is_missing(label):
+            raise ValueError(
+                f"y[{row}] is missing ({label!r}); leave the row out. y contains NaN"
+            )
+    try:
+        return validate_data(reporter, *given, **options)
+    except ValueError as error:
+        where = "y" if "Input y" in str(error) else "X"
+        if "NaN" in str(error) or "infinity" in str(error):
+            raise ValueError(f"{error}{_first_bad(given[where == 'y'], where)}") from error
+        raise
+
+
+def _needs_numpy(part) -> bool:
+    kind = getattr(getattr(part, "dtype", None), "kind", "")
+    return hasattr(part, "detach") or kind == "V"
+
+
+def _is_objects(parts) -> bool:
+    y = np.asarray(parts[0]) if parts else np.empty(0)
+    return y.ndim == 1 and y.dtype.kind == "O"
+
+
+def _first_bad(values, name: str) -> str:
+    try:
+        values = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        return ""
+    bad = np.flatnonzero(~np.isfinite(values))
+    if not len(bad):
+        return ""
+    first = place(name, values.shape, bad[0])
+    return f"\nThe first is {first}, {values.ravel()[bad[0]]}, of {len(bad)}."
 
     def _weighted(
         self, X: np.ndarray, y: np.ndarray, sample_weight: ArrayLike | None

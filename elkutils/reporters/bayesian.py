@@ -1,12 +1,19 @@
 """Bayesian logistic regression: draws from the posterior of a linear reporter."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from elkutils.inference._checks import check_choice, check_counts, check_scale
+from elkutils.inference._checks import (
+    check_choice,
+    check_counts,
+    check_scale,
+    far_centre,
+    warn_of_units,
+)
 from elkutils.inference.draws import LinearHead
 from elkutils.inference.logistic.samplers import SAMPLERS, Posterior
 from elkutils.reporters.base import DrawsReporter
@@ -54,6 +61,8 @@ class BayesianLogistic(DrawsReporter):
         Weights of the classes by label, times those of the rows: as in scikit-learn. With
         "balanced" both classes weigh the same, and probabilities are for equally many rows
         of each.
+    positive : str, number or None
+        The label that probabilities are of; None for the later one in order.
 
     Attributes
     ----------
@@ -87,6 +96,7 @@ class BayesianLogistic(DrawsReporter):
         seed: int = 0,
         progress: bool = False,
         class_weight: dict | str | None = None,
+        positive: object = None,
     ):
         self.prior_scale = prior_scale
         self.bias_scale = bias_scale
@@ -97,6 +107,7 @@ class BayesianLogistic(DrawsReporter):
         self.seed = seed
         self.progress = progress
         self.class_weight = class_weight
+        self.positive = positive
 
     def fit(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
@@ -120,16 +131,24 @@ class BayesianLogistic(DrawsReporter):
         X, y = self._check_training(X, y)
         X, y, weights = distinct(*self._weighted(X, y, sample_weight))
         self._check_parameters()
+        centre = far_centre(X) if self.bias_scale is None else None
+        X = X if centre is None else X - centre
         if isinstance(self.prior_scale, str):
             self.prior_scale_, _ = evidence_scale(X, y, self.bias_scale, weights=weights)
         else:
             self.prior_scale_ = check_scale("prior_scale", self.prior_scale)
         if np.isinf(self.prior_scale_):
             raise ValueError("prior_scale is infinite; a posterior needs a finite one")
+        if not isinstance(self.prior_scale, str):
+            warn_of_units(X, self.prior_scale_)
         posterior = Posterior(X, y, self.prior_scale_, self.bias_scale, weights)
         self.draws_ = SAMPLERS[self.method].draw(
             posterior, self.draws, self.chains, self.warmup, self.seed, self.progress
         )
+        if centre is not None:
+            theta = self.draws_.theta.copy()
+            theta[..., -1] -= theta[..., :-1] @ centre
+            self.draws_ = replace(self.draws_, theta=theta)
         self.log_evidence_ = self.draws_.details["log_evidence"]
         self.pareto_k_ = self.draws_.details.get("pareto_k", np.nan)
         return self

@@ -58,6 +58,8 @@ class Ensemble(DrawsReporter):
         Weights of the classes by label, times those of the rows: as in scikit-learn. With
         "balanced" both classes weigh the same, and probabilities are for equally many rows
         of each, also among held-out rows.
+    positive : str, number or None
+        The label that probabilities are of; None for the later one in order.
 
     Attributes
     ----------
@@ -91,6 +93,7 @@ class Ensemble(DrawsReporter):
         checkpoint: str | None = None,
         progress: bool = False,
         class_weight: dict | str | None = None,
+        positive: object = None,
     ):
         self.members = members
         self.head = head
@@ -109,6 +112,7 @@ class Ensemble(DrawsReporter):
         self.checkpoint = checkpoint
         self.progress = progress
         self.class_weight = class_weight
+        self.positive = positive
 
     def fit(
         self,
@@ -134,6 +138,12 @@ class Ensemble(DrawsReporter):
         ------
         ValueError
             For bad input or parameters, and if every member diverges.
+
+        Warns
+        -----
+        RuntimeWarning
+            If members diverge; or have not arrived: they know less than the base rate, or are
+            anchored and their loss still falls.
         """
         from elkutils.inference.networks import training
         from elkutils.inference.networks.network import draw_prior
@@ -168,6 +178,7 @@ class Ensemble(DrawsReporter):
             progress=self.progress,
         )
         self._keep(trained)
+        self._warn_if_on_its_way(y)
         return self
 
     @property
@@ -285,6 +296,29 @@ class Ensemble(DrawsReporter):
                 for name, values in trained.stats.items()
                 if name != "diverging"
             },
+        )
+
+    def _warn_if_on_its_way(self, y: np.ndarray) -> None:
+        """Warn where members know less than the base rate, or anchored ones still learn."""
+        share = y.mean()
+        known = -(share * np.log(share) + (1 - share) * np.log1p(-share))
+        trace = self.draws_.details["trace"][~self.diverged_]
+        last = trace[:, -2:].mean(axis=0)
+        loss = float(np.median(self.loss_))
+        if not self.anchored and loss > known + 1e-3:
+            found = f"a loss of {loss:.3g} nats per row, above the {known:.3g} of the base rate"
+        elif self.anchored and len(last) == 2 and last[0] - last[1] > 0.01 * last[1] + 1e-3:
+            found = (
+                f"a loss that still falls, from {last[0]:.3g} to {last[1]:.3g} nats at the end"
+            )
+        else:
+            return
+        warnings.warn(
+            f"steps is {self.steps} and learning_rate {self.learning_rate:.3g}; the members "
+            f"have {found}: they have not arrived; take more steps or another learning_rate, "
+            "and z-score X",
+            RuntimeWarning,
+            stacklevel=3,
         )
 
     def _check_held_out(self, held_out, sums: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -28,6 +28,8 @@ class DifferenceInMeans(Reporter):
         Weights of the classes by label, times those of the rows: as in scikit-learn. With
         "balanced" both classes weigh the same, and probabilities are for equally many rows
         of each.
+    positive : str, number or None
+        The label that probabilities are of; None for the later one in order.
 
     Examples
     --------
@@ -36,8 +38,9 @@ class DifferenceInMeans(Reporter):
     [[2.14]]
     """
 
-    def __init__(self, class_weight: dict | str | None = None):
+    def __init__(self, class_weight: dict | str | None = None, positive: object = None):
         self.class_weight = class_weight
+        self.positive = positive
 
     def fit(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
@@ -85,15 +88,19 @@ class LinearDiscriminant(Reporter):
         Weights of the classes by label, times those of the rows: as in scikit-learn. With
         "balanced" both classes weigh the same, and probabilities are for equally many rows
         of each.
+    positive : str, number or None
+        The label that probabilities are of; None for the later one in order.
     """
 
     def __init__(
         self,
         shrinkage: float | str | None = None,
         class_weight: dict | str | None = None,
+        positive: object = None,
     ):
         self.shrinkage = shrinkage
         self.class_weight = class_weight
+        self.positive = positive
 
     def fit(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None

@@ -1,10 +1,19 @@
 """The mode of Bayesian logistic regression, and the choice of its prior scale."""
 
+import warnings
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from elkutils.inference._checks import check_scale, check_weights
+from elkutils._inputs import check_ids
+from elkutils.inference._checks import (
+    check_scale,
+    check_weights,
+    far_centre,
+    warn_of_units,
+)
 from elkutils.inference.logistic import (
     LogisticPath,
     default_prior_scales,
@@ -33,6 +42,8 @@ class LogisticMAP(Reporter):
         Weights of the classes by label, times those of the rows: as in scikit-learn. With
         "balanced" both classes weigh the same, and probabilities are for equally many rows
         of each.
+    positive : str, number or None
+        The label that probabilities are of; None for the later one in order.
 
     Attributes
     ----------
@@ -59,11 +70,13 @@ class LogisticMAP(Reporter):
         bias_scale: float | None = None,
         prior_scales: ArrayLike | None = None,
         class_weight: dict | str | None = None,
+        positive: object = None,
     ):
         self.prior_scale = prior_scale
         self.bias_scale = bias_scale
         self.prior_scales = prior_scales
         self.class_weight = class_weight
+        self.positive = positive
 
     def fit(
         self,
@@ -88,19 +101,37 @@ class LogisticMAP(Reporter):
         ------
         ValueError
             For bad input or scales, and for maximum likelihood on separable data.
+
+        Warns
+        -----
+        UserWarning
+            If the best candidate is the smallest or the largest, there are too few rows or
+            groups for five folds, or `prior_scale` does not suit the units of X.
         """
         X, y = self._check_training(X, y)
         groups = self._kept_groups(y, groups, sample_weight)
         X, y, weights = self._weighted(X, y, sample_weight)
+        centre = far_centre(X) if self.bias_scale is None else None
+        X = X if centre is None else X - centre
         self.path_, self.cv_log_score_ = None, None
         if isinstance(self.prior_scale, str):
             coef, intercept = self._choose(X, y, groups, weights)
         else:
             self.prior_scale_ = check_scale("prior_scale", self.prior_scale)
+            if np.isfinite(self.prior_scale_):
+                warn_of_units(X, self.prior_scale_)
             mode = fit_map(X, y, self.prior_scale_, self.bias_scale, weights=weights)
             coef, intercept = mode.coef, mode.intercept
         self.coef_, self.intercept_ = coef[None, :], np.array([intercept])
+        if centre is not None:
+            self._move_back(centre)
         return self
+
+    def _move_back(self, centre: np.ndarray) -> None:
+        self.intercept_ = self.intercept_ - self.coef_ @ centre
+        if self.path_ is not None:
+            moved = self.path_.intercepts - self.path_.coefs @ centre
+            self.path_ = replace(self.path_, intercepts=moved)
 
     def state(self) -> dict[str, np.ndarray | float | None]:
         """Return what was learned; the fields of the path as ``"path_.coefs"`` and so on."""
@@ -141,6 +172,9 @@ class LogisticMAP(Reporter):
         if self.prior_scale == "cv":
             self.cv_log_score_ = _cross_validate(X, y, groups, scales, self.bias_scale, weights)
             best = int(np.argmax(self.cv_log_score_))
+            warn_at_edge(scales, self.cv_log_score_, "cv")
+        else:
+            warn_at_edge(scales, self.path_.log_evidence, "evidence")
         self.prior_scale_ = float(scales[best])
         return self.path_.coefs[best], float(self.path_.intercepts[best])
 
@@ -157,7 +191,44 @@ def evidence_scale(
     if scales is None:
         scales = default_prior_scales(X, weights=weights)
     path = logistic_path(X, y, scales, bias_scale, weights)
+    warn_at_edge(path.prior_scales, path.log_evidence, "evidence")
     return float(path.prior_scales[path.best]), path
+
+
+def warn_at_edge(scales: ArrayLike, scores: ArrayLike, how: str) -> None:
+    """Warn if the best of several candidate prior scales is the smallest or the largest.
+
+    Parameters
+    ----------
+    scales, scores : (k,) arrays
+        The candidates, and the evidence or held-out log score of each; NaN where it has none.
+    how : "evidence" or "cv"
+        What `prior_scale` is.
+    """
+    scales, scores = np.asarray(scales, np.float64), np.asarray(scores, np.float64)
+    scales, scores = scales[~np.isnan(scores)], scores[~np.isnan(scores)]
+    best = scales[np.argmax(scores)] if len(scores) else np.nan
+    if len(np.unique(scales)) < 3 or scales.min() < best < scales.max():
+        return
+    small = best == scales.min()
+    meaning = (
+        "the labels ask for weights nearer to 0 than any of them, as where X tells little of"
+        " them, or only in a few directions, or its units are large: compare with a fixed"
+        " prior_scale, such as 2/√d for z-scored X, on held-out rows, or give smaller"
+        " prior_scales"
+        if small
+        else "the labels ask for larger weights than any of them, as where a hyperplane"
+        " separates the classes or the units of X are small: give larger prior_scales, or a"
+        " number as prior_scale"
+    )
+    score = {"evidence": "evidence", "cv": "held-out log score"}[how]
+    warnings.warn(
+        f"prior_scale is {how!r}, and of {len(scales)} candidates from {scales.min():.3g} to "
+        f"{scales.max():.3g} the {'smallest' if small else 'largest'} has the best {score}: "
+        f"{meaning}",
+        UserWarning,
+        stacklevel=4,
+    )
 
 
 def _cross_validate(X, y, groups, scales, bias_scale, weights=None, folds=5) -> np.ndarray:
@@ -165,10 +236,30 @@ def _cross_validate(X, y, groups, scales, bias_scale, weights=None, folds=5) -> 
     if rarest < 2:
         raise ValueError("y has a class of one row; prior_scale='cv' needs two rows in each")
     splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
+    if groups is not None:
+        groups = check_ids(groups, "groups", len(y))
+        rarest = min(rarest, *(len(np.unique(groups[y == label])) for label in (0, 1)))
+        if rarest < 2:
+            raise ValueError(
+                "groups has only one group with rows of one class; prior_scale='cv' needs two "
+                "groups of each"
+            )
+    if rarest < folds:
+        warnings.warn(
+            f"prior_scale is 'cv' with {rarest} folds in place of {folds}, since one class has "
+            f"no more {'rows' if groups is None else 'groups'}; 'evidence' needs no folds",
+            UserWarning,
+            stacklevel=4,
+        )
     folds = splitter(min(folds, rarest), shuffle=True, random_state=0)
     counts = np.ones(len(y)) if weights is None else weights
     total = np.zeros(len(scales))
     for train, test in folds.split(X, y, groups):
+        if y[train].min() == y[train].max():
+            raise ValueError(
+                "groups leaves one class out of a fold; prior_scale='cv' needs more groups of "
+                "each class, and 'evidence' needs none"
+            )
         some = None if weights is None else weights[train]
         path = logistic_path(X[train], y[train], scales, bias_scale, some)
         log_odds = X[test] @ path.coefs.T + path.intercepts

@@ -52,6 +52,8 @@ class BayesianNetwork(DrawsReporter):
         Weights of the classes by label, times those of the rows: as in scikit-learn. With
         "balanced" both classes weigh the same, and probabilities are for equally many rows
         of each.
+    positive : str, number or None
+        The label that probabilities are of; None for the later one in order.
 
     Attributes
     ----------
@@ -72,6 +74,7 @@ class BayesianNetwork(DrawsReporter):
         seed: int = 0,
         progress: bool = False,
         class_weight: dict | str | None = None,
+        positive: object = None,
     ):
         self.network = network
         self.method = method
@@ -83,6 +86,7 @@ class BayesianNetwork(DrawsReporter):
         self.seed = seed
         self.progress = progress
         self.class_weight = class_weight
+        self.positive = positive
 
     def fit(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None

@@ -56,7 +56,8 @@ def save(reporter: "Reporter", folder: str | Path) -> None:
         If it cannot be written, for example because the disk is full; `folder` is then
         unchanged.
     """
-    _check_target(Path(folder))
+    folder = Path(folder).expanduser()
+    _check_target(folder)
     check_is_fitted(reporter)
     state = _arrays(reporter.state())
     arrays = dump_arrays(state)
@@ -85,7 +86,7 @@ def load(folder: str | Path) -> "Reporter":
         If `folder` is no saved reporter, is damaged, was written by a later format, or holds
         a class that has not been defined: import the module of a reporter of your own first.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     try:
         about = json.loads((folder / "reporter.json").read_text(encoding="utf-8"))
         arrays = (folder / "arrays.safetensors").read_bytes()

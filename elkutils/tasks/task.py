@@ -5,15 +5,17 @@ scores) can rely on it. Rows that belong together, such as the true and the fals
 about one city, share a group, and `Split.train_test` never divides a group.
 """
 
-import csv
+import unicodedata
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 
-LABEL_WORDS = {"0": 0, "1": 1, "false": 0, "true": 1, "no": 0, "yes": 1}
+from elkutils._inputs import check_ids, numbers, plain
+
+UNSEEN = str.maketrans("", "", "\u200b\u2060\ufeff\u00ad")  # no width on a page
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,17 +32,26 @@ class Split:
         1 where the statement is true, 0 where it is false. Kept as int64.
     groups : array_like (n,)
         The group of each row; rows of a group stay on one side of a train-test split.
-        Kept as strings.
+        None is missing. Kept as strings.
     stems, completions : sequence of n str, optional
         The statement in two parts: ``texts[i] == stems[i] + completions[i]``.
     neutral : sequence of n str, optional
         The stem without its subject, for pointwise mutual information.
+    words : pair of str
+        What the labels 0 and 1 are called.
 
     Raises
     ------
     ValueError
-        If there are no rows, lengths differ, a label is not exactly 0 or 1, a text is blank,
-        or the stems and completions do not make the texts.
+        If there are no rows, lengths differ, a label is not exactly 0 or 1, a group is missing,
+        a text is blank or holds a NUL or half a character, or the stems and completions do not
+        make the texts.
+
+    Warns
+    -----
+    UserWarning
+        If one statement has both labels or stands in two groups, or a text holds U+FFFD, the
+        mark of a wrong encoding. Spaces and invisible characters do not make two statements.
 
     Examples
     --------
@@ -56,6 +67,7 @@ class Split:
     stems: tuple[str, ...] | None = None
     completions: tuple[str, ...] | None = None
     neutral: tuple[str, ...] | None = None
+    words: tuple[str, str] = ("false", "true")
 
     def __post_init__(self):
         for field in ("texts", "stems", "completions", "neutral"):
@@ -63,18 +75,22 @@ class Split:
         if not self.texts:
             raise ValueError("texts is empty; a split needs at least one statement")
         object.__setattr__(self, "labels", _binary(self.labels))
-        object.__setattr__(self, "groups", _read_only(np.asarray(self.groups).astype(str)))
         self._check_lengths()
+        groups = check_ids(self.groups, "groups", len(self.texts))
+        object.__setattr__(self, "groups", _read_only(groups.astype(str)))
+        object.__setattr__(self, "words", _two_words(self.words))
         self._check_parts()
+        self._check_repeats()
 
     def _check_lengths(self):
         for field in ("labels", "groups", "stems", "completions", "neutral"):
             values = getattr(self, field)
             if values is None:
                 continue
-            if np.shape(values) != (len(self.texts),):
+            shape = (len(values),) if isinstance(values, list | tuple) else np.shape(values)
+            if shape != (len(self.texts),):
                 raise ValueError(
-                    f"{field} has shape {np.shape(values)}; it needs one entry for each of the "
+                    f"{field} has shape {shape}; it needs one entry for each of the "
                     f"{len(self.texts)} texts"
                 )
 
@@ -82,6 +98,7 @@ class Split:
         for row, text in enumerate(self.texts):
             if not text.strip():
                 raise ValueError(f"texts[{row}] is blank; every statement needs words")
+            check_characters(f"texts[{row}]", text)
         if (self.stems is None) != (self.completions is None):
             raise ValueError("stems and completions have to be given together")
         for row, text in enumerate(self.texts if self.stems is not None else ()):
@@ -91,19 +108,52 @@ class Split:
                     f"stems[{row}] + completions[{row}] is {made!r}; texts[{row}] is {text!r}"
                 )
 
+    def _check_repeats(self):
+        first, contradicted, regrouped = {}, [], []
+        for row, text in enumerate(self.texts):
+            seen = first.setdefault(statement_key(text), row)
+            if self.labels[seen] != self.labels[row]:
+                contradicted.append((seen, row))
+            if self.groups[seen] != self.groups[row]:
+                regrouped.append((seen, row))
+        object.__setattr__(self, "_shared", bool(regrouped))
+        if contradicted:
+            self._warn(contradicted, f"as {self.words[0]} and as {self.words[1]}", "leave out")
+        if regrouped:
+            self._warn(
+                regrouped, "in two groups", "train_test keeps together, as if one group,"
+            )
+
+    def _warn(self, pairs, how, remedy):
+        (one, other), more = pairs[0], len(pairs) - 1
+        warnings.warn(
+            f"texts[{one}] and texts[{other}] of {self.name!r} are one statement given {how} "
+            f"({self.texts[one][:60]!r}{f'; so are {more} more rows' if more else ''}); "
+            f"{remedy} such rows, and intervals count them as independent",
+            UserWarning,
+            stacklevel=5,
+        )
+
     def __len__(self):
         return len(self.texts)
 
     def __repr__(self):
         return (
-            f"<Split {self.name!r}: {len(self)} statements, {self.labels.sum()} of them true, "
-            f"{len(set(self.groups))} groups>"
+            f"<Split {self.name!r}: {len(self)} statements, {self.labels.sum()} of them "
+            f"{self.words[1]}, {len(set(self.groups))} groups>"
         )
+
+    @property
+    def named_labels(self) -> np.ndarray:
+        """The labels (n,) as words, for reporters that take ``positive=split.words[1]``."""
+        return np.array(self.words)[self.labels]
 
     def train_test(
         self, test_fraction: float = 0.3, seed: int = 0
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Divide the rows so that no group is on both sides.
+        """Divide the rows so that no group, and no statement, is on both sides.
+
+        Groups that share a statement count as one.
 
         Parameters
         ----------
@@ -130,10 +180,11 @@ class Split:
         """
         if not 0 < test_fraction < 1:
             raise ValueError(f"test_fraction is {test_fraction!r}; it has to be in (0, 1)")
-        names = np.unique(self.groups)
+        groups = self._united() if self._shared else self.groups
+        names = np.unique(groups)
         held_out = np.random.default_rng(seed).permutation(names)
         held_out = held_out[: round(test_fraction * len(names))]
-        in_test = np.isin(self.groups, held_out)
+        in_test = np.isin(groups, held_out)
         for side, rows in (("train", ~in_test), ("test", in_test)):
             if len(np.unique(self.labels[rows])) < 2:
                 raise ValueError(
@@ -142,6 +193,21 @@ class Split:
                     "it needs more groups of both classes, or another fraction or seed"
                 )
         return np.flatnonzero(~in_test), np.flatnonzero(in_test)
+
+    def _united(self) -> np.ndarray:
+        """The group of each row, those that share a statement under the first one's name."""
+        from scipy.sparse import coo_matrix
+        from scipy.sparse.csgraph import connected_components
+
+        names, group = np.unique(self.groups, return_inverse=True)
+        keys = [statement_key(text) for text in self.texts]
+        texts, text = np.unique(keys, return_inverse=True)
+        size = len(names) + len(texts)
+        links = coo_matrix((np.ones(len(group)), (group, len(names) + text)), (size, size))
+        _, part = connected_components(links, directed=False)
+        _, first = np.unique(part[: len(names)], return_index=True)
+        named = dict(zip(part[: len(names)][first], names[first], strict=True))
+        return np.array([named[each] for each in part[: len(names)]])[group]
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,6 +226,11 @@ class Task:
     ------
     ValueError
         If there is no split, or the key of a split is not its name.
+
+    Warns
+    -----
+    UserWarning
+        If a statement stands in two splits: what is learned on one was seen in the other.
     """
 
     name: str
@@ -175,6 +246,24 @@ class Task:
             if split.name != name:
                 raise ValueError(f"splits[{name!r}] is named {split.name!r}; names must agree")
         object.__setattr__(self, "splits", MappingProxyType(dict(self.splits)))
+        self._check_leaks()
+
+    def _check_leaks(self):
+        first, leaks = {}, {}
+        for name, split in self.splits.items():
+            for row, text in enumerate(split.texts):
+                other, there = first.setdefault(statement_key(text), (name, row))
+                if other != name:
+                    leaks.setdefault((other, name), []).append((there, row))
+        for (one, other), rows in leaks.items():
+            there, here = rows[0]
+            warnings.warn(
+                f"splits[{one!r}].texts[{there}] and splits[{other!r}].texts[{here}] are the "
+                f"same statement, and {len(rows)} rows of {other!r} stand in {one!r} too; a "
+                f"reporter fitted on one is not tested by the other: leave them out of one",
+                UserWarning,
+                stacklevel=4,
+            )
 
     def __repr__(self):
         sizes = ", ".join(f"{name} {len(split)}" for name, split in self.splits.items())
@@ -186,131 +275,49 @@ class Task:
         return self.splits[name]
 
 
-def load_csv(
-    path: str | Path,
-    text: str = "statement",
-    label: str = "label",
-    group: str | None = None,
-    split: str | None = None,
-) -> Task:
-    """Read a task from a CSV file of statements and labels.
+def statement_key(text: str) -> str:
+    """Return what equal statements share: spacing, composition and invisible marks aside.
 
-    Parameters
-    ----------
-    path : str or Path
-        A comma-separated file in UTF-8 (a byte order mark is fine) with a header line.
-        Statements that contain commas need quotes.
-    text, label : str
-        Names of the columns of statements and of labels. Labels are 0/1, true/false or
-        yes/no, in any case; 1, true and yes become 1.
-    group : str, optional
-        Name of a column of groups: rows with the same entry stay on one side of a
-        train-test split. Without it each distinct statement is its own group.
-    split : str, optional
-        Name of a column of split names. Without it there is one split, ``"all"``.
-
-    Returns
-    -------
-    Task
-        Named after the file, with its splits in the order of first appearance.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no file at `path`.
-    ValueError
-        If a column is missing, there are no rows, a line has more fields than the header, a
-        field is empty, the labels are not two known values, or one statement has both labels.
+    Examples
+    --------
+    >>> statement_key("One  is\u00a0odd. ") == statement_key("One is odd.")
+    True
     """
-    columns = {"text": text, "label": label, "group": group, "split": split}
-    columns = {role: name for role, name in columns.items() if name is not None}
-    rows = _read_rows(Path(path), columns)
-    labels = _labels_from_words([row["label"] for row in rows], label)
-    _check_conflicts([row["text"] for row in rows], labels)
-    by_split = {}
-    for row, value in zip(rows, labels, strict=True):
-        by_split.setdefault(row.get("split", "all"), []).append((row, value))
-    return Task(
-        name=Path(path).stem,
-        splits={name: _split_of_rows(name, part) for name, part in by_split.items()},
-        description=f"Statements read from {Path(path).name}",
-        provenance=Path(path).name,
-        licence="not stated",
-    )
+    if text.isascii():
+        return " ".join(text.split())
+    return " ".join(unicodedata.normalize("NFC", text).translate(UNSEEN).split())
 
 
-def _split_of_rows(name, rows_and_labels):
-    rows, labels = zip(*rows_and_labels, strict=True)
-    return Split(
-        name,
-        texts=[row["text"] for row in rows],
-        labels=labels,
-        groups=[row.get("group", row["text"]) for row in rows],
-    )
-
-
-def _read_rows(path, columns):
-    """Return the wanted fields of each line: role → stripped text."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no CSV file at {path}")
+def check_characters(where: str, text: str) -> None:
+    """Raise ValueError if no tokenizer can read a text; warn if it was decoded wrongly."""
+    if "\0" in text:
+        raise ValueError(
+            f"{where} holds the character NUL (\\x00) at {text.index(chr(0))}; remove it, or "
+            "read the file in its own encoding, such as utf-16"
+        )
+    if text.isascii():
+        return
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            _check_columns(path, columns, reader.fieldnames)
-            rows = [_fields(row, columns, reader.line_num) for row in reader]
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not in UTF-8: {error}") from error
-    if not rows:
-        raise ValueError(f"{path} has a header and no rows; it needs at least one statement")
-    return rows
-
-
-def _check_columns(path, columns, found):
-    if not found:
-        raise ValueError(f"{path} is empty; it needs a header line and statements")
-    missing = [name for name in columns.values() if name not in found]
-    if missing:
-        others = [mark for mark in (";", "\t", "|") if mark in "".join(found)]
-        hint = f"; is the separator {others[0]!r}? It has to be a comma" if others else ""
-        raise ValueError(f"{path} has no column {missing}; its columns are {list(found)}{hint}")
-
-
-def _fields(row, columns, line):
-    if None in row:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
         raise ValueError(
-            f"line {line} has more fields than the header; put quotes around a statement "
-            "that contains commas"
+            f"{where} holds half a character (a lone surrogate) at {error.start}; remove it, "
+            "or read the file in its own encoding"
+        ) from error
+    if "\ufffd" in text:
+        warnings.warn(
+            f"{where} holds U+FFFD (\ufffd) at {text.index(chr(0xFFFD))}, which stands for "
+            "what could not be decoded; read the file in its own encoding",
+            UserWarning,
+            stacklevel=6,
         )
-    fields = {role: (row[name] or "").strip() for role, name in columns.items()}
-    for role, value in fields.items():
-        if not value:
-            raise ValueError(f"line {line} has an empty {columns[role]!r}")
-    return fields
 
 
-def _labels_from_words(words, column):
-    found = sorted(set(words))
-    labels = [LABEL_WORDS.get(word.lower()) for word in words]
-    shown = ", ".join(repr(word) for word in found[:10]) + (", …" if found[10:] else "")
-    if set(labels) in ({0}, {1}):
-        missing = "false" if labels[0] else "true"
-        raise ValueError(
-            f"column {column!r} holds only {shown}: no statement is {missing}, and both "
-            "classes are needed"
-        )
-    if None in labels:
-        raise ValueError(
-            f"column {column!r} holds {shown}; labels have to be two values out of "
-            "0/1, true/false or yes/no"
-        )
-    return labels
-
-
-def _check_conflicts(texts, labels):
-    first = {}
-    for text, label in zip(texts, labels, strict=True):
-        if first.setdefault(text, label) != label:
-            raise ValueError(f"the statement {text!r} is given both as true and as false")
+def _two_words(words):
+    words = _strings("words", words)
+    if len(words) != 2 or words[0] == words[1]:
+        raise ValueError(f"words is {words!r}; it has to be two different words, for 0 and 1")
+    return words
 
 
 def _strings(field, values):
@@ -326,10 +333,20 @@ def _strings(field, values):
 
 
 def _binary(labels):
-    labels = np.asarray(labels)
-    found = np.unique(labels)
-    if labels.dtype.kind not in "biuf" or not np.isin(found, (0, 1)).all():
-        raise ValueError(f"labels holds {found[:10].tolist()}; each has to be exactly 0 or 1")
+    labels = plain(labels)
+    if labels.dtype.kind == "O":
+        labels = numbers(labels, "labels")
+    if labels.dtype.kind not in "biuf":
+        raise ValueError(
+            f"labels holds {np.unique(labels)[:10].tolist()}; each has to be exactly 0 or 1, "
+            "as in `labels == 'true'`; the words can be kept as words=('false', 'true')"
+        )
+    wrong = np.flatnonzero(~np.isin(labels, (0, 1)))
+    if len(wrong):
+        raise ValueError(
+            f"labels holds {np.unique(labels)[:10].tolist()}; each has to be exactly 0 or 1, "
+            f"and labels[{wrong[0]}] is {labels.ravel()[wrong[0]]}"
+        )
     return _read_only(labels.astype(np.int64))
 
 

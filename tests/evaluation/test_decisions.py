@@ -156,7 +156,7 @@ def test_how_often_the_rule_fires_on_n_draws(mass):
         (lambda: decision_cost([0, 1], np.array([1, 0]), 1, 1), "act has dtype int64"),
         (lambda: decision_cost([0, 1], np.array([True]), 1, 1), "act has dtype bool"),
         (lambda: decision_cost([], np.array([], dtype=bool), 1, 1), "y has shape"),
-        (lambda: decision_cost([2], np.array([True]), 1, 1), "y has shape"),
+        (lambda: decision_cost([2], np.array([True]), 1, 1), r"y\[0\] is 2"),
         (lambda: miss_probability(0.1, 0), "draws is 0"),
         (lambda: miss_probability(0.1, 2.5), "draws is 2.5"),
         (lambda: draws_to_see(0.1, 1), "delta is 1"),

@@ -50,3 +50,35 @@ def test_bad_input_is_named(data, change, words):
     given = dict(zip(("X", "y", "X_new"), data, strict=True)) | change
     with pytest.raises(ValueError, match=words):
         class_distance(**given)
+
+
+def test_units_and_offsets_do_not_matter_where_they_are_unlike(data):
+    X, y, new = data
+    units = np.array([1e-200, 1e-9, 1.0, 1e6, 1e12, 1e200])
+    once = class_distance(X * units, y, new * units)
+    again = class_distance(X * units[::-1], y, new * units[::-1])
+    np.testing.assert_allclose(again, once, rtol=1e-9)
+    assert np.abs(np.log(once / class_distance(X, y, new))).max() < 0.3
+    far = class_distance((X + 1e8) * 1e-200, y, (new + 1e8) * 1e-200)
+    np.testing.assert_allclose(far, class_distance(X, y, new), rtol=1e-5)
+
+
+def test_copies_of_a_feature_change_little_and_constant_ones_are_named(data):
+    X, y, new = data
+    expected = class_distance(X, y, new)
+    again = class_distance(np.hstack([X, X]), y, np.hstack([new, new]))
+    assert np.isfinite(again).all()
+    constant = np.column_stack([X, np.full(len(X), 7.0)])
+    np.testing.assert_allclose(
+        class_distance(constant, y, np.column_stack([new, np.full(len(new), 7.0)])), expected
+    )
+    with pytest.warns(UserWarning, match=r"features \[6\], which are constant"):
+        class_distance(constant, y, np.column_stack([new, np.full(len(new), 8.0)]))
+
+
+def test_what_has_no_distance_is_refused():
+    y = [0, 1, 0, 1]
+    with pytest.raises(ValueError, match="same row everywhere"):
+        class_distance(np.ones((4, 2)), y, np.ones((1, 2)))
+    with pytest.raises(ValueError, match="does not vary within the classes"):
+        class_distance(np.eye(2)[y], y, np.ones((1, 2)))

@@ -2,9 +2,11 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from elkutils.tasks import Split, Task, load_csv
+from elkutils.tasks import Split, Task, cities, comparisons, elements, load_csv
+from elkutils.tasks.persona import persona
 
 
 def split_of(n=4, **changes):
@@ -55,6 +57,20 @@ def test_split_takes_booleans_and_floats_that_are_exactly_binary(labels):
         ({"labels": [0, 1, 0, np.nan]}, "exactly 0 or 1"),
         ({"labels": ["0", "1", "0", "1"]}, "exactly 0 or 1"),
         ({"groups": ["a", "b"]}, "groups has shape"),
+        ({"groups": [1, np.nan, np.nan, 2]}, r"groups\[1\] is nan, a missing id.* 2 of 4 rows"),
+        ({"groups": np.array([1, np.nan, 2, 2])}, r"groups\[1\]"),
+        ({"groups": ["a", None, "b", "b"]}, r"groups\[1\] is None"),
+        ({"groups": ["a", "b", "nan", "b"]}, r"groups\[2\] is 'nan'"),
+        ({"groups": ["a", "b", " ", "b"]}, r"groups\[2\] is ' '"),
+        ({"groups": pd.Series(["a", None, "b", "b"])}, r"groups\[1\]"),
+        ({"groups": pd.array([1, pd.NA, 2, 2], dtype="Int16")}, r"groups\[1\]"),
+        (
+            {"labels": pd.array([1, pd.NA, 0, 0], dtype="Int16")},
+            r"labels\[1\] is missing|0 or 1",
+        ),
+        ({"texts": ["a\0.", "b.", "c.", "d."]}, r"texts\[0\] holds the character NUL"),
+        ({"texts": ["a.", "\ud800b.", "c.", "d."]}, r"texts\[1\] holds half a character"),
+        ({"words": ("no", "no")}, "words is"),
         ({"stems": ["Statement"] * 4}, "given together"),
         ({"neutral": ["x"]}, "neutral has shape"),
         (
@@ -111,7 +127,8 @@ def test_task_gives_its_splits_by_name():
 def test_tasks_and_splits_show_themselves_in_one_line():
     split = split_of()
     assert repr(split) == "<Split 'some': 4 statements, 2 of them true, 2 groups>"
-    task = Task("mine", {"some": split, "more": split_of(2, name="more")})
+    more = split_of(2, name="more", texts=["Other 0.", "Other 1."])
+    task = Task("mine", {"some": split, "more": more})
     assert repr(task) == "<Task 'mine': statements by split: some 4, more 2>"
 
 
@@ -173,7 +190,18 @@ def test_load_csv_knows_three_ways_to_write_labels(tmp_path, true, false):
         ("statement,label\nA.,No\nB.,0\n", "holds only '0', 'No': no statement is true"),
         ("statement,label\nA.,1\nB.,0\nC.,2\n", "holds '0', '1', '2'"),
         ("statement,label\nA.,good\nB.,bad\n", "holds 'bad', 'good'"),
-        ("statement,label\nA.,1\nB.,0\nA.,0\n", "'A.' is given both as true and as false"),
+        (
+            "statement,label\nA.,1\nB.,0\nA.,0\n",
+            "'A.' is given both as true and as false, on line 2 and line 4",
+        ),
+        ("statement,label\nA.,1\n\nB.,0\n\nA.\u00a0,0\n", "on line 2 and line 6"),
+        ("statement,label,label\nA.,1,0\nB.,0,1\n", r"2 columns 'label' \(columns 2 and 3\)"),
+        ("statement, label,label\nA.,1,0\nB.,0,1\n", "2 columns 'label'"),
+        ('statement,label\n"A.,1\nB.,0\n', "line 2 of .* is a quote not closed"),
+        ('statement,label\nC.,1\n"A.,1\n"B.,0\n', "line 3 of .* is a quote not closed"),
+        ("statement,label\nA.,1\nB\0.,0\n", "line 3 .* NUL"),
+        ('statement,label\n"A\nB.",1\nC.,\n', "line 4 has an empty 'label'"),
+        ("statement,label\nA.,1\nstatement,label\nB.,0\n", "line 3 has 'label'"),
     ],
 )
 def test_load_csv_says_what_is_wrong(tmp_path, content, message):
@@ -209,3 +237,38 @@ def test_tasks_need_no_other_library():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_rows_that_differ_in_spacing_only_share_a_group(tmp_path):
+    split = load_csv(write(tmp_path, "statement,label\nA  b.,1\nA b.,1\nC.,0\n"))["all"]
+    assert split.groups.tolist() == ["A b.", "A b.", "C."]
+
+
+def test_groups_that_share_a_statement_are_held_out_together():
+    texts = [f"Statement {row}." for row in range(40)]
+    texts[3], texts[39] = "Shared.", " Shared.\u200b"
+    with pytest.warns(UserWarning, match=r"texts\[3\] and texts\[39\].* in two groups"):
+        split = split_of(40, texts=texts)
+    for seed in range(20):
+        train, test = split.train_test(seed=seed)
+        assert (2 in train) == (39 in train) == (3 in train) == (38 in train)
+        assert sorted([*train, *test]) == list(range(40))
+
+
+def test_a_split_warns_of_a_statement_with_both_labels_and_of_a_wrong_encoding():
+    with pytest.warns(UserWarning, match=r"texts\[0\] and texts\[3\].* as false and as true"):
+        split_of(texts=["A.", "B.", "C.", "A."], groups=["a", "b", "c", "a"])
+    with pytest.warns(UserWarning, match=r"texts\[1\] holds U\+FFFD"):
+        split_of(texts=["A.", "B\ufffd.", "C.", "D."])
+
+
+def test_a_task_warns_of_a_statement_in_two_splits():
+    other = split_of(2, name="other", texts=["Statement 3.", "New."])
+    with pytest.warns(UserWarning, match=r"splits\['some'\].texts\[3\] and splits\['other'\]"):
+        Task("mine", {"some": split_of(), "other": other})
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_tasks_of_the_package_have_no_statement_twice():
+    for task in (cities(), comparisons(), elements(), persona()):
+        assert len(task.splits) >= 4

@@ -379,7 +379,20 @@ class _Problem:
             return theta, steps
         if np.isinf(prior_scale) and is_separable(self.design[:, :-1], self.y):
             raise ValueError(_SEPARABLE)
-        raise ArithmeticError(f"Newton has not settled after {steps} steps (τ = {prior_scale})")
+        raise ValueError(
+            f"X and prior_scale = {prior_scale:.3g} have a mode that Newton's method did not "
+            f"reach in {steps} steps; {self._scaling()}: z-score X, or give a smaller "
+            "prior_scale"
+        )
+
+    def _scaling(self) -> str:
+        X = self.design[:, :-1]
+        sizes = np.abs(X).max(axis=0)
+        spread = X.std(axis=0)
+        return (
+            f"its columns reach from {sizes.min():.2g} to {sizes.max():.2g} and vary by "
+            f"{spread.min():.2g} to {spread.max():.2g}"
+        )
 
     def newton(
         self, prior_scale: float, theta: np.ndarray, method: type["_Solver"]

@@ -20,8 +20,9 @@ import numpy as np
 from jax.example_libraries import optimizers
 from tqdm import tqdm
 
+from elkutils._inputs import plain
 from elkutils.checkpoint import Checkpoint
-from elkutils.inference._checks import check_weights
+from elkutils.inference._checks import check_weights, to_single
 from elkutils.inference._precision import single
 from elkutils.inference.draws import Draws
 from elkutils.inference.logistic.rows import padded
@@ -350,11 +351,8 @@ class _Stop:
 
 
 def _check(X, y, weights, members: int) -> tuple[np.ndarray, ...]:
-    with np.errstate(over="ignore"):
-        X, y = np.asarray(X, np.float32), np.asarray(y, np.float32)
+    X, y = to_single(plain(X)), np.asarray(plain(y), np.float32)
     weights = np.ones(len(X), X.dtype) if weights is None else np.asarray(weights, np.float32)
-    if not np.isfinite(X).all():
-        raise ValueError("X holds NaN or entries beyond float32's range; rescale it")
     for name, value in (("y", y), ("weights", weights)):
         if value.shape not in ((len(X),), (members, len(X))):
             raise ValueError(
