@@ -13,6 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from elkutils.reporters import persist
+from elkutils.source import Source, source_of
 
 if TYPE_CHECKING:
     from elkutils.inference.draws import Draws
@@ -71,6 +72,50 @@ class Reporter(ClassifierMixin, BaseEstimator):
         """Return draws of P(y = classes_[1] | x), (draws, n); a point estimate has one."""
         return expit(self.decision_function(X))[None, :]
 
+    def carry(
+        self,
+        source: Source | None = None,
+        mean: ArrayLike | None = None,
+        scale: ArrayLike | None = None,
+    ) -> "Reporter":
+        """Remember where X was read and how it was scaled; X is given unscaled from now on.
+
+        Both are saved with the reporter. It then refuses activations of another model, hook
+        point or position; an array that does not know its source is taken as it is.
+
+        Parameters
+        ----------
+        source : elkutils.source.Source or None
+            Of an array that `elkutils.models.activations` returned, its `source`. None keeps
+            what `fit` found on its X.
+        mean, scale : (d,) arrays, numbers or None
+            What was subtracted from X before `fit`, and what it was then divided by. None
+            keeps what is there, or else no shift and no scale.
+
+        Returns
+        -------
+        Reporter
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If the reporter is not fitted, `source` is no `Source`, or mean and scale are not d
+            finite numbers, scale above 0.
+
+        Examples
+        --------
+        >>> from elkutils.reporters import DifferenceInMeans
+        >>> X, y = np.array([[1.0], [2.0], [5.0], [6.0]]), [0, 0, 1, 1]
+        >>> mean, scale = X.mean(axis=0), X.std(axis=0)
+        >>> probe = DifferenceInMeans().fit((X - mean) / scale, y).carry(None, mean, scale)
+        >>> probe.predict(X).tolist()
+        [0, 0, 1, 1]
+        """
+        check_is_fitted(self)
+        persist.carry(self, source, mean, scale)
+        return self
+
     def save(self, folder: str | Path) -> None:
         """Write the fitted reporter to `folder`; see `elkutils.reporters.load`."""
         persist.save(self, folder)
@@ -94,15 +139,17 @@ class Reporter(ClassifierMixin, BaseEstimator):
 
     def _learned(self) -> Iterator[tuple[str, object]]:
         for name, value in vars(self).items():
-            if name.endswith("_") and name not in ("classes_", "feature_names_in_"):
+            if name.endswith("_") and name not in persist.APART:
                 yield name, value
 
     def _check(self, X) -> np.ndarray:
         check_is_fitted(self)
-        return validate_data(self, X, dtype=np.float64, reset=False)
+        persist.check_source(self, X)
+        return persist.scaled(self, validate_data(self, X, dtype=np.float64, reset=False))
 
     def _check_training(self, X, y) -> tuple[np.ndarray, np.ndarray]:
         """Return X in float64 and y as 0.0 and 1.0, and learn the classes."""
+        persist.forget(self, source_of(X))
         X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
         classes = np.unique(y)
