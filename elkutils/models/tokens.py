@@ -176,6 +176,12 @@ def _check_row(model, name, row, text, ids, start) -> None:
             "sets one too: take it out of the text, or set "
             "model.cfg.default_prepend_bos = False"
         )
+    size = getattr(model.cfg, "d_vocab", None) or 0
+    if size > 0 and max(ids, default=0) >= size:
+        raise ValueError(
+            f"{name} has the token {max(ids)} in row {row}, {text!a:.40}, but the model has "
+            f"{size} tokens: load it with its own tokenizer"
+        )
     limit = getattr(model.cfg, "n_ctx", None)
     if limit and len(ids) > limit:
         raise ValueError(
