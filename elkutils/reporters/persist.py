@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as dump_arrays
 from sklearn.utils.validation import check_is_fitted
@@ -51,7 +52,12 @@ def forget(reporter: "Reporter", source: Source | None) -> None:
         reporter.source_ = source
 
 
-def carry(reporter: "Reporter", source: Source | None, mean, scale) -> None:
+def carry(
+    reporter: "Reporter",
+    source: Source | None,
+    mean: ArrayLike | None,
+    scale: ArrayLike | None,
+) -> None:
     """Give a fitted reporter its source and scaling; see `Reporter.carry`."""
     if not (source is None or isinstance(source, Source)):
         raise ValueError(
@@ -73,7 +79,7 @@ def carry(reporter: "Reporter", source: Source | None, mean, scale) -> None:
         reporter.source_ = source
 
 
-def check_source(reporter: "Reporter", X) -> None:
+def check_source(reporter: "Reporter", X: object) -> None:
     """Raise ValueError if X was read elsewhere than what the reporter was fitted on."""
     ours, theirs = getattr(reporter, "source_", None), source_of(X)
     if ours is not None and theirs is not None:
