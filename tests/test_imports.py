@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # Lowest first; a part may import from its own level and from those before it.
 LEVELS = (
-    ("_inputs", "files", "profiles", "checkpoint"),
+    ("_inputs", "files", "profiles", "checkpoint", "source"),
     ("tasks", "evaluation"),
     ("inference", "plots", "ledger"),
     ("models", "reporters"),

@@ -2,10 +2,13 @@
 
 Texts are run in batches of similar length, right-padded, and the forward pass ends as soon
 as the last requested hook point has fired. Results are cached as safetensors in the folder
-`elkutils.files.cache_dir`.
+`elkutils.files.cache_dir`, under a key of the tokens that were read and of all else that the
+numbers depend on.
 """
 
-from collections.abc import Sequence
+import weakref
+from collections.abc import Iterator, Sequence
+from operator import index
 
 import numpy as np
 import torch
@@ -13,9 +16,15 @@ from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 from elkutils.models.cache import keep
-from elkutils.models.language import encode, model_digest
+from elkutils.models.state import check_evaluated, is_hooked, model_digest, reading_key
+from elkutils.models.tokens import Encoded, check_batch_size, encode_all, text_list
+from elkutils.source import Activations, Source
 
 POSITIONS = ("full stop", "last")
+# Hook points whose second axis is the heads, not the tokens.
+_BY_HEAD = ("hook_pattern", "hook_attn_scores", "hook_attention_weights")
+
+Place = int | tuple[int, int] | None
 
 
 def resid_post(model: TransformerBridge, layers: Sequence[int] | None = None) -> list[str]:
@@ -24,21 +33,26 @@ def resid_post(model: TransformerBridge, layers: Sequence[int] | None = None) ->
     Raises
     ------
     ValueError
-        If a layer is not in ``0 … n_layers − 1``.
+        If `layers` is no list of whole numbers, or one is not in ``0 … n_layers − 1``.
     """
     count = model.cfg.n_layers
-    layers = range(count) if layers is None else layers
-    for layer in layers:
+    try:
+        found = range(count) if layers is None else [_whole(layer) for layer in layers]
+    except TypeError as error:
+        raise ValueError(
+            f"layers is {layers!r}; it has to be a list of whole numbers, such as [{count - 1}]"
+        ) from error
+    for layer in found:
         if not 0 <= layer < count:
             raise ValueError(f"layers has {layer}; the model's layers are 0 to {count - 1}")
-    return [f"blocks.{layer}.hook_resid_post" for layer in layers]
+    return [f"blocks.{layer}.hook_resid_post" for layer in found]
 
 
 def activations(
     model: TransformerBridge,
     texts: Sequence[str],
     hook_points: Sequence[str],
-    position: str | Sequence[tuple[int, int]] = "full stop",
+    position: str | int | Sequence[int] | Sequence[tuple[int, int]] = "full stop",
     batch_size: int = 32,
     cache: bool = True,
     progress: bool = True,
@@ -48,112 +62,255 @@ def activations(
     Parameters
     ----------
     model : TransformerBridge
-        As returned by `elkutils.models.load_model`. The model has to be causal, so that padding
-        on the right cannot change what stands to its left.
+        As returned by `elkutils.models.load_model`. Where it turns out to attend to what
+        stands on the right too, only texts of the same length are run together.
     texts : sequence of n str
-        None of them empty. A text given twice is run once.
+        None of them empty, or longer than the model's context. A text given twice is run once.
     hook_points : sequence of str
-        Names of hook points that carry ``(batch, token, d)`` tensors, as from `resid_post`.
-    position : "full stop", "last" or sequence of n (start, stop)
+        Names of hook points that carry ``(batch, token, d)`` tensors, as from `resid_post`, or
+        ``(batch, token, heads, d)``, whose heads are put one after another.
+    position : "full stop", "last", int, sequence of n int or of n (start, stop)
         "full stop" is the token that holds the full stop with which the text has to end, "last"
-        the last token. A span of characters per text averages over its tokens.
+        the text's last token. An int is the index of a token, for all texts or one per text,
+        with the start token, if there is one, as 0, and −1 as the text's last. A span of
+        characters per text averages over its tokens. End tokens that the tokenizer may set
+        are neither counted nor read.
     batch_size : int
         Texts per forward pass.
     cache : bool
-        Keep the result in `elkutils.files.cache_dir`, under a key made from the model's
-        weights, the texts and the options, and read it from there the next time. Hooks that you
-        attached to the model yourself are not part of the key.
+        Keep the result in `elkutils.files.cache_dir`, and read it from there the next time.
+        The key is made from the model's weights, configuration and adapters, the tokens,
+        positions and hook points, and the versions of torch, transformers and TransformerLens;
+        batches change numbers by rounding only. A model with hooks of your own is always run.
     progress : bool
         Show a progress bar.
 
     Returns
     -------
     dict of str to (n, d) float32 array
-        One array per hook point.
+        One `elkutils.source.Activations` per hook point, an array that knows its source.
 
     Raises
     ------
     ValueError
-        If `texts` or `hook_points` is empty, a hook point or position is unknown, a text does
-        not end with a full stop where that position is asked for, or a span holds no token.
+        If `texts` or `hook_points` is empty or no list, a hook point or position is unknown, a
+        text does not end with a full stop where that position is asked for, or is longer than
+        the context, a span or index holds no token, the model is in training mode, or an
+        activation is not finite.
     """
-    texts, hook_points = list(texts), list(hook_points)
-    _check(model, texts, hook_points, position)
+    texts, hook_points = text_list("texts", texts), text_list("hook_points", hook_points)
+    check_batch_size(batch_size)
+    _check_hook_points(model, hook_points)
+    rule, places = _position(position, len(texts))
+    encoded = encode_all(model, "texts", texts, offsets=rule in ("full stop", "span"))
+    reads = [
+        _places(rule, place, row, text, tokens)
+        for row, (place, text, tokens) in enumerate(zip(places, texts, encoded, strict=True))
+    ]
+    sequences = [tokens.ids for tokens in encoded]
 
     def extract() -> dict[str, np.ndarray]:
-        return _extract(model, texts, hook_points, position, batch_size, progress)
+        check_evaluated(model)
+        return _extract(model, sequences, reads, hook_points, batch_size, progress)
 
-    if not cache:
-        return extract()
-    options = {
-        "model": model_digest(model),
-        "dtype": str(model.cfg.dtype),
-        "texts": texts,
-        "hook_points": hook_points,
-        "position": position if isinstance(position, str) else [list(s) for s in position],
+    if not cache or is_hooked(model):
+        kept = extract()
+    else:
+        options = reading_key(model) | {"hook_points": hook_points}
+        options |= {"position": rule, "tokens": sequences, "reads": reads}
+        kept = keep("activations", options, extract)
+    told = _told(rule, places)
+    digest, starts = model_digest(model), bool(encoded[0].start)
+    return {
+        name: Activations.of(kept[name], Source(digest, name, told, starts))
+        for name in hook_points
     }
-    kept = keep("activations", options, extract)
-    return {name: kept[name] for name in hook_points}
 
 
-def _check(model, texts, hook_points, position) -> None:
-    if not texts or not all(isinstance(text, str) and text for text in texts):
-        raise ValueError("texts has to hold at least one text, and none of them empty")
-    if not hook_points:
-        raise ValueError("hook_points is empty; resid_post(model) lists those of all layers")
-    unknown = [name for name in hook_points if name not in model.hook_dict]
-    if unknown:
-        raise ValueError(f"hook_points has {unknown[0]!r}, which this model does not have")
-    if isinstance(position, str):
-        if position not in POSITIONS:
-            raise ValueError(
-                f"position is {position!r}; it has to be one of {POSITIONS} or spans"
-            )
-    elif len(position) != len(texts):
+def check_finite(name: str, rows: np.ndarray, where: str, model: TransformerBridge) -> None:
+    """Raise ValueError that names the first row with a number that is not finite."""
+    bad = np.flatnonzero(~np.isfinite(rows.reshape(len(rows), -1)).all(axis=1))
+    if bad.size:
         raise ValueError(
-            f"position has {len(position)} spans; it needs one for each of {len(texts)} texts"
+            f"{name} has {bad.size} rows, the first of them {bad[0]}, whose {where} is not "
+            f"finite in {str(model.cfg.dtype).removeprefix('torch.')}: load the model with "
+            "dtype='bfloat16' or 'float32', or look for weights that are not finite"
         )
 
 
-def _extract(model, texts, hook_points, position, batch_size, progress):
-    spans = [None] * len(texts) if isinstance(position, str) else [tuple(s) for s in position]
-    rule = position if isinstance(position, str) else "span"
-    distinct = list(dict.fromkeys(zip(texts, spans, strict=True)))
-    tokens = [_tokenise(model, text, span, rule) for text, span in distinct]
-    order = np.argsort([len(ids) for ids, _ in tokens], kind="stable")
+def batches(sequences: Sequence[Sequence[int]], size: int, padded: bool) -> Iterator[list[int]]:
+    """Yield rows to run together, short ones first; unless `padded`, of one length only."""
+    batch: list[int] = []
+    for row in np.argsort([len(ids) for ids in sequences], kind="stable").tolist():
+        other = batch and not padded and len(sequences[batch[0]]) != len(sequences[row])
+        if len(batch) == size or other:
+            yield batch
+            batch = []
+        batch.append(row)
+    yield batch
+
+
+def looks_ahead(
+    model: TransformerBridge, ids: Sequence[int], hook_points: Sequence[str]
+) -> bool:
+    """Return whether a token changes what hook points carry on its left.
+
+    It is tried, on the first 16 of some tokens, and not taken from the configuration.
+    """
+    known = _looks_ahead.setdefault(model, {})
+    key = (tuple(hook_points), model.original_model.training)
+    if key not in known:
+        known[key] = _try_ahead(model, list(ids[:16]), hook_points)
+    return known[key]
+
+
+_looks_ahead: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def _try_ahead(model, ids, hook_points) -> bool:
+    ids = (ids * 4)[: max(4, len(ids))]
+    limit = getattr(model.cfg, "n_ctx", None) or len(ids)
+    ids = ids[: max(2, min(len(ids), limit))]
+    other = [*ids[:-1], ids[0] if ids[0] != ids[-1] else (ids[-1] + 1) % model.cfg.d_vocab]
+    read = list(range(len(ids) - 1))
+    precision = torch.finfo(next(model.original_model.parameters()).dtype).eps
+    for one, two in _forward(model, [(ids, read), (other, read)], hook_points).values():
+        size = np.abs(one).max()
+        if np.isfinite(size) and np.abs(one - two).max() > max(1e-5, 2 * precision) * size:
+            return True
+    return False
+
+
+def _check_hook_points(model, hook_points) -> None:
+    for name in hook_points:
+        if name not in model.hook_dict:
+            raise ValueError(
+                f"hook_points has {name!r}, which this model does not have; resid_post(model) "
+                "lists those of the residual stream, model.hook_dict all"
+            )
+        if name.endswith(_BY_HEAD):
+            raise ValueError(_not_tokens(name, "(batch, head, token, token)"))
+
+
+def _not_tokens(name, shape) -> str:
+    return (
+        f"hook_points has {name!r}, which carries {shape}; it has to be (batch, token, d) or "
+        "(batch, token, head, d)"
+    )
+
+
+def _position(position, count: int) -> tuple[str, list[Place]]:
+    """Return the rule by which a token is found, and each text's index or span."""
+    if isinstance(position, str):
+        if position not in POSITIONS:
+            raise ValueError(
+                f"position is {position!r}; it has to be one of {POSITIONS}, token indices or "
+                "spans"
+            )
+        return position, [None] * count
+    if _is_single(position) and position is not None:
+        position = [position] * count
+    try:
+        found = list(position)
+    except TypeError as error:
+        raise ValueError(
+            f"position is {position!r}; it has to be one of {POSITIONS}, a token's index, or "
+            "an index or a span for each text"
+        ) from error
+    if len(found) != count:
+        raise ValueError(
+            f"position has {len(found)} spans or indices; it needs one for each of {count} "
+            "texts"
+        )
+    places = [_place(row, place) for row, place in enumerate(found)]
+    kinds = {type(place) for place in places}
+    if len(kinds) > 1:
+        raise ValueError("position has both spans and indices; it has to have one kind")
+    return ("span" if kinds == {tuple} else "token"), places
+
+
+def _place(row, place) -> Place:
+    try:
+        if _is_single(place):
+            return _whole(place)
+        start, stop = place
+        return _whole(start), _whole(stop)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"position has {place!r} in row {row}; it has to be a token's index or a span "
+            "(start, stop), in whole numbers"
+        ) from error
+
+
+def _is_single(value) -> bool:
+    return not hasattr(value, "__iter__") or getattr(value, "ndim", 1) == 0
+
+
+def _whole(number) -> int:
+    if isinstance(number, (bool, np.bool_)):
+        raise TypeError(f"{number!r} is no whole number")
+    return index(number)
+
+
+def _told(rule: str, places: list[Place]) -> str:
+    """Return the rule as a reporter remembers it."""
+    if rule != "token":
+        return rule
+    return f"token {places[0]}" if len(set(places)) == 1 else rule
+
+
+def _places(rule, place, row, text, tokens: Encoded) -> list[int]:
+    """Return the indices of the tokens to read."""
+    count = len(tokens.ids) - tokens.end
+    if count <= tokens.start:
+        raise ValueError(f"texts has row {row}, {text!a:.40}, which holds no token")
+    if rule == "last":
+        return [count - 1]
+    if rule == "token":
+        if not -count <= place < count:
+            raise ValueError(
+                f"position has {place} in row {row}, {text!a:.40}, which has {count} tokens"
+            )
+        return [place % count]
+    if rule == "full stop":
+        end = len(text.rstrip())
+        if not text[:end].endswith("."):
+            raise ValueError(
+                "position is 'full stop', but this text does not end in one: "
+                f"{text!r}, row {row}; use 'last' or spans"
+            )
+        place = (end - 1, end)
+    first, stop = place
+    inside = [i for i, (a, b) in enumerate(tokens.offsets) if a < stop and b > first]
+    if not (0 <= first < stop <= len(text) and inside):
+        raise ValueError(
+            f"position has the span {place} in row {row}, which holds no token of {text!r}; it "
+            f"has to be (start, stop) with 0 ≤ start < stop ≤ {len(text)}"
+        )
+    return inside
+
+
+def _extract(model, sequences, reads, hook_points, batch_size, progress):
+    keys = [(tuple(ids), tuple(read)) for ids, read in zip(sequences, reads, strict=True)]
+    distinct = list(dict.fromkeys(keys))
+    ids = [key[0] for key in distinct]
+    # Hooks of the user's own are not run for a trial; without padding there is no need for one.
+    padded = not (is_hooked(model) or looks_ahead(model, max(ids, key=len), hook_points))
     rows: dict[str, list] = {name: [None] * len(distinct) for name in hook_points}
     bar = tqdm(total=len(distinct), unit="text", desc="activations", disable=not progress)
     with bar:
-        for start in range(0, len(order), batch_size):
-            batch = order[start : start + batch_size]
-            found = _forward(model, [tokens[i] for i in batch], hook_points)
+        for batch in batches(ids, batch_size, padded):
+            found = _forward(model, [distinct[i] for i in batch], hook_points)
             for name in hook_points:
                 for i, row in zip(batch, found[name], strict=True):
                     rows[name][i] = row
             bar.update(len(batch))
     place = {key: i for i, key in enumerate(distinct)}
-    back = [place[key] for key in zip(texts, spans, strict=True)]
-    return {name: np.stack(rows[name])[back] for name in hook_points}
-
-
-def _tokenise(model, text, span, rule) -> tuple[list[int], np.ndarray]:
-    """Return the token ids of a text and the indices of the tokens to read."""
-    encoded = encode(model, text, return_offsets_mapping=rule != "last")
-    ids = encoded["input_ids"]
-    if rule == "last":
-        return ids, np.array([len(ids) - 1])
-    if rule == "full stop":
-        end = len(text.rstrip())
-        if not text[:end].endswith("."):
-            raise ValueError(
-                f"position is 'full stop', but this text does not end in one: {text!r}"
-            )
-        span = (end - 1, end)
-    offsets = np.array(encoded["offset_mapping"])
-    inside = np.flatnonzero((offsets[:, 0] < span[1]) & (offsets[:, 1] > span[0]))
-    if not inside.size:
-        raise ValueError(f"position has the span {span}, which holds no token of {text!r}")
-    return ids, inside
+    back = [place[key] for key in keys]
+    whole = {name: np.stack(rows[name])[back] for name in hook_points}
+    for name, values in whole.items():
+        check_finite("texts", values, f"activation at {name}", model)
+    return whole
 
 
 class Enough(Exception):
@@ -177,13 +334,17 @@ def _forward(model, batch, hook_points) -> dict[str, np.ndarray]:
     ids = pad([tokens for tokens, _ in batch], device)
     mean = torch.zeros(ids.shape)
     for row, (_, read) in enumerate(batch):
-        mean[row, read] = 1 / len(read)
+        mean[row, list(read)] = 1 / len(read)
     mean = mean.to(device)
     kept = {}
 
     def keeper(name):
         def read(tensor, hook):
-            kept[name] = torch.einsum("bt,btd->bd", mean, tensor.float()).cpu().numpy()
+            if tensor.ndim not in (3, 4) or tensor.shape[:2] != ids.shape:
+                raise ValueError(_not_tokens(name, tuple(tensor.shape)))
+            # What is not read, such as padding, may be infinite: 0 · ∞ is no number.
+            read = tensor.float().flatten(2).masked_fill((mean == 0)[..., None], 0)
+            kept[name] = torch.einsum("bt,btd->bd", mean, read).cpu().numpy()
             if len(kept) == len(set(hook_points)):
                 raise Enough
 

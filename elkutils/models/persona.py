@@ -34,7 +34,9 @@ from elkutils.files import atomic_path, cache_dir
 from elkutils.models.activations import activations, pad, resid_post
 from elkutils.models.answers import answer_log_odds
 from elkutils.models.cache import check_shapes, digest
-from elkutils.models.language import ARCHITECTURE, bare_ids, bridge, embedded, quiet
+from elkutils.models.language import ARCHITECTURE, EMBEDDED, PACKAGED, bridge, embedded, quiet
+from elkutils.models.state import versions
+from elkutils.models.tokens import bare_ids
 from elkutils.models.training import ResumableTraining, finish
 from elkutils.tasks.persona import NAMES, lessons, persona
 from elkutils.tasks.task import Task
@@ -220,14 +222,19 @@ def train(
 
 
 def adapter_digest(seed: int, folder: str | Path | None = None) -> str:
-    """Return the SHA-256 that an adapter's file states for its weights, without reading them.
+    """Return a SHA-256 of what an adapted model's numbers depend on, without reading weights.
+
+    It is made from what the files state: digest and recipe of the adapter, the digest of the
+    embedded weights, and the versions of the packages that decide a forward pass's numbers.
 
     Raises
     ------
     ValueError
         As `load_persona`.
     """
-    return _about(_found(folder, seed))["sha256"]
+    about = _about(_found(folder, seed))
+    parts = [about["sha256"], about["recipe"], PACKAGED[EMBEDDED].sha256, versions()]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def recipe_of(seed: int, folder: str | Path | None = None) -> Recipe:

@@ -20,6 +20,7 @@ from elkutils.inference._checks import check_counts, check_size
 from elkutils.inference.draws import NUMBERS
 from elkutils.reporters import persist
 from elkutils.reporters.weights import row_weights
+from elkutils.source import Source, source_of
 
 if TYPE_CHECKING:
     from elkutils.inference.draws import Draws
@@ -118,6 +119,50 @@ class Reporter(ClassifierMixin, BaseEstimator):
         """Return draws of P(y = classes_[1] | x), (draws, n); a point estimate has one."""
         return expit(self.decision_function(X))[None, :]
 
+    def carry(
+        self,
+        source: Source | None = None,
+        mean: ArrayLike | None = None,
+        scale: ArrayLike | None = None,
+    ) -> "Reporter":
+        """Remember where X was read and how it was scaled; X is given unscaled from now on.
+
+        Both are saved with the reporter. It then refuses activations of another model, hook
+        point or position; an array that does not know its source is taken as it is.
+
+        Parameters
+        ----------
+        source : elkutils.source.Source or None
+            Of an array that `elkutils.models.activations` returned, its `source`. None keeps
+            what `fit` found on its X.
+        mean, scale : (d,) arrays, numbers or None
+            What was subtracted from X before `fit`, and what it was then divided by. None
+            keeps what is there, or else no shift and no scale.
+
+        Returns
+        -------
+        Reporter
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If the reporter is not fitted, `source` is no `Source`, or mean and scale are not d
+            finite numbers, scale above 0.
+
+        Examples
+        --------
+        >>> from elkutils.reporters import DifferenceInMeans
+        >>> X, y = np.array([[1.0], [2.0], [5.0], [6.0]]), [0, 0, 1, 1]
+        >>> mean, scale = X.mean(axis=0), X.std(axis=0)
+        >>> probe = DifferenceInMeans().fit((X - mean) / scale, y).carry(None, mean, scale)
+        >>> probe.predict(X).tolist()
+        [0, 0, 1, 1]
+        """
+        check_is_fitted(self)
+        persist.carry(self, source, mean, scale)
+        return self
+
     def sample_proba_blocks(
         self, X: ArrayLike, rows: int | None = None, progress: bool = False
     ) -> Iterator[tuple[slice, np.ndarray]]:
@@ -156,7 +201,7 @@ class Reporter(ClassifierMixin, BaseEstimator):
             check_counts(rows=rows)
         check_is_fitted(self)
         if not is_table(X):
-            X = self._check(X)
+            X = _validated(self, X, dtype=np.float64, reset=False)
         for span, part in row_blocks(X, NUMBERS // self._draws(), rows, progress):
             yield span, self.sample_proba(part)
 
@@ -183,7 +228,7 @@ class Reporter(ClassifierMixin, BaseEstimator):
 
     def _learned(self) -> Iterator[tuple[str, object]]:
         for name, value in vars(self).items():
-            if name.endswith("_") and name not in ("classes_", "feature_names_in_"):
+            if name.endswith("_") and name not in persist.APART:
                 yield name, value
 
     def _draws(self) -> int:
@@ -194,19 +239,21 @@ class Reporter(ClassifierMixin, BaseEstimator):
         """Yield the rows of X in blocks, checked."""
         check_is_fitted(self)
         if not is_table(X):
-            X = self._check(X)
+            X = _validated(self, X, dtype=np.float64, reset=False)
         for _, part in row_blocks(X, NUMBERS, progress=progress):
             yield self._check(part)
 
     def _check(self, X) -> np.ndarray:
         check_is_fitted(self)
-        return _validated(self, X, dtype=np.float64, reset=False)
+        persist.check_source(self, X)
+        return persist.scaled(self, _validated(self, X, dtype=np.float64, reset=False))
 
     def _check_training(self, X, y) -> tuple[np.ndarray, np.ndarray]:
         """Return X in float64 and y as 0.0 and 1.0, and learn the classes.
 
         The parameters are remembered: what is saved is what was fitted.
         """
+        persist.forget(self, source_of(X))
         self._fitted_with = deepcopy(self.get_params(deep=False))
         X, y = _validated(self, X, y, dtype=np.float64)
         check_size(X)

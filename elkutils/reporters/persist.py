@@ -11,24 +11,27 @@ import hashlib
 import importlib
 import json
 import sys
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as dump_arrays
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from elkutils.files import atomic_path
+from elkutils.source import Source, source_of
 
 if TYPE_CHECKING:
     from elkutils.reporters.base import Reporter
 
-FORMAT = 1
+FORMAT, CARRIES = 1, 2  # the second has a scaling or a source, which 0.2 would not apply
 ARRAYS, ABOUT = "arrays.safetensors", "reporter.json"
 KINDS: dict[str, type] = {}
+APART = ("classes_", "feature_names_in_", "source_")  # learned, but no numbers: saved as JSON
 
 
 def register(cls: type) -> None:
@@ -40,6 +43,68 @@ def kind_of(cls: type) -> str:
     """Return the name of the class in a saved reporter."""
     ours = cls.__module__.startswith("elkutils.")
     return cls.__name__ if ours else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def forget(reporter: "Reporter", source: Source | None) -> None:
+    """Begin a fit on X of this source: no scaling, and no source from an earlier fit."""
+    for name in ("scaling_", "source_"):
+        vars(reporter).pop(name, None)
+    if source is not None:
+        reporter.source_ = source
+
+
+def carry(
+    reporter: "Reporter",
+    source: Source | None,
+    mean: ArrayLike | None,
+    scale: ArrayLike | None,
+) -> None:
+    """Give a fitted reporter its source and scaling; see `Reporter.carry`."""
+    if not (source is None or isinstance(source, Source)):
+        raise ValueError(
+            f"source is {source!r}; it has to be the source of an array from "
+            "elkutils.models.activations"
+        )
+    count = reporter.n_features_in_
+    known = getattr(reporter, "scaling_", np.stack([np.zeros(count), np.ones(count)]))
+    mean = known[0] if mean is None else _per_feature("mean", mean, count)
+    scale = known[1] if scale is None else _per_feature("scale", scale, count)
+    if not (scale > 0).all():
+        raise ValueError(
+            f"scale is {scale[np.argmin(scale)]} in column {np.argmin(scale)}; it has to be "
+            "above 0: leave constant columns out, or divide them by 1"
+        )
+    if (mean != 0).any() or (scale != 1).any():
+        reporter.scaling_ = np.stack([mean, scale])
+    if source is not None:
+        reporter.source_ = source
+
+
+def check_source(reporter: "Reporter", X: object) -> None:
+    """Raise ValueError if X was read elsewhere than what the reporter was fitted on."""
+    ours, theirs = getattr(reporter, "source_", None), source_of(X)
+    if ours is not None and theirs is not None:
+        ours.check(theirs)
+
+
+def scaled(reporter: "Reporter", X: np.ndarray) -> np.ndarray:
+    """Return X as the reporter saw it when it was fitted."""
+    scaling = getattr(reporter, "scaling_", None)
+    return X if scaling is None else (X - scaling[0]) / scaling[1]
+
+
+def _per_feature(name: str, values, count: int) -> np.ndarray:
+    try:
+        found = np.broadcast_to(np.asarray(values, dtype=np.float64), (count,))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} has the shape {np.shape(values)}; it has to be a number, or one for each "
+            f"of {count} columns"
+        ) from error
+    if not np.isfinite(found).all():
+        bad = np.flatnonzero(~np.isfinite(found))[0]
+        raise ValueError(f"{name} is {found[bad]} in column {bad}; it has to be finite")
+    return found
 
 
 def save(reporter: "Reporter", folder: str | Path) -> None:
@@ -61,14 +126,17 @@ def save(reporter: "Reporter", folder: str | Path) -> None:
     check_is_fitted(reporter)
     state = _arrays(reporter.state())
     arrays = dump_arrays(state)
+    carries = {"scaling_", "source_"} & vars(reporter).keys()
     about = {
-        "format": FORMAT,
+        "format": CARRIES if carries else FORMAT,
         "reporter": kind_of(type(reporter)),
         **_parameters(reporter),
         "classes": {"dtype": reporter.classes_.dtype.str, "values": reporter.classes_.tolist()},
         "features": getattr(reporter, "feature_names_in_", np.array([])).tolist(),
         "sha256": hashlib.sha256(arrays).hexdigest(),
     }
+    if (source := getattr(reporter, "source_", None)) is not None:
+        about["source"] = asdict(source)
     text = _json(about)
     _check_readable(reporter, state, text)
     with atomic_path(folder) as fresh:
@@ -95,8 +163,10 @@ def load(folder: str | Path) -> "Reporter":
         raise ValueError(
             f"folder is {str(folder)!r}, which holds no reporter: {error}"
         ) from error
-    if written != FORMAT:
-        raise ValueError(f"folder holds format {written!r}; this version reads format {FORMAT}")
+    if written not in (FORMAT, CARRIES):
+        raise ValueError(
+            f"folder holds format {written!r}; this version reads format {FORMAT} and {CARRIES}"
+        )
     if kind not in KINDS:
         module = str(kind).rpartition(".")[0]
         hint = f"import the module {module} first" if module else f"it knows {sorted(KINDS)}"
@@ -146,6 +216,8 @@ def _rebuild(about: dict, arrays: dict[str, np.ndarray]) -> "Reporter":
     reporter.classes_ = np.array(about["classes"]["values"], dtype=about["classes"]["dtype"])
     if about["features"]:
         reporter.feature_names_in_ = np.array(about["features"], dtype=object)
+    if about.get("source"):
+        reporter.source_ = Source(**about["source"])
     arrays = {k: value.item() if value.ndim == 0 else value for k, value in arrays.items()}
     if "n_features_in_" in arrays:  # heads are made from it
         reporter.n_features_in_ = arrays["n_features_in_"]

@@ -1,6 +1,11 @@
 """The embedded model, loaded once for all tests of `elkutils.models`."""
 
+import sys
+from pathlib import Path
+
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # for tiny_models
 
 
 @pytest.fixture(scope="session")

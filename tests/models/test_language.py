@@ -73,7 +73,7 @@ def test_a_missing_gguf_says_how_to_install_it(monkeypatch, own_cache):
 
 
 def test_a_damaged_gguf_is_refused(monkeypatch, own_cache, tmp_path):
-    damaged = tmp_path / "package" / language._GGUF
+    damaged = tmp_path / "package" / language.PACKAGED["smollm2"].pieces[0][1]
     damaged.parent.mkdir()
     damaged.write_bytes(b"GGUF and then nonsense")
 
