@@ -292,6 +292,21 @@ class Reporter(ClassifierMixin, BaseEstimator):
             )
         return classes if classes[1] == positive else classes[::-1].copy()
 
+    def _weighted(
+        self, X: np.ndarray, y: np.ndarray, sample_weight: ArrayLike | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Return the rows of positive weight, and their weights (None where all are 1).
+
+        X and y are those that `_check_training` returned; a parameter `class_weight` counts.
+        """
+        class_weight = getattr(self, "class_weight", None)
+        weights = row_weights(y, self.classes_, sample_weight, class_weight)
+        if weights is None:
+            return X, y, None
+        kept = weights > 0
+        weights = weights[kept]
+        return X[kept], y[kept], None if np.all(weights == 1) else weights
+
 
 def _validated(reporter: Reporter, *X_and_y, **options):
     """scikit-learn's `validate_data`, for tensors too; it names entries that are not finite."""
@@ -340,21 +355,6 @@ def _first_bad(values, name: str) -> str:
         return ""
     first = place(name, values.shape, bad[0])
     return f"\nThe first is {first}, {values.ravel()[bad[0]]}, of {len(bad)}."
-
-    def _weighted(
-        self, X: np.ndarray, y: np.ndarray, sample_weight: ArrayLike | None
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Return the rows of positive weight, and their weights (None where all are 1).
-
-        X and y are those that `_check_training` returned; a parameter `class_weight` counts.
-        """
-        class_weight = getattr(self, "class_weight", None)
-        weights = row_weights(y, self.classes_, sample_weight, class_weight)
-        if weights is None:
-            return X, y, None
-        kept = weights > 0
-        weights = weights[kept]
-        return X[kept], y[kept], None if np.all(weights == 1) else weights
 
 
 class DrawsReporter(Reporter, ABC):
