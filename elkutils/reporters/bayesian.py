@@ -42,8 +42,10 @@ class BayesianLogistic(DrawsReporter):
         Scale of the normal prior of the bias, None for a flat one.
     method : "hmc", "nuts", "variational" or "laplace"
         "hmc" and "nuts" draw from the exact posterior. "hmc" splits it about the nearest
-        Gaussian and is much the faster; where no Gaussian is near enough (separable data under
-        a loose prior) it warns and uses "nuts" instead. "variational" draws from that Gaussian
+        Gaussian and is much the faster; where the posterior is far wider, as on separable data,
+        it widens that Gaussian, goes on until its slowest directions are drawn well, and warns
+        if that does not come; where no Gaussian can be fitted it warns and uses "nuts"
+        instead. "variational" draws from that Gaussian
         and corrects by importance where `pareto_k_` is below 0.7; where no Gaussian is near it
         warns and draws as "laplace" does, from a normal at the mode.
     draws : int

@@ -242,7 +242,7 @@ class Sampler:
         needed = max(0, int(np.ceil(left / np.log(1 - min(best.acceptance, 0.999)))))
         for done in range(0, needed, BLOCK):
             self.advance(min(BLOCK, needed - done))
-        self.discarded = needed + self.trial * len(self.pilots)
+        self.discarded += needed + self.trial * len(self.pilots)
 
     def _pilot(self, steps: int) -> None:
         self.steps = steps
@@ -284,6 +284,7 @@ class Sampler:
         z = self._narrowed(self._joined()[0])
         now = self._narrowed(np.asarray(self.z).T)
         before = self.target, self.z, self.steps, self.pilots, self.discarded
+        self.discarded += self.apart * len(z)
         self.widened += 1
         for share in (1.0, 0.5):  # of the logarithm of the standard deviations
             self.target = Widened.of(base, z.reshape(-1, z.shape[-1]), share)
