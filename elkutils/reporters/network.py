@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from arviz import InferenceData
 
     from elkutils.inference.diagnostics import Diagnostics
+    from elkutils.inference.draws import Head
     from elkutils.inference.networks.network import FlatNetwork, Network
 
 
@@ -29,8 +30,14 @@ class BayesianNetwork(DrawsReporter):
     network : Network or None
         Architecture and prior, such as `elkutils.inference.networks.mlp.MLP((32,))`; None is an
         MLP without hidden layers, Bayesian logistic regression with w ~ N(0, I/d), b ~ N(0, 1).
-    method : "hmc", "nuts" or "threshold"
+    method : str
+        A key of `elkutils.inference.networks.samplers.SAMPLERS`.
         "hmc" takes `steps` gradients per transition; "nuts" chooses the number itself.
+        "sghmc" and "sgld" take as many, from `batch` rows, and never reject, so that their
+        moments have a bias: see `elkutils.inference.networks.sgmcmc`.
+        "laplace" draws from a Gaussian about a mode, which answers through the linearised
+        network, and "last_layer_laplace" varies the last layer alone: draws are independent,
+        so `diagnostics_` says nothing of how near they are to the posterior.
         "threshold" draws from the prior given that the mean training loss is at most
         `threshold`: a posterior under a likelihood of 0 or 1.
     draws : int
@@ -38,9 +45,11 @@ class BayesianNetwork(DrawsReporter):
         or more where a transition reaches far, as with tens of units; look at `diagnostics_`.
     chains : int
     warmup : int
-        Transitions that adapt each chain's step.
+        Transitions before the first draw kept, which adapt each chain's step.
     steps : int
-        Gradients per transition of "hmc".
+        Gradients per transition of "hmc", "sghmc" and "sgld".
+    batch : int or None
+        Rows per gradient of "sghmc" and "sgld"; None for all. Small ones add variance.
     threshold : float or None
         In nats per row, for "threshold".
     seed : int
@@ -53,6 +62,8 @@ class BayesianNetwork(DrawsReporter):
     diagnostics_ : elkutils.inference.diagnostics.Diagnostics
         R-hat and ESS of the log odds at the training rows, and divergences; NaN where there
         are fewer than four draws per chain.
+    centre_ : (p,) array or None
+        The mode about which "laplace" takes the network as linear.
     """
 
     def __init__(
@@ -63,6 +74,7 @@ class BayesianNetwork(DrawsReporter):
         chains: int = 4,
         warmup: int = 200,
         steps: int = 32,
+        batch: int | None = None,
         threshold: float | None = None,
         seed: int = 0,
         progress: bool = False,
@@ -73,6 +85,7 @@ class BayesianNetwork(DrawsReporter):
         self.chains = chains
         self.warmup = warmup
         self.steps = steps
+        self.batch = batch
         self.threshold = threshold
         self.seed = seed
         self.progress = progress
@@ -89,20 +102,24 @@ class BayesianNetwork(DrawsReporter):
         check_choice("method", self.method, SAMPLERS)
         check_counts(draws=self.draws, chains=self.chains, warmup=self.warmup, steps=self.steps)
         check_counts(least=0, seed=self.seed)
+        if self.batch is not None:
+            check_counts(batch=self.batch)
         if self.network is not None:
             check_network("network", self.network)
         draws = SAMPLERS[self.method](
-            self._head().network,
+            self._base().network,
             X,
             y,
             draws=self.draws,
             chains=self.chains,
             warmup=self.warmup,
             steps=self.steps,
+            batch=self.batch,
             threshold=self.threshold,
             seed=self.seed,
             progress=self.progress,
         )
+        self.centre_ = getattr(draws.head, "centre", None)
         self.draws_ = replace(draws, theta=draws.theta.astype(np.float64))
         self._diagnostics = self.draws_.diagnose(X)
         return self
@@ -139,7 +156,13 @@ class BayesianNetwork(DrawsReporter):
         self._diagnostics = Diagnostics(**about, of="log odds")
         super().restore({k: v for k, v in arrays.items() if not k.startswith(prefix)})
 
-    def _head(self) -> "FlatNetwork":
+    def _head(self) -> "Head":
+        from elkutils.inference.networks.laplace import Linearised
+
+        centre = getattr(self, "centre_", None)  # missing from what was saved without one
+        return self._base() if centre is None else Linearised(self._base(), centre)
+
+    def _base(self) -> "FlatNetwork":
         from elkutils.inference.networks.mlp import MLP
         from elkutils.inference.networks.network import flat
 

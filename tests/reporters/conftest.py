@@ -25,7 +25,7 @@ ENSEMBLES = [
 SHORT = {"draws": 25, "chains": 2, "warmup": 25, "steps": 8}
 NETWORKS = [
     BayesianNetwork(MLP((4,)), method, threshold=0.68, **SHORT)
-    for method in ("hmc", "nuts", "threshold")
+    for method in ("hmc", "nuts", "sghmc", "sgld", "laplace", "last_layer_laplace", "threshold")
 ]
 
 
