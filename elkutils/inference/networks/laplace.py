@@ -8,19 +8,21 @@ K = JJᵀ (Khan et al. 2019, *Approximate inference turns deep networks into Gau
 Immer, Korzepa & Bauer 2021, *Improving predictions of Bayesian neural nets via local
 linearization*).
 
-**How draws are vectors of parameters.** Let ε ~ N(0, I_p), η ~ N(0, I_n) and B = I + W½KW½. Then
-z = ẑ + ε − JᵀW½B⁻¹(W½Jε + η) is an exact draw from N(ẑ, (I + JᵀWJ)⁻¹) (Matheron's rule; Wilson et
-al. 2020, *Efficiently sampling functions from Gaussian process posteriors*). It answers through
-the linearised network, the head `Linearised`, whose log odds at any rows are then draws of the
-Gaussian process. The network itself at these parameters would answer otherwise, and worse.
+**How draws are vectors of parameters.** Let ε ~ N(0, I_p), η ~ N(0, I_n) and B = I + W½KW½.
+Then z = ẑ + ε − JᵀW½B⁻¹(W½Jε + η) is an exact draw from N(ẑ, (I + JᵀWJ)⁻¹) (Matheron's rule;
+Wilson et al. 2020, *Efficiently sampling functions from Gaussian process posteriors*). It
+answers through the linearised network, the head `Linearised`, whose log odds at any rows are
+then draws of the Gaussian process. The network itself at these parameters would answer
+otherwise, and worse.
 
 **The last layer.** With all other parameters fixed at the mode, log odds are linear in those of
 the last layer: nothing is approximated but the posterior of these, and draws answer through the
 network itself.
 
 The mode of a wide network means little (its weights can shrink while the function stays), and a
-Gaussian about it sees one mode only. R-hat between chains says nothing here: they are independent
-draws from one Gaussian. Without rows the mode is 0, where a network with hidden units is flat.
+Gaussian about it sees one mode only. R-hat between chains says nothing here: they are
+independent draws from one Gaussian. Without rows the mode is 0, where a network with hidden
+units is flat.
 """
 
 import time
@@ -429,8 +431,8 @@ def last_layer_of(head: FlatNetwork) -> np.ndarray:
         end -= leaf.size
     if not mask.any():
         raise ValueError(
-            f"the network is {head.network!r}; the log odds have to be linear in one leaf of its"
-            " parameters at least for a last layer"
+            f"the network is {head.network!r}; for a last layer the log odds have to be linear"
+            " in one leaf of its parameters at least"
         )
     return np.flatnonzero(mask)
 
@@ -489,8 +491,8 @@ def _search(head, X, y, loss, iterations, seed, kept, progress) -> Mode:
                 bar.set_postfix(log_joint=f"{-run.value:.2f}", slope=f"{run.slope:.1e}")
     if not run.over:
         warnings.warn(
-            f"the mode has not settled after {run.iterations} iterations: the gradient's largest"
-            f" entry is {run.slope:.1e}",
+            f"the mode has not settled after {run.iterations} iterations: the largest entry of"
+            f" the gradient is {run.slope:.1e}",
             RuntimeWarning,
             stacklevel=3,
         )

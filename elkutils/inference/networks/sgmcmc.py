@@ -8,9 +8,9 @@ accepted or rejected, so moments carry a bias, which is known here:
   as Leimkuhler & Matthews (2013, *Rational construction of stochastic numerical methods for
   molecular sampling*, "BAOAB") split Langevin dynamics, with the drift and the prior's force
   together an exact rotation, as in `smc`. A step of length h kicks the momentum by
-  −2 tan(h/2)·Σ∇ℓᵢ, rotates by h/2, refreshes the momentum, and rotates by h/2. With all rows the
-  draws of a normal posterior have exactly its mean and T times its covariance *at every stable
-  step*, preconditioned or not; in general the bias is of order h².
+  −2 tan(h/2)·Σ∇ℓᵢ, rotates by h/2, refreshes the momentum, and rotates by h/2. With all rows
+  the draws of a normal posterior have exactly its mean and T times its covariance *at every
+  stable step*, preconditioned or not; in general the bias is of order h².
 - **SGLD** (Welling & Teh 2011, *Bayesian learning via stochastic gradient Langevin dynamics*)
   moves by −h∇U + √(2hT)·noise. With all rows, a direction of precision λ has the variance
   T/(λ(1 − hλ/2)) instead of T/λ.
@@ -20,11 +20,12 @@ If V is the covariance of the estimated gradient in a direction, the temperature
 about hV/(2·friction) under SGHMC, and by hV/2 under SGLD. V grows as n²/b: small batches need
 small steps, or all rows. At temperature 0 this noise is all that is left.
 
-Own code, since the libraries at hand do less: BlackJAX 1.7.1's SGHMC has variance 1.15 on N(0, 1)
-and hardly answers to temperature, and both of its methods leave the scaling by n/b to the caller.
-Here the functions take all rows and form the estimate themselves.
+Own code, since the libraries at hand do less: BlackJAX 1.7.1's SGHMC has variance 1.15 on
+N(0, 1) and hardly answers to temperature, and both of its methods leave the scaling by n/b to
+the caller. Here the functions take all rows and form the estimate themselves.
 """
 
+import math
 import time
 import warnings
 from dataclasses import dataclass
@@ -91,7 +92,8 @@ def sample(
     step_size : float or None
         h, in prior standard deviations: for SGHMC an angle in radians, for SGLD the factor of
         the gradient. None for a quarter (SGHMC) or a twentieth (SGLD) of the largest stable
-        step, by the curvature where chains start and again in the middle of the warm-up.
+        step, by the curvature where chains start and again in the middle of the warm-up, with
+        no row taken to be more certain than at log odds 0.
     batch : int or None
         Rows per gradient, for each chain its own; None for all. Rows are shuffled, and in a
         round none is used again before n // batch batches have been.
@@ -132,8 +134,8 @@ def sample(
     Raises
     ------
     ValueError
-        For bad data or arguments out of range, or a checkpoint that is damaged or of a call with
-        other arguments.
+        For bad data or arguments out of range, or a checkpoint that is damaged or of a call
+        with other arguments.
     ArithmeticError
         If a chain runs away, with the largest stable step.
 
@@ -280,12 +282,12 @@ class _Chains:
                 f"the curvature of the posterior is {most} where chains are after"
                 f" {self.round} rounds; rescale X, as by z-scoring, or take a smaller step_size"
             )
-        self.limit = 2 / most if plan.method == "sgld" else 2 / np.sqrt(most)
-        self.step_size = plan.step_size or SHARES[plan.method] * self.limit
+        self.limit = 2 / (most if plan.method == "sgld" else math.sqrt(most))
+        self.step_size = float(plan.step_size or SHARES[plan.method] * self.limit)
         if self.step_size > self.limit:
             warnings.warn(
-                f"step_size is {self.step_size:.3g}, beyond {self.limit:.3g}, the largest stable"
-                f" one where chains are after {self.round} rounds: do not trust the draws",
+                f"step_size is {self.step_size:.3g}, beyond {self.limit:.3g}, the largest that"
+                f" is stable where chains are after {self.round} rounds; the draws are wrong",
                 RuntimeWarning,
                 stacklevel=4,
             )
@@ -413,7 +415,13 @@ def _programs(head: FlatNetwork, loss: Loss, method: str):
         return jax.lax.fori_loop(0, length, round_of, (state, empty))
 
     def weights_of(z, X, y):
-        return jax.vmap(jax.grad(jax.grad(loss)))(network(head.from_white(z), X), y)
+        """Second derivatives of the loss by the outputs; if those at 0 are larger, these.
+
+        So saturated outputs, as of a start far out, do not look flat.
+        """
+        bent = jax.vmap(jax.grad(jax.grad(loss)))
+        outputs = network(head.from_white(z), X)
+        return jnp.maximum(bent(outputs, y), bent(jnp.zeros_like(outputs), y))
 
     @jax.jit
     def curvature(some, scales, white, data):
