@@ -250,7 +250,7 @@ def sample(
     Parameters
     ----------
     draws, chains : int
-        chains · draws independent draws, 4·chains·draws·p bytes.
+        Draws per chain, and chains: all are independent, and take 4·chains·draws·p bytes.
     network, X, y, last_layer, loss, iterations, memory, seed, checkpoint, progress
         As in `fit`.
 
