@@ -46,7 +46,8 @@ from elkutils.inference.networks.network import FlatNetwork, Network, flat
 from elkutils.inference.networks.training import Loss, check_targets, cross_entropy
 
 METHODS = ("sghmc", "sgld")
-SHARES = {"sghmc": 0.25, "sgld": 0.05}  # of the largest stable step: the default
+SHARES = {"sghmc": 0.5, "sgld": 0.05}  # of the largest stable step: the default
+HOT = 1.1  # times the temperature: kinetic temperatures above it are worth a warning
 LEAST_SHARE = 0.1  # of the first step of a cycle, at its end
 BLOCK = 20  # rounds per call of the compiled program: how often progress shows
 NUMBERS = 2**25  # of draws that the program returns at once: bounds the memory
@@ -91,9 +92,10 @@ def sample(
     method : "sghmc" or "sgld"
     step_size : float or None
         h, in prior standard deviations: for SGHMC an angle in radians, for SGLD the factor of
-        the gradient. None for a quarter (SGHMC) or a twentieth (SGLD) of the largest stable
+        the gradient. None for half (SGHMC) or a twentieth (SGLD) of the largest stable
         step, by the curvature where chains start and again in the middle of the warm-up, with
-        no row taken to be more certain than at log odds 0.
+        no row taken to be more certain than at log odds 0; with batches, that over n/b − 1,
+        where this is above 1.
     batch : int or None
         Rows per gradient, for each chain its own; None for all. Rows are shuffled, and in a
         round none is used again before n // batch batches have been.
@@ -142,7 +144,8 @@ def sample(
     Warns
     -----
     RuntimeWarning
-        If `step_size` is beyond the largest stable one.
+        If `step_size` is beyond the largest stable one, or the kinetic temperature of SGHMC
+        more than a tenth above what was asked for.
     """
     begun = time.perf_counter()
     X, y = check_targets(X, y, loss)
@@ -283,7 +286,9 @@ class _Chains:
                 f" {self.round} rounds; rescale X, as by z-scoring, or take a smaller step_size"
             )
         self.limit = 2 / (most if plan.method == "sgld" else math.sqrt(most))
-        self.step_size = float(plan.step_size or SHARES[plan.method] * self.limit)
+        others = 1.0 if plan.batch is None else len(self.data[0]) / plan.batch - 1
+        usual = SHARES[plan.method] * self.limit / max(1.0, others)
+        self.step_size = float(plan.step_size or usual)
         if self.step_size > self.limit:
             warnings.warn(
                 f"step_size is {self.step_size:.3g}, beyond {self.limit:.3g}, the largest that"
@@ -325,6 +330,7 @@ class _Chains:
         stats = {"n_steps": np.full(heat.shape, self.plan.steps)}
         if self.plan.method == "sghmc":
             stats["kinetic_temperature"] = heat
+            self.check_heat(heat)
         details = {
             "step_size": self.step_size,
             "largest_stable_step": self.limit,
@@ -332,6 +338,18 @@ class _Chains:
             "seconds": seconds,
         }
         return Draws(self.head, z * self.head.scales, stats, details)
+
+    def check_heat(self, heat: np.ndarray) -> None:
+        """Warn where the momentum is hotter than it should be, beyond what chance explains."""
+        hot, asked = float(heat.mean()), self.plan.temperature
+        error = 4 * asked * math.sqrt(2 / (heat.size * self.head.size))
+        if asked and hot > HOT * asked + error:
+            warnings.warn(
+                f"the kinetic temperature is {hot:.3g} instead of {asked}: the noise of batches"
+                f" or the step, {self.step_size:.3g}, is too large, and so are the variances",
+                RuntimeWarning,
+                stacklevel=4,
+            )
 
     def pack(self) -> tuple[dict[str, np.ndarray], dict]:
         arrays = {name: getattr(self, name) for name in ("z", "momentum", "scales")}

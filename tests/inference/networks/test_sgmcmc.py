@@ -1,5 +1,6 @@
 """SGHMC and SGLD on exact moments over steps, temperatures and batches; the prior; HMC."""
 
+import warnings
 from itertools import permutations
 
 import numpy as np
@@ -147,6 +148,7 @@ def predicted(method, batch, design, y, h, temperature):
     return moments[:3, 6], moments[:3, :3]
 
 
+@pytest.mark.filterwarnings("ignore:the kinetic temperature")
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 @pytest.mark.parametrize("batch", [2, 3])
 @pytest.mark.parametrize(("method", "share"), [("sghmc", 0.3), ("sgld", 0.15)])
@@ -202,7 +204,7 @@ def test_without_data_the_posterior_is_the_prior():
 
 
 def test_a_small_network_answers_as_by_hmc():
-    """Probabilities agree to 4.5 standard errors of both, and on batches of half the rows."""
+    """Probabilities agree to 4.5 standard errors of both, at the step chosen by default."""
     rng = np.random.default_rng(4)
     X = rng.standard_normal((30, 2))
     y = (X[:, 0] * X[:, 1] + 0.5 * rng.standard_normal(30) > 0).astype(float)
@@ -216,6 +218,12 @@ def test_a_small_network_answers_as_by_hmc():
         errors.append(p.std(axis=0) / np.sqrt(40))
     assert np.hypot(*errors).max() < 0.02
     assert np.all(np.abs(means[0] - means[1]) < 4.5 * np.hypot(*errors))
+    batches = {"draws": 100, "warmup": 30, "chains": 40, "steps": 32, "batch": 8}
+    with warnings.catch_warnings(action="error"):
+        found = sgmcmc.sample(head, X, y, **batches)
+    assert np.abs(found.sample_proba(new).mean(axis=0) - means[0]).max() < 0.04
+    with pytest.warns(RuntimeWarning, match="kinetic temperature is 1.[3-9]"):
+        sgmcmc.sample(head, X, y, step_size=0.1, **batches)
 
 
 class Stopped(Exception):
@@ -253,7 +261,10 @@ def test_a_step_out_of_range_says_so(data):
     options = {"draws": 20, "warmup": 20, "chains": 3, "loss": Squared()}
     with pytest.raises(ArithmeticError, match="step_size is 2"), pytest.warns(RuntimeWarning):
         sgmcmc.sample(LINEAR, X, y, step_size=2.0, **options)
-    with pytest.warns(RuntimeWarning, match="largest that is stable"):
+    with (
+        pytest.warns(RuntimeWarning, match="largest that is stable"),
+        pytest.warns(RuntimeWarning, match="kinetic temperature"),
+    ):
         sgmcmc.sample(LINEAR, 9 * X, y > 0, 2, 2, 3, step_size=1.0)
     with pytest.raises(ArithmeticError, match="rescale X"):
         sgmcmc.sample(LINEAR, 1e30 * X, y, **options)
