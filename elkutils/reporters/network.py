@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from elkutils.inference._checks import check_choice, check_counts, check_network
-from elkutils.inference.networks.samplers import SAMPLERS
+from elkutils.inference.networks.samplers import SAMPLERS, WEIGHTED
 from elkutils.reporters.base import DrawsReporter
 from elkutils.reporters.weights import distinct
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from arviz import InferenceData
 
     from elkutils.inference.diagnostics import Diagnostics
+    from elkutils.inference.draws import Head
     from elkutils.inference.networks.network import FlatNetwork, Network
 
 
@@ -30,8 +31,14 @@ class BayesianNetwork(DrawsReporter):
     network : Network or None
         Architecture and prior, such as `elkutils.inference.networks.mlp.MLP((32,))`; None is an
         MLP without hidden layers, Bayesian logistic regression with w ~ N(0, I/d), b ~ N(0, 1).
-    method : "hmc", "nuts" or "threshold"
+    method : str
+        A key of `elkutils.inference.networks.samplers.SAMPLERS`.
         "hmc" takes `steps` gradients per transition; "nuts" chooses the number itself.
+        "sghmc" and "sgld" take as many, from `batch` rows, and never reject, so that their
+        moments have a bias: see `elkutils.inference.networks.sgmcmc`.
+        "laplace" draws from a Gaussian about a mode, which answers through the linearised
+        network, and "last_layer_laplace" varies the last layer alone: draws are independent,
+        so `diagnostics_` says nothing of how near they are to the posterior.
         "threshold" draws from the prior given that the mean training loss is at most
         `threshold`: a posterior under a likelihood of 0 or 1.
     draws : int
@@ -39,9 +46,11 @@ class BayesianNetwork(DrawsReporter):
         or more where a transition reaches far, as with tens of units; look at `diagnostics_`.
     chains : int
     warmup : int
-        Transitions that adapt each chain's step.
+        Transitions before the first draw kept, which adapt each chain's step.
     steps : int
-        Gradients per transition of "hmc".
+        Gradients per transition of "hmc", "sghmc" and "sgld".
+    batch : int or None
+        Rows per gradient of "sghmc" and "sgld"; None for all. Small ones add variance.
     threshold : float or None
         In nats per row, for "threshold".
     seed : int
@@ -60,6 +69,8 @@ class BayesianNetwork(DrawsReporter):
     diagnostics_ : elkutils.inference.diagnostics.Diagnostics
         R-hat and ESS of the log odds at the training rows of positive weight, and divergences;
         NaN where there are fewer than four draws per chain.
+    centre_ : (p,) array or None
+        The mode about which "laplace" takes the network as linear.
     """
 
     def __init__(
@@ -70,6 +81,7 @@ class BayesianNetwork(DrawsReporter):
         chains: int = 4,
         warmup: int = 200,
         steps: int = 32,
+        batch: int | None = None,
         threshold: float | None = None,
         seed: int = 0,
         progress: bool = False,
@@ -82,6 +94,7 @@ class BayesianNetwork(DrawsReporter):
         self.chains = chains
         self.warmup = warmup
         self.steps = steps
+        self.batch = batch
         self.threshold = threshold
         self.seed = seed
         self.progress = progress
@@ -110,25 +123,35 @@ class BayesianNetwork(DrawsReporter):
         """
         X, y, weights = self._weighted(*self._check_training(X, y), sample_weight)
         all_rows = X
-        X, y, weights = distinct(X, y, weights)
         check_choice("method", self.method, SAMPLERS)
+        if self.method in WEIGHTED:
+            X, y, weights = distinct(X, y, weights)
+        elif weights is not None:
+            raise ValueError(
+                f"method is {self.method!r}, which takes no weights of rows or classes; "
+                f"{', '.join(sorted(WEIGHTED))} do"
+            )
         check_counts(draws=self.draws, chains=self.chains, warmup=self.warmup, steps=self.steps)
         check_counts(least=0, seed=self.seed)
+        if self.batch is not None:
+            check_counts(batch=self.batch)
         if self.network is not None:
             check_network("network", self.network)
         draws = SAMPLERS[self.method](
-            self._head().network,
+            self._base().network,
             X,
             y,
             draws=self.draws,
             chains=self.chains,
             warmup=self.warmup,
             steps=self.steps,
+            batch=self.batch,
             threshold=self.threshold,
             seed=self.seed,
             progress=self.progress,
             weights=weights,
         )
+        self.centre_ = getattr(draws.head, "centre", None)
         self.draws_ = replace(draws, theta=draws.theta.astype(np.float64))
         self._diagnostics = self.draws_.diagnose(all_rows)
         return self
@@ -165,7 +188,13 @@ class BayesianNetwork(DrawsReporter):
         self._diagnostics = Diagnostics(**about, of="log odds")
         super().restore({k: v for k, v in arrays.items() if not k.startswith(prefix)})
 
-    def _head(self) -> "FlatNetwork":
+    def _head(self) -> "Head":
+        from elkutils.inference.networks.laplace import Linearised
+
+        centre = getattr(self, "centre_", None)  # missing from what was saved without one
+        return self._base() if centre is None else Linearised(self._base(), centre)
+
+    def _base(self) -> "FlatNetwork":
         from elkutils.inference.networks.mlp import MLP
         from elkutils.inference.networks.network import flat
 

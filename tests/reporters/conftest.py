@@ -23,9 +23,10 @@ ENSEMBLES = [
 
 
 SHORT = {"draws": 25, "chains": 2, "warmup": 25, "steps": 8}
+# "sgld" runs the program of "sghmc" with another step; it goes through test_protocol.
 NETWORKS = [
     BayesianNetwork(MLP((4,)), method, threshold=0.68, **SHORT)
-    for method in ("hmc", "nuts", "threshold")
+    for method in ("hmc", "nuts", "sghmc", "laplace", "last_layer_laplace", "threshold")
 ]
 
 

@@ -3,6 +3,7 @@
 `network` is the protocol of a network, and `mlp` a network. `training` trains many members at
 once, `hmc` draws from the posterior, and `threshold` from the prior given that the training
 loss is under a threshold; `tempered` leads prior draws to the posterior and estimates the
-evidence. `samplers` is the table of methods that reporters and the tests of
+evidence. `sgmcmc` draws from the posterior by steps on batches, and `laplace` from a Gaussian
+about a mode. `samplers` is the table of methods that reporters and the tests of
 samplers share.
 """

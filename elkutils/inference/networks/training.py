@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from elkutils._inputs import plain
 from elkutils.checkpoint import Checkpoint
-from elkutils.inference._checks import check_weights, to_single
+from elkutils.inference._checks import check_rows, check_weights, to_single
 from elkutils.inference._precision import single
 from elkutils.inference.draws import Draws
 from elkutils.inference.logistic.rows import padded
@@ -48,6 +48,21 @@ class Squared:
 
     def __call__(self, output: jax.Array, target: jax.Array) -> jax.Array:
         return 0.5 * ((output - target) / self.noise) ** 2
+
+
+def check_targets(X: np.ndarray, y: np.ndarray, loss: Loss) -> tuple[np.ndarray, np.ndarray]:
+    """Return X (n, d) and y (n,) in float32, or raise ValueError.
+
+    Under `cross_entropy` y has to hold 0 and 1; under other losses, finite numbers.
+    """
+    if loss is cross_entropy:
+        return check_rows(X, y)
+    X, _ = check_rows(X, np.zeros(np.shape(y)))
+    with np.errstate(over="ignore"):
+        y = np.asarray(y, np.float32)
+    if not np.isfinite(y).all():
+        raise ValueError("y holds NaN or numbers beyond float32's range; rescale it")
+    return X, y
 
 
 @dataclass(frozen=True)
