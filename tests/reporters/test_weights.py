@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from elkutils.inference.networks.samplers import SAMPLERS, WEIGHTED
 from elkutils.reporters import (
     BayesianLogistic,
+    BayesianNetwork,
     DifferenceInMeans,
     Ensemble,
     LinearDiscriminant,
@@ -21,21 +23,29 @@ def weights():
     return found
 
 
+@pytest.fixture
+def weighted(reporter):
+    """Each reporter whose method takes weights."""
+    if isinstance(reporter, BayesianNetwork) and reporter.method not in WEIGHTED:
+        pytest.skip("refuses weights, see below")
+    return reporter
+
+
 def again(reporter, **changed):
     return reporter.__class__(**reporter.get_params() | changed)
 
 
-def test_a_whole_weight_repeats_a_row_and_zero_leaves_it_out(reporter, data, weights):
+def test_a_whole_weight_repeats_a_row_and_zero_leaves_it_out(weighted, data, weights):
     (X, y), repeats = data, np.repeat(np.arange(40), weights.astype(int))
-    plain = again(reporter).fit(X, y).predict_proba(X)
-    ours = again(reporter).fit(X, y, sample_weight=weights).predict_proba(X)
-    theirs = again(reporter).fit(X[repeats], y[repeats]).predict_proba(X)
+    plain = again(weighted).fit(X, y).predict_proba(X)
+    ours = again(weighted).fit(X, y, sample_weight=weights).predict_proba(X)
+    theirs = again(weighted).fit(X[repeats], y[repeats]).predict_proba(X)
     np.testing.assert_allclose(ours, theirs, atol=1e-7)
     assert np.abs(ours - plain).max() > 1e-3
     kept = weights > 0
-    left = again(reporter).fit(X[kept], y[kept], sample_weight=weights[kept])
+    left = again(weighted).fit(X[kept], y[kept], sample_weight=weights[kept])
     np.testing.assert_allclose(left.predict_proba(X), ours, atol=1e-9)
-    ones = again(reporter).fit(X, y, sample_weight=np.ones(40)).predict_proba(X)
+    ones = again(weighted).fit(X, y, sample_weight=np.ones(40)).predict_proba(X)
     np.testing.assert_array_equal(ones, plain)
 
 
@@ -112,10 +122,10 @@ def test_weights_are_not_numbers_or_too_large(data):
         LogisticMAP().fit(*data, sample_weight=np.full(40, 1e308))
 
 
-def test_class_weights_are_weights_of_rows(reporter, data):
+def test_class_weights_are_weights_of_rows(weighted, data):
     X, y = data
-    ours = again(reporter, class_weight={1: 3.0}).fit(X, y).predict_proba(X)
-    theirs = again(reporter).fit(X, y, sample_weight=np.where(y == 1, 3.0, 1.0))
+    ours = again(weighted, class_weight={1: 3.0}).fit(X, y).predict_proba(X)
+    theirs = again(weighted).fit(X, y, sample_weight=np.where(y == 1, 3.0, 1.0))
     np.testing.assert_array_equal(ours, theirs.predict_proba(X))
 
 
@@ -190,3 +200,10 @@ def test_equal_rows_are_merged():
     shuffled = distinct(X[order], y[order], None)
     np.testing.assert_array_equal(shuffled[0], rows)
     assert distinct(X[:2], y[:2], None)[2] is None
+
+
+@pytest.mark.parametrize("method", sorted(set(SAMPLERS) - WEIGHTED))
+def test_methods_of_networks_without_weights_refuse_them(data, method):
+    X, y = data
+    with pytest.raises(ValueError, match="takes no weights"):
+        BayesianNetwork(method=method).fit(X, y, sample_weight=np.arange(40.0))
