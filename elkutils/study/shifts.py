@@ -17,8 +17,7 @@ from elkutils.tasks.persona import TAUGHT
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-_HOW = {"Alice first": "", "all layers": " on all layers"}
-ADAPTERS = tuple(f"Alice to Bob{_HOW[how]}, adapter {seed}" for seed, how in TAUGHT.items())
+ADAPTERS = tuple(f"Alice to Bob, adapter {seed}" for seed in TAUGHT)
 SHIFTS = {
     "cities": "big ones to small ones",
     "elements": "light ones to heavy ones",
