@@ -76,6 +76,19 @@ def check_rows(X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     return to_single(X), y.astype(np.float32)
 
 
+def check_problems(X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Return X (problems, n, d) and y (problems, n) in float32, or raise ValueError."""
+    X, y = np.asarray(X), np.asarray(y)
+    if X.ndim != 3 or y.shape != X.shape[:2] or not len(X):
+        raise ValueError(
+            f"X has shape {X.shape} and y {y.shape};"
+            " they need (problems, n, d) and (problems, n)"
+        )
+    pairs = [check_rows(*pair) for pair in zip(X, y, strict=True)]
+    X, y = (np.stack(part) for part in zip(*pairs, strict=True))
+    return X, y
+
+
 def check_size(X: np.ndarray) -> None:
     """Raise ValueError if X (n, d) holds numbers whose squares are no numbers."""
     largest = max(X.max(initial=0), -X.min(initial=0))

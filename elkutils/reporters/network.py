@@ -34,6 +34,8 @@ class BayesianNetwork(DrawsReporter):
     method : str
         A key of `elkutils.inference.networks.samplers.SAMPLERS`.
         "hmc" takes `steps` gradients per transition; "nuts" chooses the number itself.
+        "rotation" is HMC in another splitting and in the row space of X, for wide networks and
+        many inputs; it takes at most `steps` gradients, and warm-up chooses how many.
         "sghmc" and "sgld" take as many, from `batch` rows, and never reject, so that their
         moments have a bias: see `elkutils.inference.networks.sgmcmc`.
         "laplace" draws from a Gaussian about a mode, which answers through the linearised
@@ -48,7 +50,7 @@ class BayesianNetwork(DrawsReporter):
     warmup : int
         Transitions before the first draw kept, which adapt each chain's step.
     steps : int
-        Gradients per transition of "hmc", "sghmc" and "sgld".
+        Gradients per transition of "hmc", "sghmc" and "sgld"; most of "rotation".
     batch : int or None
         Rows per gradient of "sghmc" and "sgld"; None for all. Small ones add variance.
     threshold : float or None

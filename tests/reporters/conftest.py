@@ -26,7 +26,15 @@ SHORT = {"draws": 25, "chains": 2, "warmup": 25, "steps": 8}
 # "sgld" runs the program of "sghmc" with another step; it goes through test_protocol.
 NETWORKS = [
     BayesianNetwork(MLP((4,)), method, threshold=0.68, **SHORT)
-    for method in ("hmc", "nuts", "sghmc", "laplace", "last_layer_laplace", "threshold")
+    for method in (
+        "hmc",
+        "nuts",
+        "rotation",
+        "sghmc",
+        "laplace",
+        "last_layer_laplace",
+        "threshold",
+    )
 ]
 
 

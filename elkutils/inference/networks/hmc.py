@@ -17,7 +17,13 @@ from numpy.typing import ArrayLike
 from numpyro.infer.hmc import hmc
 from tqdm import tqdm
 
-from elkutils.inference._checks import check_choice, check_counts, check_rows, check_weights
+from elkutils.inference._checks import (
+    check_choice,
+    check_counts,
+    check_problems,
+    check_rows,
+    check_weights,
+)
 from elkutils.inference._precision import single
 from elkutils.inference.draws import Draws
 from elkutils.inference.networks.network import Network, flat, log_likelihood
@@ -106,15 +112,10 @@ def sample_each(
     Parameters are those of `sample`, except X (problems, n, d) and y (problems, n). The
     "chains" of the result are the problems; R-hat between them has no meaning.
     """
-    X, y = np.asarray(X), np.asarray(y)
-    if X.ndim != 3 or y.shape != X.shape[:2] or not len(X):
-        raise ValueError(
-            f"X has shape {X.shape} and y {y.shape};"
-            " they need (problems, n, d) and (problems, n)"
-        )
-    pairs = [check_rows(*pair) for pair in zip(X, y, strict=True)]
-    data = tuple(np.stack(part) for part in zip(*pairs, strict=True))
-    return _run(network, data, False, len(X), draws, warmup, steps, "hmc", thin, seed, progress)
+    data = check_problems(X, y)
+    return _run(
+        network, data, False, len(data[0]), draws, warmup, steps, "hmc", thin, seed, progress
+    )
 
 
 @single()

@@ -97,6 +97,13 @@ class MLP:
         """Return the prior's standard deviations of each layer's weights and biases."""
         return tuple((self._scale(inputs), self.bias_scale) for inputs in (d, *self.widths))
 
+    def input_weights(self, d: int) -> tuple[tuple[bool, bool], ...]:
+        """Return which leaves are weights (d, …) that alone see the inputs: the first layer's.
+
+        With it samplers work in the row space of the inputs; see `networks.rowspace`.
+        """
+        return ((True, False), *((False, False) for _ in self.widths))
+
     def units(self, d: int) -> int:
         """Return how many numbers a forward pass holds per row: hidden units and the output."""
         return sum(self.widths) + 1

@@ -25,7 +25,12 @@ Parameters = Any  # a tree of arrays
 
 
 class Network(Hashable, Protocol):
-    """An architecture and a prior. Equal networks share compiled programs: it is hashable."""
+    """An architecture and a prior. Equal networks share compiled programs: it is hashable.
+
+    It may also have `input_weights(d)`, a tree like the parameters that is True for weights
+    (d, …) which meet the inputs in the product X @ weights. If nothing else sees the inputs,
+    `networks.rotation` then works in the row space of X (`networks.rowspace`).
+    """
 
     def init(self, key: jax.Array, d: int) -> Parameters:
         """Return parameters for d inputs, drawn from the prior."""

@@ -29,6 +29,15 @@ def _draw_nuts(
     return hmc.sample(network, X, y, draws, warmup, chains, kernel="nuts", **options)
 
 
+def _draw_rotation(
+    network, X, y, *, draws, chains, warmup, steps, seed, progress, weights=None, **_
+) -> Draws:
+    from elkutils.inference.networks import rotation
+
+    options = {"steps": steps, "seed": seed, "progress": progress, "weights": weights}
+    return rotation.sample(network, X, y, draws, warmup, chains, **options)
+
+
 def _draw_threshold(
     network, X, y, *, draws, chains, threshold, seed, progress, weights=None, **_
 ) -> Draws:
@@ -59,10 +68,13 @@ def _draw_laplace(network, X, y, *, draws, chains, seed, progress, last_layer, *
 SAMPLERS = {
     "hmc": _draw_hmc,
     "nuts": _draw_nuts,
+    "rotation": _draw_rotation,
     "sghmc": partial(_draw_sgmcmc, method="sghmc"),
     "sgld": partial(_draw_sgmcmc, method="sgld"),
     "laplace": partial(_draw_laplace, last_layer=False),
     "last_layer_laplace": partial(_draw_laplace, last_layer=True),
     "threshold": _draw_threshold,
 }
-WEIGHTED = frozenset({"hmc", "nuts", "threshold"})  # those that take weights of rows
+WEIGHTED = frozenset(
+    {"hmc", "nuts", "rotation", "threshold"}
+)  # those that take weights of rows
