@@ -126,7 +126,7 @@ def test_a_full_disk_leaves_no_cache_file(model, own_cache, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(cache, "save_file", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space is left"):
         activations(model, TEXTS, resid_post(model, [3]), progress=False)
     assert [p for p in own_cache.rglob("*") if p.is_file() and p.suffix != ".lock"] == []
 

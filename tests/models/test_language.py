@@ -98,7 +98,7 @@ def test_a_full_disk_leaves_nothing_half_written(monkeypatch, own_cache):
 
     monkeypatch.setattr(language, "AutoModelForCausalLM", Small)
     monkeypatch.setattr(language, "AutoTokenizer", Small)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space is left"):
         embedded_folder()
     left = [path for path in own_cache.rglob("*") if path.is_file() and path.suffix != ".lock"]
     assert left == []
