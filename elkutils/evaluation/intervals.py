@@ -187,29 +187,9 @@ def bootstrap(
     >>> print(bootstrap(accuracy, y, proba, groups=np.arange(4)))
     1.000 [1.000, 1.000]
     """
-    if groups is None:
-        raise ValueError(
-            "groups is None; it has to name the group of each row, and is "
-            "np.arange(len(y)) where rows are independent"
-        )
-    y, arrays = plain(y), [plain(a) for a in arrays]
-    group_of, group_count = _codes(groups, "groups", len(y))
-    seed_of, seed_count = _codes(np.zeros(len(y)) if seeds is None else seeds, "seeds", len(y))
-    for a in arrays:
-        if a.shape != y.shape:
-            raise ValueError(f"an array has shape {a.shape}; it has to match y, {y.shape}")
-    if group_count < 2:
-        raise ValueError(f"groups holds {group_count} group; an interval needs at least 2")
-    check_level(level)
-    if group_count < FEW_GROUPS:
-        warnings.warn(
-            f"groups holds {group_count} groups; with fewer than {FEW_GROUPS} a percentile "
-            "interval is too narrow: take more groups, or read it as the least there may be",
-            UserWarning,
-            stacklevel=2,
-        )
-    if resamples < 1:
-        raise ValueError(f"resamples is {resamples}; it has to be at least 1")
+    y, arrays, (group_of, group_count), (seed_of, seed_count) = _checked(
+        y, arrays, groups, seeds, level, resamples
+    )
 
     def per_seed(group_weights):
         rows = [np.flatnonzero(seed_of == s) for s in range(seed_count)]
@@ -244,6 +224,35 @@ def bootstrap(
             stacklevel=2,
         )
     return Interval(estimate, *_quantiles(replicates, level), level)
+
+
+def _checked(y, arrays, groups, seeds, level, resamples):
+    """What both bootstraps refuse or warn of; y, arrays, and the codes of groups and seeds."""
+    if groups is None:
+        raise ValueError(
+            "groups is None; it has to name the group of each row, and is "
+            "np.arange(len(y)) where rows are independent"
+        )
+    y, arrays = plain(y), [plain(a) for a in arrays]
+    group_codes = _codes(groups, "groups", len(y))
+    seed_codes = _codes(np.zeros(len(y)) if seeds is None else seeds, "seeds", len(y))
+    group_count = group_codes[1]
+    for a in arrays:
+        if a.shape != y.shape:
+            raise ValueError(f"an array has shape {a.shape}; it has to match y, {y.shape}")
+    if group_count < 2:
+        raise ValueError(f"groups holds {group_count} group; an interval needs at least 2")
+    check_level(level)
+    if group_count < FEW_GROUPS:
+        warnings.warn(
+            f"groups holds {group_count} groups; with fewer than {FEW_GROUPS} a percentile "
+            "interval is too narrow: take more groups, or read it as the least there may be",
+            UserWarning,
+            stacklevel=3,
+        )
+    if resamples < 1:
+        raise ValueError(f"resamples is {resamples}; it has to be at least 1")
+    return y, arrays, group_codes, seed_codes
 
 
 def centred_bootstrap(
@@ -300,15 +309,9 @@ def pooled_bootstrap(
     >>> print(pooled_bootstrap(ece, y, proba, groups=np.arange(2000)))
     0.029 [0.016, 0.044]
     """
-    y = np.asarray(y)
-    group_of, group_count = _codes(groups, "groups", len(y))
-    seed_of, seed_count = _codes(np.zeros(len(y)) if seeds is None else seeds, "seeds", len(y))
-    if group_count < 2:
-        raise ValueError(f"groups holds {group_count} group; an interval needs at least 2")
-    if not 0 < level < 1:
-        raise ValueError(f"level is {level}; it has to lie between 0 and 1")
-    if resamples < 1:
-        raise ValueError(f"resamples is {resamples}; it has to be at least 1")
+    y, arrays, (group_of, group_count), (seed_of, seed_count) = _checked(
+        y, arrays, groups, seeds, level, resamples
+    )
     estimate = float(statistic(y, *arrays, weights=np.ones((1, len(y))))[0])
     if np.isnan(estimate):
         raise ValueError("statistic is NaN on the data; it has to be defined there")
@@ -326,6 +329,11 @@ def pooled_bootstrap(
         raise ValueError(
             f"statistic is NaN on {resamples - len(replicates)} of {resamples} resamples; "
             "there are too few groups of one class"
+        )
+    if not np.isfinite([estimate, *replicates]).all():
+        raise ValueError(
+            "statistic is infinite on the data or on resamples, and its interval cannot be "
+            f"centred; {_CLIP}"
         )
     tails = (1 - level) / 2, 0.5, (1 + level) / 2
     lower, median, upper = np.quantile(replicates, tails)

@@ -173,6 +173,7 @@ def bridge(
             device=device,
             dtype=network.dtype,
         )
+    # Which of these TransformerLens raises depends on what in a network is unknown to it.
     except (ValueError, AttributeError, KeyError, NotImplementedError) as error:
         raise ValueError(
             f"name is {architecture!r}, a {type(network).__name__}, to which TransformerLens "

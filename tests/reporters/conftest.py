@@ -24,25 +24,25 @@ ENSEMBLES = [
 
 SHORT = {"draws": 25, "chains": 2, "warmup": 25, "steps": 8}
 # "sgld" runs the program of "sghmc" with another step; it goes through test_protocol.
-NETWORKS = [
-    BayesianNetwork(MLP((4,)), method, threshold=0.68, **SHORT)
-    for method in (
-        "hmc",
-        "nuts",
-        "rotation",
-        "sghmc",
-        "laplace",
-        "last_layer_laplace",
-        "threshold",
+WEIGHED, UNWEIGHED = (
+    [BayesianNetwork(MLP((4,)), method, threshold=0.68, **SHORT) for method in methods]
+    for methods in (
+        ("hmc", "nuts", "rotation", "threshold"),
+        ("sghmc", "laplace", "last_layer_laplace"),
     )
-]
-
-
-@pytest.fixture(
-    params=[*POINTS, *POSTERIORS, *ENSEMBLES, *NETWORKS], ids=lambda r: repr(r)[:60]
 )
+TAKE_WEIGHTS = [*POINTS, *POSTERIORS, *ENSEMBLES, *WEIGHED]
+
+
+@pytest.fixture(params=[*TAKE_WEIGHTS, *UNWEIGHED], ids=lambda r: repr(r)[:60])
 def reporter(request):
     """Each reporter with tiny draws, unfitted."""
+    return request.param.__class__(**request.param.get_params())
+
+
+@pytest.fixture(params=TAKE_WEIGHTS, ids=lambda r: repr(r)[:60])
+def weighted(request):
+    """Each of them that takes weights of rows."""
     return request.param.__class__(**request.param.get_params())
 
 

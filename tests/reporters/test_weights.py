@@ -23,14 +23,6 @@ def weights():
     return found
 
 
-@pytest.fixture
-def weighted(reporter):
-    """Each reporter whose method takes weights."""
-    if isinstance(reporter, BayesianNetwork) and reporter.method not in WEIGHTED:
-        pytest.skip("refuses weights, see below")
-    return reporter
-
-
 def again(reporter, **changed):
     return reporter.__class__(**reporter.get_params() | changed)
 
