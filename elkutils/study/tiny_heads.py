@@ -1,0 +1,565 @@
+"""Tiny heads: their posterior, its rivals and its checks, recorded once and judged later.
+
+`measure` draws and trains all that takes long for one seed, one *part* after the other: a
+chain, an ensemble, a mode. `Parts` keeps each on disk, so an interrupted run continues. What a
+chapter needs of them is one *entry* per seed: the mean probability of every statement under
+every method, and its log score by bags of equal size. `recorded` returns the entries that
+``tests/benchmarks/tiny_heads.py`` wrote; `gains` and `excess` are what the claims are judged
+by.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.special import expit
+
+from elkutils.evaluation import Interval, PassRate, bootstrap, weighted_mean
+from elkutils.files import atomic_path
+from elkutils.inference.diagnostics import diagnose
+from elkutils.ledger import Criterion, reference_dir
+from elkutils.study.controls import planted_scores, rates
+from elkutils.study.pooling import pooled
+from elkutils.study.scaling import by_kind
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+    from elkutils.inference.networks.mlp import MLP
+
+LAYER = 14
+KINDS = {"easy": "easy", "hard": "hard", "negated": "easy_negated"}
+HMC, LIMIT, WIDER, LINEAR = "HMC", "infinite width", "prior twice as wide", "linear posterior"
+RIVALS = (
+    "MAP",
+    "Laplace",
+    "last-layer Laplace",
+    "SGHMC",
+    "plain ensemble",
+    "bootstrapped ensemble",
+    "anchored ensemble",
+    LINEAR,
+)
+BLOCKS = 8  # parts of a sampler's draws whose means are recorded, to see its Monte Carlo error
+DRAWS = 1000  # of a Gaussian
+BAGS = 100  # random bags over which a score is averaged
+
+Sets = Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much a run does for each seed.
+
+    Attributes
+    ----------
+    widths : tuple of int
+        Of MLPs with two hidden layers, each as wide; the claims speak of the last.
+    checked : int
+        The width at which HMC is compared with NUTS.
+    chains, draws, warmup : int
+        Of HMC: each chain by itself, so that only one is held in memory.
+    members : int
+        Of an ensemble, and draws in a bag of any other method.
+    steps : int
+        Training steps of an ensemble: where the held-out loss stops it, at most.
+    """
+
+    widths: tuple[int, ...]
+    checked: int
+    chains: int
+    draws: int
+    warmup: int
+    members: int
+    steps: int
+
+
+SIZES = {
+    "quick": Size((4, 8), 4, 2, 20, 20, 3, 30),
+    "book": Size((8, 32, 128, 512), 8, 2, 600, 80, 8, 100),
+    "full": Size((8, 32, 128, 512), 8, 4, 600, 150, 8, 100),
+}
+
+
+def read(model: "TransformerBridge", seed: int) -> Sets:
+    """Return the training rows and those of each kind, as X (n, d), y (n,) and groups (n,)."""
+    found = by_kind(model, "cities", seed, LAYER)
+    return {"train": found["train"]} | {kind: found[name] for kind, name in KINDS.items()}
+
+
+class Parts:
+    """What was computed so far, one file per part, in a folder of its own for each input.
+
+    Parameters
+    ----------
+    folder : path
+    digest : str
+        Of the inputs.
+    tell : callable
+        Takes a line of progress.
+    """
+
+    def __init__(self, folder: str | Path, digest: str, tell: Callable = lambda line: None):
+        self.folder, self.tell = Path(folder) / digest, tell
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def __call__(self, name: str, compute: Callable[[], Mapping]) -> dict[str, np.ndarray]:
+        """Return the arrays of a part; compute and keep it if it is not there yet.
+
+        "seconds" and "cpu_seconds" are added: what computing it took, compilation included.
+        """
+        path = self.folder / f"{name}.npz"
+        if not path.exists():
+            begun = time.perf_counter(), time.process_time()
+            found = {key: np.asarray(value) for key, value in compute().items()}
+            found["seconds"] = np.asarray(time.perf_counter() - begun[0])
+            found["cpu_seconds"] = np.asarray(time.process_time() - begun[1])
+            if "log_odds" in found:
+                found["log_odds"] = found["log_odds"].astype(np.float32)
+            with atomic_path(path) as fresh, fresh.open("wb") as file:
+                np.savez(file, **found)
+            self.tell(f"{name}: {found['seconds']:.0f} s, {found['cpu_seconds']:.0f} CPU s")
+        with np.load(path) as stored:
+            return dict(stored)
+
+
+def digest_of(sets: Sets, *settings: object) -> str:
+    """Return 16 digits of a digest of rows, labels and settings."""
+    digest = hashlib.sha256(repr(settings).encode())
+    for X, y, _ in sets.values():
+        digest.update(np.ascontiguousarray(X, np.float32).tobytes())
+        digest.update(np.ascontiguousarray(y, np.int8).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def measure(
+    sets: Sets, seed: int, size: Size, folder: str | Path, tell: Callable = lambda line: None
+) -> dict[str, Any]:
+    """Return the entry of one seed: see the module.
+
+    Parameters
+    ----------
+    sets : mapping of str to (X (n, d), y (n,), groups (n,))
+        "train", and the kinds of statements that are asked about.
+    seed : int
+    size : Size
+    folder : path
+        Where parts are kept; a call with the same arguments continues from there.
+    tell : callable
+        Takes a line of progress.
+    """
+    digest = digest_of(sets, seed, size)
+    return _Seed(sets, seed, size, Parts(folder, digest, tell)).entry() | {"digest": digest}
+
+
+@dataclass(frozen=True)
+class _Seed:
+    sets: Sets
+    seed: int
+    size: Size
+    parts: Parts
+
+    @property
+    def train(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self.sets["train"]
+
+    @property
+    def asked(self) -> list[str]:
+        return [kind for kind in self.sets if kind != "train"]
+
+    @property
+    def rows(self) -> np.ndarray:
+        """All rows (N, d): first those that are asked about, then the training rows."""
+        return np.concatenate([self.sets[kind][0] for kind in (*self.asked, "train")])
+
+    def joined(self, part: int) -> np.ndarray:
+        return np.concatenate([self.sets[kind][part] for kind in self.asked])
+
+    def entry(self) -> dict[str, Any]:
+        X, y, _ = self.train
+        scales = self.parts("scale", self.scale)
+        network = self.network(float(scales["c"]))
+        pools = self.pools(network, float(scales["linear c"]))
+        labels, members = self.joined(1), self.size.members
+        asked = {name: pool[:, : len(labels)] for name, pool in pools.items()}
+        samplers = [name for name in asked if _is_sampler(name)]
+        chains = {name: self.chains_of(name) for name in samplers}
+        return {
+            "seed": self.seed,
+            "kinds": {kind: len(self.sets[kind][1]) for kind in self.asked},
+            "trained on": len(y),
+            "y": labels.astype(int).tolist(),
+            "groups": [str(group) for group in self.joined(2)],
+            "scales": _rounded(scales["scales"], 6),
+            "log_evidence": _rounded(scales["log_evidence"], 6),
+            "c": float(scales["c"]),
+            "linear c": float(scales["linear c"]),
+            "p": {name: _rounded(expit(pool).mean(axis=0)) for name, pool in asked.items()},
+            "score": {
+                name: _rounded(bag_scores(pool, labels, members)) for name, pool in asked.items()
+            },
+            "blocks": {
+                name: [_rounded(block) for block in blocks(chains[name])[:, : len(labels)]]
+                for name in samplers
+            },
+            "samplers": {
+                name: self.cost(name, chains[name]) for name in samplers if name not in (WIDER,)
+            },
+            "modes": {str(width): self.mode(network, width) for width in self.size.widths},
+            "seconds": {
+                name: round(float(self.parts(name, _missing)["cpu_seconds"]), 1)
+                for name in RIVALS
+                if name != "MAP"
+            },
+        }
+
+    def scale(self) -> dict[str, Any]:
+        """Choose the prior scale of the wide network and of the linear one by the evidence."""
+        from elkutils.inference.networks.infinite import choose_scale
+        from elkutils.inference.networks.mlp import MLP
+
+        X, y, _ = self.train
+        wide, linear = (choose_scale(MLP(widths), X, y) for widths in ((1, 1), ()))
+        found = {"c": wide.scale, "scales": wide.scales, "log_evidence": wide.log_evidence}
+        return found | {"linear c": linear.scale}
+
+    def network(self, c: float, width: int | None = None) -> "MLP":
+        from elkutils.inference.networks.mlp import MLP
+
+        return MLP((width or self.size.widths[-1],) * 2, weight_scale=c)
+
+    def pools(self, network: "MLP", linear_c: float) -> dict[str, np.ndarray]:
+        """Log odds (draws, N) of all rows under each method."""
+        from elkutils.inference.networks.mlp import MLP
+
+        X, y, _ = self.train
+        wider = replace(network, weight_scale=2 * network.weight_scale)
+        exact = {LIMIT: network, WIDER: wider, LINEAR: MLP((), weight_scale=linear_c)}
+        found = {
+            name: self.parts(name, lambda head=head: self.limit(head))["log_odds"]
+            for name, head in exact.items()
+        }
+        for width in self.size.widths:
+            head = replace(network, widths=(width, width))
+            for k in range(self.size.chains):
+                name = f"{hmc_at(width)}, chain {k}"
+                self.parts(name, lambda head=head, k=k: self.chain(head, k))
+        small = replace(network, widths=(self.size.checked,) * 2)
+        self.parts(nuts_at(self.size.checked), lambda: self.nuts(small))
+        makers = {
+            "Laplace": lambda: self.laplace(network),
+            "last-layer Laplace": lambda: self.laplace(network, last_layer=True),
+            "SGHMC": lambda: self.sghmc(network),
+            "plain ensemble": lambda: self.ensemble(network),
+            "bootstrapped ensemble": lambda: self.ensemble(network, bootstrapped=True),
+            "anchored ensemble": lambda: self.ensemble(network, anchored=True),
+        }
+        found |= {name: self.parts(name, make)["log_odds"] for name, make in makers.items()}
+        found["MAP"] = self.parts("Laplace", _missing)["mode"]
+        names = [*(hmc_at(width) for width in self.size.widths), nuts_at(self.size.checked)]
+        found |= {name: self.chains_of(name) for name in names}
+        return {name: pool.reshape(-1, pool.shape[-1]) for name, pool in found.items()}
+
+    def chains_of(self, name: str) -> np.ndarray:
+        """Log odds (chains, draws, N) of a sampler whose parts are there."""
+        if not name.startswith(HMC):
+            return self.parts(name, _missing)["log_odds"]
+        numbers = range(self.size.chains)
+        return np.stack([self.parts(f"{name}, chain {k}", _missing)["log_odds"] for k in numbers])
+
+    def limit(self, network: "MLP") -> dict[str, Any]:
+        from elkutils.inference.networks import infinite
+
+        X, y, _ = self.train
+        return {"log_odds": infinite.sample(network, X, y, seed=self.seed).log_odds(self.rows)}
+
+    def chain(self, network: "MLP", number: int) -> dict[str, Any]:
+        """One chain of HMC, which starts at a prior draw and adapts by itself."""
+        from elkutils.inference.networks import hmc
+
+        X, y, _ = self.train
+        seed = 100 * self.seed + number
+        draws = hmc.sample(network, X, y, self.size.draws, self.size.warmup, 1, seed=seed)
+        return {
+            "log_odds": draws.log_odds(self.rows)[0],
+            "gradients": draws.details["gradients"],
+            "steps": draws.details["steps"],
+            "step": float(draws.details["step_size"][0]),
+            "acceptance": draws.stats["acceptance_rate"].mean(),
+            "divergences": draws.stats["diverging"].sum(),
+            "weights": draws.theta.shape[-1],
+        }
+
+    def nuts(self, network: "MLP") -> dict[str, Any]:
+        from elkutils.inference.networks import nuts
+
+        X, y, _ = self.train
+        size = self.size
+        draws = nuts.sample(network, X, y, size.draws // 2, size.warmup, 2, seed=self.seed)
+        return {
+            "log_odds": draws.log_odds(self.rows),
+            "gradients": draws.stats["n_steps"].sum(),
+            "divergences": draws.stats["diverging"].sum(),
+            "weights": draws.theta.shape[-1],
+        }
+
+    def laplace(self, network: "MLP", last_layer: bool = False) -> dict[str, Any]:
+        """Draws of the Gaussian about a mode, in function space, and the mode's log odds."""
+        from elkutils.inference.networks import laplace
+
+        X, y, _ = self.train
+        fit = laplace.fit(network, X, y, last_layer=last_layer, seed=self.seed)
+        return {
+            "log_odds": fit.draw_log_odds(self.rows, DRAWS, self.seed),
+            "mode": fit.base.log_odds(fit.theta[None], self.rows),
+            "log_joint": fit.mode.log_joint,
+            "norm": fit.mode.z @ fit.mode.z,
+        }
+
+    def sghmc(self, network: "MLP") -> dict[str, Any]:
+        from elkutils.inference.networks import sgmcmc
+
+        X, y, _ = self.train
+        draws = sgmcmc.sample(network, X, y, 60, 40, 2, 16, batch=32, seed=self.seed)
+        heat = draws.stats["kinetic_temperature"].mean()
+        return {
+            "log_odds": draws.log_odds(self.rows).reshape(-1, len(self.rows)),
+            "gradients": draws.stats["n_steps"].sum(),
+            "temperature": heat,
+        }
+
+    def ensemble(self, network: "MLP", **ingredients: bool) -> dict[str, Any]:
+        from elkutils.study.small_networks import END, HELD_OUT, Recipe, members
+
+        recipe = Recipe("", "Adam", **ingredients)
+        count, steps = self.size.members, self.size.steps
+        if recipe.anchored:
+            steps *= 3
+        found = members(recipe, network, self.train, count, self.seed, steps)
+        bag = found[END if recipe.anchored else HELD_OUT]
+        return {"log_odds": bag.log_odds(self.rows)[0], "steps": bag.stats["n_steps"].mean()}
+
+    def mode(self, network: "MLP", width: int) -> dict[str, float]:
+        """How far the best weights are from doing nothing, at one width."""
+        from elkutils.inference.networks import laplace
+
+        X, y, _ = self.train
+        head = replace(network, widths=(width, width))
+
+        def compute():
+            found = laplace.find_mode(head, X, y, seed=self.seed)
+            return {"log_joint": found.log_joint, "norm": found.z @ found.z}
+
+        widest = width == self.size.widths[-1]
+        found = self.parts("Laplace" if widest else f"mode, width {width}", compute)
+        return {name: round(float(found[name]), 3) for name in ("log_joint", "norm")}
+
+    def cost(self, name: str, log_odds: np.ndarray) -> dict[str, float]:
+        """Diagnostics of a sampler's log odds, worst and median row, and what it took."""
+        if name.startswith(HMC):
+            parts = [f"{name}, chain {k}" for k in range(self.size.chains)]
+        else:
+            parts = [name]
+        parts = [self.parts(part, _missing) for part in parts]
+        found = diagnose(log_odds)
+        about = {"chains": len(log_odds), "draws": log_odds.shape[1]}
+        about |= {"rhat": found.worst["rhat"], "ess": found.worst["ess"]}
+        about["median ess"] = float(np.median(found.ess_bulk))
+        for key in ("gradients", "seconds", "cpu_seconds", "divergences"):
+            if key in parts[0]:
+                about[key] = float(sum(part[key] for part in parts))
+        for key in ("weights", "steps", "step", "acceptance"):
+            if key in parts[0]:
+                about[key] = float(np.mean([part[key] for part in parts]))
+        return {key: round(float(value), 4) for key, value in about.items()}
+
+
+def hmc_at(width: int) -> str:
+    """Return the name of HMC at a width."""
+    return f"{HMC}, width {width}"
+
+
+def nuts_at(width: int) -> str:
+    """Return the name of NUTS at a width."""
+    return f"NUTS, width {width}"
+
+
+def _is_sampler(name: str) -> bool:
+    return name in (LIMIT, WIDER) or name.startswith((HMC, "NUTS"))
+
+
+def _missing() -> dict:
+    raise ValueError("a part is missing that an earlier one should have left")
+
+
+def _rounded(values: np.ndarray, digits: int = 4) -> list[float]:
+    return [round(float(value), digits) for value in values]
+
+
+def blocks(log_odds: np.ndarray, count: int = BLOCKS) -> np.ndarray:
+    """Return the mean probability (count, n) in equal blocks of the draws (chains, draws, n).
+
+    No block spans two chains unless there are more chains than blocks.
+
+    Examples
+    --------
+    >>> blocks(np.zeros((2, 8, 3)), 4).shape
+    (4, 3)
+    """
+    p = expit(log_odds).reshape(-1, log_odds.shape[-1])
+    length = len(p) // count
+    return p[: count * length].reshape(count, length, -1).mean(axis=1)
+
+
+def bag_scores(
+    log_odds: np.ndarray, y: np.ndarray, count: int, bags: int = BAGS, seed: int = 0
+) -> np.ndarray:
+    """Return the log score (n,) of each row by a bag's mean probability, averaged over bags.
+
+    Bags hold `count` of the draws, at random without replacement; where there are no more
+    draws than that, all of them are the one bag.
+
+    Parameters
+    ----------
+    log_odds : (draws, n) array
+    y : (n,) array of 0 and 1
+    count, bags, seed : int
+
+    Examples
+    --------
+    >>> bag_scores(np.zeros((4, 2)), np.array([0, 1]), 2).round(3).tolist()
+    [-0.693, -0.693]
+    """
+    right = expit(np.where(np.asarray(y) == 1, 1.0, -1.0) * np.asarray(log_odds, np.float64))
+    if len(right) <= count:
+        return np.log(right.mean(axis=0))
+    rng = np.random.default_rng(seed)
+    chosen = (rng.choice(len(right), count, replace=False) for _ in range(bags))
+    return np.mean([np.log(right[some].mean(axis=0)) for some in chosen], axis=0)
+
+
+def recorded() -> dict[str, Any]:
+    """Return the recorded run: ``tests/benchmarks/tiny_heads.py`` made it."""
+    path = reference_dir() / "recorded" / "tiny-heads.json"
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def of_kind(entry: Mapping, kind: str) -> slice:
+    """Return where the rows of a kind stand among an entry's."""
+    sizes = entry["kinds"]
+    begin = sum(list(sizes.values())[: list(sizes).index(kind)])
+    return slice(begin, begin + sizes[kind])
+
+
+def gains(entries: Iterable[Mapping], first: str, second: str, kind: str) -> tuple:
+    """Return the log score of one method less that of another, with groups and seeds, (N,)."""
+    parts = []
+    for entry in entries:
+        rows = of_kind(entry, kind)
+        ours, theirs = (np.asarray(entry["score"][name])[rows] for name in (first, second))
+        parts.append((entry["seed"], ours - theirs, entry["groups"][rows]))
+    return pooled(parts)
+
+
+def excess(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Return the total variation between two samplers beyond Monte Carlo error, by row (n,).
+
+    Each is given as the mean probability in blocks of its draws, (2k, n). It is the mean
+    distance of a half of one to a half of the other, less that of two halves of the same one:
+    about 0 for two samplers of one distribution.
+
+    Examples
+    --------
+    >>> excess(np.array([[0.4], [0.6]]), np.array([[0.4], [0.6]])).round(3).tolist()
+    [-0.1]
+    """
+    halves = [
+        np.split(np.asarray(part, np.float64), 2) for part in (ours, theirs)
+    ]
+    (a, b), (c, d) = ([half.mean(axis=0) for half in pair] for pair in halves)
+    across = np.mean([np.abs(one - other) for one in (a, b) for other in (c, d)], axis=0)
+    return across - (np.abs(a - b) + np.abs(c - d)) / 2
+
+
+def distances(entries: Iterable[Mapping], first: str, second: str, kind: str) -> tuple:
+    """Return `excess` of two samplers of the entries, with groups and seeds, (N,) each."""
+    parts = []
+    for entry in entries:
+        rows = of_kind(entry, kind)
+        ours, theirs = (np.asarray(entry["blocks"][name])[:, rows] for name in (first, second))
+        parts.append((entry["seed"], excess(ours, theirs), entry["groups"][rows]))
+    return pooled(parts)
+
+
+def mean_of(columns: tuple, resamples: int = 2000, seed: int = 0) -> Interval:
+    """Return the mean of values (N,) with its interval over groups and seeds."""
+    values, groups, seeds = columns
+    options = {"resamples": resamples, "seed": seed}
+    return bootstrap(weighted_mean, values, groups=groups, seeds=seeds, **options)
+
+
+def agreement_controls(
+    rule: Criterion,
+    entries: Sequence[Mapping],
+    ours: str,
+    wrong: str,
+    kind: str,
+    places: int,
+    resamples: int = 200,
+) -> tuple[PassRate, PassRate]:
+    """Return how often a rule on `excess` passes.
+
+    Positive control: blocks of one sampler's draws, dealt anew in each run to two samplers.
+    Negative: the sampler against `wrong`, whose blocks stand in a new order each time.
+    """
+
+    def run(other: str | None) -> Callable:
+        def once(rng: np.random.Generator) -> Interval:
+            parts = []
+            for entry in entries:
+                rows = of_kind(entry, kind)
+                mine = rng.permutation(np.asarray(entry["blocks"][ours])[:, rows])
+                if other is None:
+                    mine, theirs = np.split(mine, 2)
+                else:
+                    theirs = rng.permutation(np.asarray(entry["blocks"][other])[:, rows])
+                parts.append((entry["seed"], excess(mine, theirs), entry["groups"][rows]))
+            return mean_of(pooled(parts), resamples, int(rng.integers(2**31)))
+
+        return once
+
+    return rates(rule, run(None), run(wrong), places)
+
+
+def gain_controls(
+    rule: Criterion, columns: tuple, planted: float, places: int, resamples: int = 200
+) -> tuple[PassRate, PassRate]:
+    """Return how often a rule on a gain passes a planted one, and none at all.
+
+    Gains of rows scatter as measured ones do, half of their variance in common to the rows of
+    one group and label.
+
+    Parameters
+    ----------
+    columns : (values, groups, seeds)
+        A measured gain, from `gains`.
+    planted : float
+        In nats.
+    """
+    values, groups, seeds = columns
+    groups, seeds = (np.unique(ids, return_inverse=True)[1] for ids in (groups, seeds))
+    spread, none = values.std(), np.zeros(len(values), int)
+
+    def run(mean: float) -> Callable:
+        def once(rng: np.random.Generator) -> Interval:
+            made = mean + spread * planted_scores(none, 0.5, groups, rng)
+            return mean_of((made, groups, seeds), resamples, int(rng.integers(2**31)))
+
+        return once
+
+    return rates(rule, run(planted), run(0.0), places)

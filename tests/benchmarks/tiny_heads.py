@@ -1,0 +1,67 @@
+"""Record the posterior of tiny heads, its rivals and its checks.
+
+    python tests/benchmarks/tiny_heads.py --profile book --output book/results/recorded/tiny-heads.json
+
+Statements, layer and scaling are those of the book; a seed is a new split and new false
+statements. *quick* takes seconds, *book* five seeds and some CPU-minutes per seed, *full* ten
+seeds, for a GPU. What takes long is kept in parts beside the output, so an interrupted run
+continues where it was; the output is written after each seed. The chapter on tiny heads judges
+the file, and draws some of it anew.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from elkutils.files import atomic_path
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--profile", choices=("quick", "book", "full"), default="book")
+    parser.add_argument("--seeds", nargs="+", type=int, help="the profile's by default")
+    parser.add_argument("--parts", type=Path, help="a folder; beside the output by default")
+    parser.add_argument("--output", type=Path, required=True)
+    args = parser.parse_args()
+    os.environ["ELKUTILS_PROFILE"] = args.profile
+
+    import jax
+
+    from elkutils import study
+    from elkutils.models import load_model
+    from elkutils.study import tiny_heads
+
+    size = tiny_heads.SIZES[args.profile]
+    parts = args.parts or args.output.with_suffix(".parts")
+    about = {
+        "command": f"python tests/benchmarks/tiny_heads.py --profile {args.profile}",
+        "device": jax.devices()[0].device_kind,
+        "machine": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": os.environ.get("OMP_NUM_THREADS", "all"),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "jax": jax.__version__,
+        "size": vars(size),
+        "entries": [],
+    }
+    model = load_model()
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    for seed in args.seeds or study.seeds():
+        sets = tiny_heads.read(model, seed)
+
+        def tell(line, seed=seed):
+            print(f"seed {seed}, {line}", file=sys.stderr, flush=True)
+
+        about["entries"].append(tiny_heads.measure(sets, seed, size, parts, tell))
+        with atomic_path(args.output) as fresh:
+            fresh.write_text(json.dumps(about, separators=(",", ":")) + "\n")
+
+
+if __name__ == "__main__":
+    main()
