@@ -45,6 +45,10 @@ RIVALS = (
     "anchored ensemble",
     LINEAR,
 )
+RATE = 1e-3  # of Adam: about a hundredth of a prior sd per step and weight of a wide layer
+USUAL = 1.0  # weight scale of starts that are not prior draws
+ANCHORED = 3  # times as many steps as others, since nothing stops an anchored member
+BUDGET = 100_000  # gradients, warm-up included
 BLOCKS = 8  # parts of a sampler's draws whose means are recorded, to see its Monte Carlo error
 DRAWS = 1000  # of a Gaussian
 BAGS = 100  # random bags over which a score is averaged
@@ -58,20 +62,27 @@ class Size:
 
     Attributes
     ----------
-    widths : tuple of int
-        Of MLPs with two hidden layers, each as wide; the claims speak of the last.
+    width : int
+        Of both hidden layers of the MLP that the claims speak of.
+    swept : tuple of int
+        Narrower ones, for some seeds.
     checked : int
-        The width at which HMC is compared with NUTS.
+        The one of these at which HMC is compared with NUTS.
+    sweeps : int
+        Seeds at which widths are swept.
     chains, draws, warmup : int
-        Of HMC: each chain by itself, so that only one is held in memory.
+        Of HMC: chains at most, of which each is drawn by itself, so that only one is held in
+        memory.
     members : int
         Of an ensemble, and draws in a bag of any other method.
     steps : int
-        Training steps of an ensemble: where the held-out loss stops it, at most.
+        Training steps of an ensemble, at most; three times as many for an anchored one.
     """
 
-    widths: tuple[int, ...]
+    width: int
+    swept: tuple[int, ...]
     checked: int
+    sweeps: int
     chains: int
     draws: int
     warmup: int
@@ -80,9 +91,9 @@ class Size:
 
 
 SIZES = {
-    "quick": Size((4, 8), 4, 2, 20, 20, 3, 30),
-    "book": Size((8, 32, 128, 512), 8, 2, 600, 80, 8, 100),
-    "full": Size((8, 32, 128, 512), 8, 4, 600, 150, 8, 100),
+    "quick": Size(8, (4,), 4, 1, 2, 20, 20, 3, 30),
+    "book": Size(512, (8, 32, 128), 32, 2, 6, 600, 100, 8, 150),
+    "full": Size(512, (8, 32, 128), 32, 10, 6, 600, 100, 8, 150),
 }
 
 
@@ -138,7 +149,12 @@ def digest_of(sets: Sets, *settings: object) -> str:
 
 
 def measure(
-    sets: Sets, seed: int, size: Size, folder: str | Path, tell: Callable = lambda line: None
+    sets: Sets,
+    seed: int,
+    size: Size,
+    folder: str | Path,
+    sweep: bool = True,
+    tell: Callable = lambda line: None,
 ) -> dict[str, Any]:
     """Return the entry of one seed: see the module.
 
@@ -150,11 +166,14 @@ def measure(
     size : Size
     folder : path
         Where parts are kept; a call with the same arguments continues from there.
+    sweep : bool
+        Whether narrower networks are drawn, too.
     tell : callable
         Takes a line of progress.
     """
     digest = digest_of(sets, seed, size)
-    return _Seed(sets, seed, size, Parts(folder, digest, tell)).entry() | {"digest": digest}
+    run = _Seed(sets, seed, size, sweep, Parts(folder, digest, tell))
+    return run.entry() | {"digest": digest}
 
 
 @dataclass(frozen=True)
@@ -162,6 +181,7 @@ class _Seed:
     sets: Sets
     seed: int
     size: Size
+    sweep: bool
     parts: Parts
 
     @property
@@ -181,18 +201,18 @@ class _Seed:
         return np.concatenate([self.sets[kind][part] for kind in self.asked])
 
     def entry(self) -> dict[str, Any]:
-        X, y, _ = self.train
         scales = self.parts("scale", self.scale)
         network = self.network(float(scales["c"]))
         pools = self.pools(network, float(scales["linear c"]))
         labels, members = self.joined(1), self.size.members
         asked = {name: pool[:, : len(labels)] for name, pool in pools.items()}
         samplers = [name for name in asked if _is_sampler(name)]
-        chains = {name: self.chains_of(name) for name in samplers}
+        chains = {name: self.chains(name) for name in samplers}
+        widths = (*(self.size.swept if self.sweep else ()), self.size.width)
         return {
             "seed": self.seed,
             "kinds": {kind: len(self.sets[kind][1]) for kind in self.asked},
-            "trained on": len(y),
+            "trained on": len(self.train[1]),
             "y": labels.astype(int).tolist(),
             "groups": [str(group) for group in self.joined(2)],
             "scales": _rounded(scales["scales"], 6),
@@ -201,16 +221,21 @@ class _Seed:
             "linear c": float(scales["linear c"]),
             "p": {name: _rounded(expit(pool).mean(axis=0)) for name, pool in asked.items()},
             "score": {
-                name: _rounded(bag_scores(pool, labels, members)) for name, pool in asked.items()
+                name: _rounded(bag_scores(pool, labels, members))
+                for name, pool in asked.items()
             },
             "blocks": {
                 name: [_rounded(block) for block in blocks(chains[name])[:, : len(labels)]]
                 for name in samplers
             },
+            "spread": {
+                name: [_rounded(half, 3) for half in spreads(chains[name])[:, : len(labels)]]
+                for name in samplers
+            },
             "samplers": {
                 name: self.cost(name, chains[name]) for name in samplers if name not in (WIDER,)
             },
-            "modes": {str(width): self.mode(network, width) for width in self.size.widths},
+            "modes": {str(width): self.mode(network, width) for width in widths},
             "seconds": {
                 name: round(float(self.parts(name, _missing)["cpu_seconds"]), 1)
                 for name in RIVALS
@@ -228,49 +253,70 @@ class _Seed:
         found = {"c": wide.scale, "scales": wide.scales, "log_evidence": wide.log_evidence}
         return found | {"linear c": linear.scale}
 
-    def network(self, c: float, width: int | None = None) -> "MLP":
+    def network(self, c: float) -> "MLP":
         from elkutils.inference.networks.mlp import MLP
 
-        return MLP((width or self.size.widths[-1],) * 2, weight_scale=c)
+        return MLP((self.size.width,) * 2, weight_scale=c)
 
     def pools(self, network: "MLP", linear_c: float) -> dict[str, np.ndarray]:
         """Log odds (draws, N) of all rows under each method."""
         from elkutils.inference.networks.mlp import MLP
 
-        X, y, _ = self.train
         wider = replace(network, weight_scale=2 * network.weight_scale)
         exact = {LIMIT: network, WIDER: wider, LINEAR: MLP((), weight_scale=linear_c)}
         found = {
             name: self.parts(name, lambda head=head: self.limit(head))["log_odds"]
             for name, head in exact.items()
         }
-        for width in self.size.widths:
-            head = replace(network, widths=(width, width))
-            for k in range(self.size.chains):
-                name = f"{hmc_at(width)}, chain {k}"
-                self.parts(name, lambda head=head, k=k: self.chain(head, k))
-        small = replace(network, widths=(self.size.checked,) * 2)
-        self.parts(nuts_at(self.size.checked), lambda: self.nuts(small))
+        found[hmc_at(self.size.width)] = self.converged(network)
         makers = {
             "Laplace": lambda: self.laplace(network),
             "last-layer Laplace": lambda: self.laplace(network, last_layer=True),
             "SGHMC": lambda: self.sghmc(network),
             "plain ensemble": lambda: self.ensemble(network),
             "bootstrapped ensemble": lambda: self.ensemble(network, bootstrapped=True),
-            "anchored ensemble": lambda: self.ensemble(network, anchored=True),
+            "anchored ensemble": lambda: self.anchored(network),
         }
         found |= {name: self.parts(name, make)["log_odds"] for name, make in makers.items()}
         found["MAP"] = self.parts("Laplace", _missing)["mode"]
-        names = [*(hmc_at(width) for width in self.size.widths), nuts_at(self.size.checked)]
-        found |= {name: self.chains_of(name) for name in names}
+        if self.sweep:
+            found |= self.swept(network)
         return {name: pool.reshape(-1, pool.shape[-1]) for name, pool in found.items()}
 
-    def chains_of(self, name: str) -> np.ndarray:
+    def swept(self, network: "MLP") -> dict[str, np.ndarray]:
+        """Log odds of narrower networks: two chains of each, and NUTS at one width."""
+        found = {}
+        for width in self.size.swept:
+            head = replace(network, widths=(width, width))
+            found[hmc_at(width)] = np.stack([self.chain(head, k)["log_odds"] for k in (0, 1)])
+            if width == self.size.checked:
+                part = self.parts(nuts_at(width), lambda head=head: self.nuts(head))
+                found[nuts_at(width)] = part["log_odds"]
+        return found
+
+    def converged(self, network: "MLP") -> np.ndarray:
+        """Log odds (chains, draws, N) of as many chains as it takes, or the budget admits."""
+        chains, spent = [], 0
+        while (
+            len(chains) < self.size.chains and spent * (1 + 1 / max(1, len(chains))) <= BUDGET
+        ):
+            part = self.chain(network, len(chains))
+            chains.append(part["log_odds"])
+            spent += int(part["gradients"])
+            if len(chains) > 1 and diagnose(np.stack(chains)).converged:
+                break
+        return np.stack(chains)
+
+    def chains(self, name: str) -> np.ndarray:
         """Log odds (chains, draws, N) of a sampler whose parts are there."""
+        return np.concatenate([_by_chain(part["log_odds"]) for part in self.parts_of(name)])
+
+    def parts_of(self, name: str) -> list[dict[str, np.ndarray]]:
+        """All parts of a sampler."""
         if not name.startswith(HMC):
-            return self.parts(name, _missing)["log_odds"]
-        numbers = range(self.size.chains)
-        return np.stack([self.parts(f"{name}, chain {k}", _missing)["log_odds"] for k in numbers])
+            return [self.parts(name, _missing)]
+        count = len(list(self.parts.folder.glob(f"{name}, chain *.npz")))
+        return [self.parts(f"{name}, chain {k}", _missing) for k in range(count)]
 
     def limit(self, network: "MLP") -> dict[str, Any]:
         from elkutils.inference.networks import infinite
@@ -278,8 +324,12 @@ class _Seed:
         X, y, _ = self.train
         return {"log_odds": infinite.sample(network, X, y, seed=self.seed).log_odds(self.rows)}
 
-    def chain(self, network: "MLP", number: int) -> dict[str, Any]:
+    def chain(self, network: "MLP", number: int) -> dict[str, np.ndarray]:
         """One chain of HMC, which starts at a prior draw and adapts by itself."""
+        name = f"{hmc_at(network.widths[0])}, chain {number}"
+        return self.parts(name, lambda: self.hmc(network, number))
+
+    def hmc(self, network: "MLP", number: int) -> dict[str, Any]:
         from elkutils.inference.networks import hmc
 
         X, y, _ = self.train
@@ -334,14 +384,24 @@ class _Seed:
         }
 
     def ensemble(self, network: "MLP", **ingredients: bool) -> dict[str, Any]:
-        from elkutils.study.small_networks import END, HELD_OUT, Recipe, members
+        """Members that start as networks usually do, and stop by their held-out loss."""
+        from elkutils.study.small_networks import HELD_OUT, Recipe, members
 
-        recipe = Recipe("", "Adam", **ingredients)
-        count, steps = self.size.members, self.size.steps
-        if recipe.anchored:
-            steps *= 3
-        found = members(recipe, network, self.train, count, self.seed, steps)
-        bag = found[END if recipe.anchored else HELD_OUT]
+        recipe = Recipe("", "Adam", learning_rate=RATE, **ingredients)
+        network, count = replace(network, weight_scale=USUAL), self.size.members
+        found = members(recipe, network, self.train, count, self.seed, self.size.steps)
+        bag = found[HELD_OUT]
+        return {"log_odds": bag.log_odds(self.rows)[0], "steps": bag.stats["n_steps"].mean()}
+
+    def anchored(self, network: "MLP") -> dict[str, Any]:
+        """Members held to their own draws of the posterior's prior, trained to the end."""
+        from elkutils.inference.networks.network import draw_prior
+        from elkutils.inference.networks.training import Plan, train
+
+        X, y, _ = self.train
+        plan = Plan(ANCHORED * self.size.steps, RATE, anchored=True)
+        start = draw_prior(network, self.size.members, X.shape[1], self.seed)
+        bag = train(network, start, X, y, plan, seed=self.seed)
         return {"log_odds": bag.log_odds(self.rows)[0], "steps": bag.stats["n_steps"].mean()}
 
     def mode(self, network: "MLP", width: int) -> dict[str, float]:
@@ -355,18 +415,13 @@ class _Seed:
             found = laplace.find_mode(head, X, y, seed=self.seed)
             return {"log_joint": found.log_joint, "norm": found.z @ found.z}
 
-        widest = width == self.size.widths[-1]
+        widest = width == self.size.width
         found = self.parts("Laplace" if widest else f"mode, width {width}", compute)
         return {name: round(float(found[name]), 3) for name in ("log_joint", "norm")}
 
     def cost(self, name: str, log_odds: np.ndarray) -> dict[str, float]:
         """Diagnostics of a sampler's log odds, worst and median row, and what it took."""
-        if name.startswith(HMC):
-            parts = [f"{name}, chain {k}" for k in range(self.size.chains)]
-        else:
-            parts = [name]
-        parts = [self.parts(part, _missing) for part in parts]
-        found = diagnose(log_odds)
+        parts, found = self.parts_of(name), diagnose(log_odds)
         about = {"chains": len(log_odds), "draws": log_odds.shape[1]}
         about |= {"rhat": found.worst["rhat"], "ess": found.worst["ess"]}
         about["median ess"] = float(np.median(found.ess_bulk))
@@ -393,6 +448,10 @@ def _is_sampler(name: str) -> bool:
     return name in (LIMIT, WIDER) or name.startswith((HMC, "NUTS"))
 
 
+def _by_chain(log_odds: np.ndarray) -> np.ndarray:
+    return log_odds if log_odds.ndim == 3 else log_odds[None]
+
+
 def _missing() -> dict:
     raise ValueError("a part is missing that an earlier one should have left")
 
@@ -414,6 +473,15 @@ def blocks(log_odds: np.ndarray, count: int = BLOCKS) -> np.ndarray:
     p = expit(log_odds).reshape(-1, log_odds.shape[-1])
     length = len(p) // count
     return p[: count * length].reshape(count, length, -1).mean(axis=1)
+
+
+def spreads(log_odds: np.ndarray) -> np.ndarray:
+    """Return the standard deviation of the log odds (2, n) in two halves of the draws.
+
+    Halves are of chains (chains, draws, n) where there are two or more.
+    """
+    flat = log_odds.reshape(-1, log_odds.shape[-1])
+    return np.stack([half.std(axis=0, ddof=1) for half in np.array_split(flat, 2)])
 
 
 def bag_scores(
@@ -478,21 +546,37 @@ def excess(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     >>> excess(np.array([[0.4], [0.6]]), np.array([[0.4], [0.6]])).round(3).tolist()
     [-0.1]
     """
-    halves = [
-        np.split(np.asarray(part, np.float64), 2) for part in (ours, theirs)
-    ]
+    halves = [np.split(np.asarray(part, np.float64), 2) for part in (ours, theirs)]
     (a, b), (c, d) = ([half.mean(axis=0) for half in pair] for pair in halves)
     across = np.mean([np.abs(one - other) for one in (a, b) for other in (c, d)], axis=0)
     return across - (np.abs(a - b) + np.abs(c - d)) / 2
 
 
 def distances(entries: Iterable[Mapping], first: str, second: str, kind: str) -> tuple:
-    """Return `excess` of two samplers of the entries, with groups and seeds, (N,) each."""
+    """Return `excess` of two methods of the entries, with groups and seeds, (N,) each."""
     parts = []
     for entry in entries:
         rows = of_kind(entry, kind)
-        ours, theirs = (np.asarray(entry["blocks"][name])[:, rows] for name in (first, second))
+        ours, theirs = (_blocks_of(entry, name)[:, rows] for name in (first, second))
         parts.append((entry["seed"], excess(ours, theirs), entry["groups"][rows]))
+    return pooled(parts)
+
+
+def _blocks_of(entry: Mapping, name: str) -> np.ndarray:
+    """Mean probabilities in blocks (blocks, n); those of a point estimate are all the same."""
+    if name in entry["blocks"]:
+        return np.asarray(entry["blocks"][name])
+    return np.tile(entry["p"][name], (BLOCKS, 1))
+
+
+def spread_ratios(entries: Iterable[Mapping], first: str, second: str, kind: str) -> tuple:
+    """Return the sd of one sampler's log odds over another's, with groups and seeds, (N,)."""
+    parts = []
+    for entry in entries:
+        rows = of_kind(entry, kind)
+        ours, theirs = (np.asarray(entry["spread"][name])[:, rows] for name in (first, second))
+        ratio = ours.mean(axis=0) / theirs.mean(axis=0)
+        parts.append((entry["seed"], ratio, entry["groups"][rows]))
     return pooled(parts)
 
 
@@ -523,12 +607,47 @@ def agreement_controls(
             parts = []
             for entry in entries:
                 rows = of_kind(entry, kind)
-                mine = rng.permutation(np.asarray(entry["blocks"][ours])[:, rows])
+                mine = rng.permutation(_blocks_of(entry, ours)[:, rows])
                 if other is None:
                     mine, theirs = np.split(mine, 2)
                 else:
-                    theirs = rng.permutation(np.asarray(entry["blocks"][other])[:, rows])
+                    theirs = rng.permutation(_blocks_of(entry, other)[:, rows])
                 parts.append((entry["seed"], excess(mine, theirs), entry["groups"][rows]))
+            return mean_of(pooled(parts), resamples, int(rng.integers(2**31)))
+
+        return once
+
+    return rates(rule, run(None), run(wrong), places)
+
+
+def spread_controls(
+    rule: Criterion,
+    entries: Sequence[Mapping],
+    ours: str,
+    wrong: str,
+    kind: str,
+    places: int,
+    resamples: int = 200,
+) -> tuple[PassRate, PassRate]:
+    """Return how often a rule on `spread_ratios` passes.
+
+    Positive control: one half of a sampler's draws against the other, in either order by
+    chance. Negative: a half of `wrong` against a half of the sampler. Cities are drawn anew.
+    """
+
+    def run(other: str | None) -> Callable:
+        def once(rng: np.random.Generator) -> Interval:
+            parts = []
+            for entry in entries:
+                rows, groups = of_kind(entry, kind), entry["groups"]
+                mine, rest = rng.permutation(np.asarray(entry["spread"][ours])[:, rows])
+                if other is not None:
+                    rest = mine
+                    mine = rng.permutation(np.asarray(entry["spread"][other])[:, rows])[0]
+                names, of = np.unique(groups[rows], return_inverse=True)
+                times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)))[of]
+                copies = np.repeat(np.arange(len(of)), times)
+                parts.append((entry["seed"], (mine / rest)[copies], of[copies]))
             return mean_of(pooled(parts), resamples, int(rng.integers(2**31)))
 
         return once

@@ -1,6 +1,6 @@
 """Record the posterior of tiny heads, its rivals and its checks.
 
-    python tests/benchmarks/tiny_heads.py --profile book --output book/results/recorded/tiny-heads.json
+    python tests/benchmarks/tiny_heads.py --output book/results/recorded/tiny-heads.json
 
 Statements, layer and scaling are those of the book; a seed is a new split and new false
 statements. *quick* takes seconds, *book* five seeds and some CPU-minutes per seed, *full* ten
@@ -48,17 +48,19 @@ def main():
         "numpy": np.__version__,
         "jax": jax.__version__,
         "size": vars(size),
-        "entries": [],
     }
     model = load_model()
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    for seed in args.seeds or study.seeds():
-        sets = tiny_heads.read(model, seed)
+    seeds, entries = list(args.seeds or study.seeds()), {}
+    turns = [(seed, False) for seed in seeds] + [(seed, True) for seed in seeds[: size.sweeps]]
+    for seed, sweep in turns:
 
         def tell(line, seed=seed):
             print(f"seed {seed}, {line}", file=sys.stderr, flush=True)
 
-        about["entries"].append(tiny_heads.measure(sets, seed, size, parts, tell))
+        sets = tiny_heads.read(model, seed)
+        entries[seed] = tiny_heads.measure(sets, seed, size, parts, sweep, tell)
+        about["entries"] = list(entries.values())
         with atomic_path(args.output) as fresh:
             fresh.write_text(json.dumps(about, separators=(",", ":")) + "\n")
 
