@@ -45,9 +45,9 @@ RIVALS = (
     "anchored ensemble",
     LINEAR,
 )
-RATE = 1e-3  # of Adam: about a hundredth of a prior sd per step and weight of a wide layer
+RATE = 1e-4  # of Adam: of half a million weights, all of which move by as much in each step
 USUAL = 1.0  # weight scale of starts that are not prior draws
-ANCHORED = 3  # times as many steps as others, since nothing stops an anchored member
+ANCHORED = 3, 1e-3  # times as many steps, since nothing stops them, and a rate that falls to 0
 BUDGET = 100_000  # gradients, warm-up included
 BLOCKS = 8  # parts of a sampler's draws whose means are recorded, to see its Monte Carlo error
 DRAWS = 1000  # of a Gaussian
@@ -399,7 +399,8 @@ class _Seed:
         from elkutils.inference.networks.training import Plan, train
 
         X, y, _ = self.train
-        plan = Plan(ANCHORED * self.size.steps, RATE, anchored=True)
+        times, rate = ANCHORED
+        plan = Plan(times * self.size.steps, rate, decay=True, anchored=True)
         start = draw_prior(network, self.size.members, X.shape[1], self.seed)
         bag = train(network, start, X, y, plan, seed=self.seed)
         return {"log_odds": bag.log_odds(self.rows)[0], "steps": bag.stats["n_steps"].mean()}
