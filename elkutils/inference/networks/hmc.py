@@ -90,7 +90,7 @@ def sample(
     ValueError
         For bad data, counts below 1 or an unknown kernel.
     """
-    data = check_rows(X, y)
+    data = check_rows(X, y, network)
     if weights is not None:
         data = *data, check_weights(weights, len(data[1])).astype(np.float32)
     return _run(network, data, True, chains, draws, warmup, steps, kernel, thin, seed, progress)
@@ -112,7 +112,7 @@ def sample_each(
     Parameters are those of `sample`, except X (problems, n, d) and y (problems, n). The
     "chains" of the result are the problems; R-hat between them has no meaning.
     """
-    data = check_problems(X, y)
+    data = check_problems(X, y, network)
     return _run(
         network, data, False, len(data[0]), draws, warmup, steps, "hmc", thin, seed, progress
     )
