@@ -4,7 +4,7 @@
 many members at once, `hmc` draws from the posterior, and `threshold` from the prior given that
 the training loss is under a threshold; `tempered` leads prior draws to the posterior and
 estimates the evidence. `sgmcmc` draws from the posterior by steps on batches, and `laplace`
-from a Gaussian about a mode. `rotation` is HMC for wide networks and many inputs, in the `rowspace` of the
-inputs; `infinite` has the limit of wide layers. `samplers` is the table of methods that
-reporters and the tests of samplers share.
+from a Gaussian about a mode. `rotation` is HMC for wide networks and many inputs, in the
+`rowspace` of the inputs; `infinite` has the limit of wide layers. `samplers` is the table of
+methods that reporters and the tests of samplers share.
 """

@@ -184,7 +184,8 @@ class Transformer:
         """What tokens (n, s, width) find at those (n, t, width) that are present (n, t)."""
 
         def by_head(name, rows):
-            return (rows @ layer[name]).reshape(*rows.shape[:2], self.heads, -1)
+            each = self.width // self.heads
+            return (rows @ layer[name]).reshape(*rows.shape[:2], self.heads, each)
 
         query = by_head("query", asking)
         key, value = by_head("key", asked), by_head("value", asked)

@@ -207,7 +207,7 @@ def test_without_data_hmc_returns_the_prior():
 def test_hmc_that_rotates_and_nuts_agree():
     """Mean and sd of log odds, within 4.5 standard errors of both."""
     X, y = labelled(12, 2)
-    network = Transformer(INPUTS, width=2, layers=1, heads=1, mlp_width=3)
+    network = Transformer(INPUTS, width=4, layers=1, heads=2, mlp_width=4)
     new = flattened(sequences(4, 2, seed=5))
     one = rotation.sample(network, X, y, draws=250, chains=16, steps=16).log_odds(new)
     two = hmc.sample(network, X, y, draws=150, chains=16, kernel="nuts").log_odds(new)
