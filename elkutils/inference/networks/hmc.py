@@ -128,7 +128,7 @@ def sample(
     ValueError
         For bad data, counts below 1, or a checkpoint that is damaged or of another call.
     """
-    X, y = check_rows(X, y)
+    X, y = check_rows(X, y, network)
     check_counts(draws=draws, warmup=warmup, chains=chains, steps=steps, thin=thin)
     head, basis = reduce(network, X)
     others = (y,) if weights is None else (y, check_weights(weights, len(y)))
@@ -158,7 +158,7 @@ def sample_each(
     weights. Each chain has its own step; there are no pilots. The "chains" of the result are
     the problems; R-hat between them has no meaning.
     """
-    X, y = check_problems(X, y)
+    X, y = check_problems(X, y, network)
     check_counts(draws=draws, warmup=warmup, steps=steps, thin=thin)
     run = _Run.begin(flat(network, X.shape[2]), (X, y), False, len(X), steps, seed)
     return _draw(run, None, draws, warmup, thin, None, progress)

@@ -68,7 +68,7 @@ def sample(
     ValueError
         For bad data or counts below 1.
     """
-    data = check_rows(X, y)
+    data = check_rows(X, y, network)
     if weights is not None:
         data = *data, check_weights(weights, len(data[1])).astype(np.float32)
     check_counts(draws=draws, warmup=warmup, chains=chains)

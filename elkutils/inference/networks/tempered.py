@@ -61,7 +61,7 @@ def sample(
     RuntimeWarning
         If particles hardly moved; see `smc.Population.stuck`.
     """
-    X, y = check_rows(X, y)
+    X, y = check_rows(X, y, network)
     check_counts(draws=draws)
     head = flat(network, X.shape[1])
     start = np.random.default_rng((seed, 2)).standard_normal((draws, head.size))
