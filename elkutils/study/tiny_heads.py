@@ -19,18 +19,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import expit
 
-from elkutils.evaluation import Interval, PassRate, bootstrap, weighted_mean
+from elkutils.evaluation import Interval, PassRate, bootstrap_means
 from elkutils.files import atomic_path
 from elkutils.inference.diagnostics import diagnose
 from elkutils.ledger import Criterion, reference_dir
 from elkutils.study.controls import planted_scores, rates
 from elkutils.study.pooling import pooled
+from elkutils.study.readings import make_task
 from elkutils.study.scaling import by_kind
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
     from elkutils.inference.networks.mlp import MLP
+    from elkutils.inference.networks.transformer import Transformer
 
 LAYER = 14
 KINDS = {"easy": "easy", "hard": "hard", "negated": "easy_negated"}
@@ -52,6 +54,8 @@ BUDGET = 100_000  # gradients, warm-up included
 BLOCKS = 8  # parts of a sampler's draws whose means are recorded, to see its Monte Carlo error
 DRAWS = 1000  # of a Gaussian
 BAGS = 100  # random bags over which a score is averaged
+
+TRANSFORMER_SCALE = 1.3  # c: no limit chooses it; at 3 trial chains hardly moved
 
 Sets = Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
 
@@ -97,10 +101,68 @@ SIZES = {
 }
 
 
+@dataclass(frozen=True)
+class TransformerSize:
+    """How much a run does for the transformer head, at its first seed.
+
+    Attributes
+    ----------
+    width : int
+        At which it is drawn.
+    chains, draws, warmup : int
+        As in `Size`.
+    costed : int
+        The width at which gradients are timed only.
+    """
+
+    width: int
+    chains: int
+    draws: int
+    warmup: int
+    costed: int
+
+
+TRANSFORMERS = {
+    "quick": TransformerSize(4, 2, 8, 8, 8),
+    "book": TransformerSize(32, 2, 100, 80, 512),
+    "full": TransformerSize(512, 6, 600, 100, 512),
+}
+
+
 def read(model: "TransformerBridge", seed: int) -> Sets:
     """Return the training rows and those of each kind, as X (n, d), y (n,) and groups (n,)."""
     found = by_kind(model, "cities", seed, LAYER)
     return {"train": found["train"]} | {kind: found[name] for kind, name in KINDS.items()}
+
+
+def read_sequences(model: "TransformerBridge", seed: int) -> Sets:
+    """Return the same rows as `read`, each with the residuals of all its tokens, scaled."""
+    from elkutils.models import resid_post, sequences
+    from elkutils.reporters import TokenScaler
+
+    splits = make_task("cities", seed).splits
+    train, test = splits["easy"].train_test(seed=seed)
+    places = {"train": ("easy", train), "easy": ("easy", test)}
+    places |= {"hard": ("hard", slice(None)), "negated": ("easy_negated", test)}
+    texts = [text for name, _ in places.values() for text in splits[name].texts]
+    texts = list(dict.fromkeys(texts))
+    (hook,) = resid_post(model, [LAYER])
+    X = sequences(model, texts, [hook])[hook]
+    rows, inputs = {text: i for i, text in enumerate(texts)}, X.shape[-1]
+    X = np.asarray(X).reshape(len(X), -1)
+    raw = {
+        kind: X[[rows[text] for text in np.asarray(splits[name].texts)[chosen]]]
+        for kind, (name, chosen) in places.items()
+    }
+    scaler = TokenScaler(inputs).fit(raw["train"])
+    return {
+        kind: (
+            scaler.transform(raw[kind]),
+            splits[name].labels[chosen],
+            splits[name].groups[chosen],
+        )
+        for kind, (name, chosen) in places.items()
+    }
 
 
 class Parts:
@@ -176,6 +238,74 @@ def measure(
     return run.entry() | {"digest": digest}
 
 
+def measure_transformer(
+    sets: Sets,
+    seed: int,
+    inputs: int,
+    size: TransformerSize,
+    folder: str | Path,
+    tell: Callable = lambda line: None,
+) -> dict[str, Any]:
+    """Return diagnostics, cost and scores of a transformer head, as `measure` of an MLP.
+
+    Parameters
+    ----------
+    sets : mapping
+        From `read_sequences`.
+    inputs : int
+        Numbers per token.
+    seed, size, folder, tell
+        As in `measure`.
+    """
+    from elkutils.inference.networks.transformer import Transformer
+
+    parts = Parts(folder, digest_of(sets, seed, size), tell)
+    budget = Size(0, (), 0, 0, size.chains, size.draws, size.warmup, 0, 0)
+    run = _Seed(sets, seed, budget, False, parts)
+    heads = {
+        width: Transformer(inputs, width, weight_scale=TRANSFORMER_SCALE)
+        for width in (size.width, size.costed)
+    }
+    log_odds = run.converged(heads[size.width])
+    X, y, _ = sets["train"]
+    costs = {
+        str(width): run.parts(f"gradient, width {width}", lambda head=head: _timed(head, X, y))
+        for width, head in heads.items()
+    }
+    asked, scores = run.joined(1), {}
+    own = bag_scores(log_odds.reshape(-1, log_odds.shape[-1])[:, : len(asked)], asked, DRAWS)
+    for kind in run.asked:
+        scores[kind] = round(float(own[of_kind({"kinds": run.sizes}, kind)].mean()), 4)
+    return {
+        "seed": seed,
+        "width": size.width,
+        "costed": size.costed,
+        "c": TRANSFORMER_SCALE,
+        "score": scores,
+        "sampler": run.cost(hmc_at(size.width), log_odds),
+        "gradients": {
+            width: {key: round(float(found[key]), 4) for key in ("each", "weights")}
+            for width, found in costs.items()
+        },
+        "digest": parts.folder.name,
+    }
+
+
+def _timed(network, X: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    """CPU seconds of one gradient of the log likelihood, and the number of weights."""
+    import jax
+
+    from elkutils.inference.networks.network import draw_prior, flat, mean_loss
+
+    theta = jax.tree.map(lambda leaf: leaf[0], draw_prior(network, 1, X.shape[1], 0))
+    given = theta, np.asarray(X, np.float32), np.asarray(y, np.float32)
+    slope = jax.jit(jax.grad(lambda theta, X, y: mean_loss(network, theta, X, y)))
+    jax.block_until_ready(slope(*given))
+    begun = time.process_time()
+    jax.block_until_ready(slope(*given))
+    return {"each": time.process_time() - begun, "weights": flat(network, X.shape[1]).size}
+
+
 @dataclass(frozen=True)
 class _Seed:
     sets: Sets
@@ -197,6 +327,10 @@ class _Seed:
         """All rows (N, d): first those that are asked about, then the training rows."""
         return np.concatenate([self.sets[kind][0] for kind in (*self.asked, "train")])
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {kind: len(self.sets[kind][1]) for kind in self.asked}
+
     def joined(self, part: int) -> np.ndarray:
         return np.concatenate([self.sets[kind][part] for kind in self.asked])
 
@@ -211,7 +345,7 @@ class _Seed:
         widths = (*(self.size.swept if self.sweep else ()), self.size.width)
         return {
             "seed": self.seed,
-            "kinds": {kind: len(self.sets[kind][1]) for kind in self.asked},
+            "kinds": self.sizes,
             "trained on": len(self.train[1]),
             "y": labels.astype(int).tolist(),
             "groups": [str(group) for group in self.joined(2)],
@@ -236,12 +370,13 @@ class _Seed:
                 name: self.cost(name, chains[name]) for name in samplers if name not in (WIDER,)
             },
             "modes": {str(width): self.mode(network, width) for width in widths},
-            "seconds": {
-                name: round(float(self.parts(name, _missing)["cpu_seconds"]), 1)
-                for name in RIVALS
-                if name != "MAP"
-            },
+            "seconds": {name: self.seconds(name) for name in pools},
         }
+
+    def seconds(self, name: str) -> float:
+        """CPU seconds of all parts of a method."""
+        parts = self.parts_of("Laplace" if name == "MAP" else name)
+        return round(float(sum(part["cpu_seconds"] for part in parts)), 1)
 
     def scale(self) -> dict[str, Any]:
         """Choose the prior scale of the wide network and of the linear one by the evidence."""
@@ -294,7 +429,7 @@ class _Seed:
                 found[nuts_at(width)] = part["log_odds"]
         return found
 
-    def converged(self, network: "MLP") -> np.ndarray:
+    def converged(self, network: "MLP | Transformer") -> np.ndarray:
         """Log odds (chains, draws, N) of as many chains as it takes, or the budget admits."""
         chains, spent = [], 0
         while (
@@ -324,12 +459,13 @@ class _Seed:
         X, y, _ = self.train
         return {"log_odds": infinite.sample(network, X, y, seed=self.seed).log_odds(self.rows)}
 
-    def chain(self, network: "MLP", number: int) -> dict[str, np.ndarray]:
+    def chain(self, network: "MLP | Transformer", number: int) -> dict[str, np.ndarray]:
         """One chain of HMC, which starts at a prior draw and adapts by itself."""
-        name = f"{hmc_at(network.widths[0])}, chain {number}"
+        width = network.widths[0] if hasattr(network, "widths") else network.width
+        name = f"{hmc_at(width)}, chain {number}"
         return self.parts(name, lambda: self.hmc(network, number))
 
-    def hmc(self, network: "MLP", number: int) -> dict[str, Any]:
+    def hmc(self, network: "MLP | Transformer", number: int) -> dict[str, Any]:
         from elkutils.inference.networks import hmc
 
         X, y, _ = self.train
@@ -581,11 +717,26 @@ def spread_ratios(entries: Iterable[Mapping], first: str, second: str, kind: str
     return pooled(parts)
 
 
+def left_open(criterion: Criterion, measured: float | None = None) -> Interval:
+    """Return an interval that leaves a criterion open, for what was not measured to the end.
+
+    It reaches as far to either side of the margin as `measured` is from it; from 0 where
+    nothing was measured.
+
+    Examples
+    --------
+    >>> print(left_open(Criterion("ESS", "above", 400, ""), 150))
+    150.000 [150.000, 650.000]
+    """
+    margin = criterion.margin
+    half = margin if measured is None else abs(measured - margin)
+    return Interval(margin if measured is None else measured, margin - half, margin + half)
+
+
 def mean_of(columns: tuple, resamples: int = 2000, seed: int = 0) -> Interval:
     """Return the mean of values (N,) with its interval over groups and seeds."""
     values, groups, seeds = columns
-    options = {"resamples": resamples, "seed": seed}
-    return bootstrap(weighted_mean, values, groups=groups, seeds=seeds, **options)
+    return bootstrap_means(values[:, None], groups, seeds, resamples, seed=seed)[0]
 
 
 def agreement_controls(
@@ -636,19 +787,23 @@ def spread_controls(
     chance. Negative: a half of `wrong` against a half of the sampler. Cities are drawn anew.
     """
 
+    groups = [np.asarray(entry["groups"])[of_kind(entry, kind)] for entry in entries]
+    names = np.unique(np.concatenate(groups))
+
     def run(other: str | None) -> Callable:
         def once(rng: np.random.Generator) -> Interval:
+            times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)))
             parts = []
-            for entry in entries:
-                rows, groups = of_kind(entry, kind), entry["groups"]
+            for entry, of in zip(entries, groups, strict=True):
+                rows = of_kind(entry, kind)
                 mine, rest = rng.permutation(np.asarray(entry["spread"][ours])[:, rows])
                 if other is not None:
-                    rest = mine
                     mine = rng.permutation(np.asarray(entry["spread"][other])[:, rows])[0]
-                names, of = np.unique(groups[rows], return_inverse=True)
-                times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)))[of]
-                copies = np.repeat(np.arange(len(of)), times)
-                parts.append((entry["seed"], (mine / rest)[copies], of[copies]))
+                copies = times[np.searchsorted(names, of)]
+                same = np.repeat(np.searchsorted(names, of), copies)
+                copy = np.concatenate([np.arange(count) for count in copies])
+                ratios = np.repeat(mine / rest, copies)
+                parts.append((entry["seed"], ratios, same + len(names) * copy))
             return mean_of(pooled(parts), resamples, int(rng.integers(2**31)))
 
         return once

@@ -61,8 +61,18 @@ def main():
         sets = tiny_heads.read(model, seed)
         entries[seed] = tiny_heads.measure(sets, seed, size, parts, sweep, tell)
         about["entries"] = list(entries.values())
-        with atomic_path(args.output) as fresh:
-            fresh.write_text(json.dumps(about, separators=(",", ":")) + "\n")
+        write(about, args.output)
+    first = tiny_heads.read_sequences(model, seeds[0])
+    heads, inputs = tiny_heads.TRANSFORMERS[args.profile], model.cfg.d_model
+    about["transformer"] = tiny_heads.measure_transformer(
+        first, seeds[0], inputs, heads, parts, lambda line: print(f"transformer, {line}")
+    )
+    write(about, args.output)
+
+
+def write(about, output):
+    with atomic_path(output) as fresh:
+        fresh.write_text(json.dumps(about, separators=(",", ":")) + "\n")
 
 
 if __name__ == "__main__":

@@ -65,6 +65,28 @@ def test_other_rows_are_other_parts(measured, sets):
     assert tiny_heads.digest_of(sets, 4, TINY) != digest
 
 
+def test_a_transformer_head_is_drawn_and_costed(tmp_path):
+    rng = np.random.default_rng(0)
+
+    def some(count):
+        y = np.arange(count) % 2
+        return rng.standard_normal((count, 6)) + y[:, None], y, np.arange(count)
+
+    sets = {"train": some(20), "easy": some(8)}
+    size = tiny_heads.TransformerSize(4, 2, 8, 8, 8)
+    found = tiny_heads.measure_transformer(sets, 0, 3, size, tmp_path)
+    assert found["sampler"]["chains"] == 2
+    assert found["sampler"]["weights"] < found["gradients"]["8"]["weights"]
+    assert found["gradients"]["8"]["each"] > 0
+    assert found["score"]["easy"] < 0
+
+
+@pytest.mark.parametrize("measured", [None, 150.0])
+def test_what_was_not_measured_is_undecided(measured):
+    rule = Criterion("", "above", 400, "")
+    assert rule.judge(tiny_heads.left_open(rule, measured)) == ledger.UNDECIDED
+
+
 def test_an_interrupted_part_leaves_nothing(tmp_path):
     parts = Parts(tmp_path, "digest")
 
