@@ -125,7 +125,7 @@ class TransformerSize:
 TRANSFORMERS = {
     "quick": TransformerSize(4, 2, 8, 8, 8),
     "book": TransformerSize(32, 2, 100, 80, 512),
-    "full": TransformerSize(512, 6, 600, 100, 512),
+    "full": TransformerSize(512, 6, 300, 100, 512),
 }
 
 
@@ -659,6 +659,14 @@ def of_kind(entry: Mapping, kind: str) -> slice:
     sizes = entry["kinds"]
     begin = sum(list(sizes.values())[: list(sizes).index(kind)])
     return slice(begin, begin + sizes[kind])
+
+
+def mean_scores(entries: Sequence[Mapping], name: str) -> dict[str, float]:
+    """Return the mean log score of a method's bags over rows and seeds, by kind of row."""
+    return {
+        kind: float(np.mean([np.mean(e["score"][name][of_kind(e, kind)]) for e in entries]))
+        for kind in entries[0]["kinds"]
+    }
 
 
 def gains(entries: Iterable[Mapping], first: str, second: str, kind: str) -> tuple:

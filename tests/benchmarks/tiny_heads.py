@@ -4,9 +4,9 @@
 
 Statements, layer and scaling are those of the book; a seed is a new split and new false
 statements. *quick* takes seconds, *book* five seeds and some CPU-minutes per seed, *full* ten
-seeds, for a GPU. What takes long is kept in parts beside the output, so an interrupted run
-continues where it was; the output is written after each seed. The chapter on tiny heads judges
-the file, and draws some of it anew.
+seeds, and a transformer as wide, for a GPU. What takes long is kept in parts, so an interrupted
+run continues where it was; the output is written after each seed. The chapter on tiny heads
+judges the file, and draws some of it anew.
 """
 
 import argparse
@@ -18,14 +18,14 @@ from pathlib import Path
 
 import numpy as np
 
-from elkutils.files import atomic_path
+from elkutils.files import atomic_path, cache_dir
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--profile", choices=("quick", "book", "full"), default="book")
     parser.add_argument("--seeds", nargs="+", type=int, help="the profile's by default")
-    parser.add_argument("--parts", type=Path, help="a folder; beside the output by default")
+    parser.add_argument("--parts", type=Path, help="a folder; in the cache by default")
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     os.environ["ELKUTILS_PROFILE"] = args.profile
@@ -37,7 +37,7 @@ def main():
     from elkutils.study import tiny_heads
 
     size = tiny_heads.SIZES[args.profile]
-    parts = args.parts or args.output.with_suffix(".parts")
+    parts = args.parts or cache_dir() / "tiny-heads"
     about = {
         "command": f"python tests/benchmarks/tiny_heads.py --profile {args.profile}",
         "device": jax.devices()[0].device_kind,
