@@ -51,6 +51,7 @@ RATE = 1e-4  # of Adam: of half a million weights, all of which move by as much 
 USUAL = 1.0  # weight scale of starts that are not prior draws
 ANCHORED = 3, 1e-3  # times as many steps, since nothing stops them, and a rate that falls to 0
 BUDGET = 100_000  # gradients, warm-up included
+UNITS = {"p": 1e-4, "score": 1e-4, "blocks": 1e-3, "spread": 1e-3}  # of an entry's numbers
 BLOCKS = 8  # parts of a sampler's draws whose means are recorded, to see its Monte Carlo error
 DRAWS = 1000  # of a Gaussian
 BAGS = 100  # random bags over which a score is averaged
@@ -218,7 +219,7 @@ def measure(
     sweep: bool = True,
     tell: Callable = lambda line: None,
 ) -> dict[str, Any]:
-    """Return the entry of one seed: see the module.
+    """Return the entry of one seed, as JSON takes it: `decoded` has it as arrays.
 
     Parameters
     ----------
@@ -349,21 +350,21 @@ class _Seed:
             "trained on": len(self.train[1]),
             "y": labels.astype(int).tolist(),
             "groups": [str(group) for group in self.joined(2)],
-            "scales": _rounded(scales["scales"], 6),
-            "log_evidence": _rounded(scales["log_evidence"], 6),
+            "scales": np.round(scales["scales"], 6).tolist(),
+            "log_evidence": np.round(scales["log_evidence"], 4).tolist(),
             "c": float(scales["c"]),
             "linear c": float(scales["linear c"]),
-            "p": {name: _rounded(expit(pool).mean(axis=0)) for name, pool in asked.items()},
+            "p": {name: _whole("p", expit(pool).mean(axis=0)) for name, pool in asked.items()},
             "score": {
-                name: _rounded(bag_scores(pool, labels, members))
+                name: _whole("score", bag_scores(pool, labels, members))
                 for name, pool in asked.items()
             },
             "blocks": {
-                name: [_rounded(block) for block in blocks(chains[name])[:, : len(labels)]]
+                name: _whole("blocks", blocks(chains[name])[:, : len(labels)])
                 for name in samplers
             },
             "spread": {
-                name: [_rounded(half, 3) for half in spreads(chains[name])[:, : len(labels)]]
+                name: _whole("spread", spreads(chains[name])[:, : len(labels)])
                 for name in samplers
             },
             "samplers": {
@@ -593,8 +594,17 @@ def _missing() -> dict:
     raise ValueError("a part is missing that an earlier one should have left")
 
 
-def _rounded(values: np.ndarray, digits: int = 4) -> list[float]:
-    return [round(float(value), digits) for value in values]
+def _whole(name: str, values: np.ndarray) -> list:
+    """Values as whole multiples of their unit, which take half the room in a file."""
+    return np.rint(np.asarray(values) / UNITS[name]).astype(int).tolist()
+
+
+def decoded(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entry of a file with its arrays as such, in probabilities and nats."""
+    found = dict(entry, groups=np.asarray(entry["groups"]))
+    for name, unit in UNITS.items():
+        found[name] = {key: np.asarray(values) * unit for key, values in entry[name].items()}
+    return found
 
 
 def blocks(log_odds: np.ndarray, count: int = BLOCKS) -> np.ndarray:
@@ -649,9 +659,10 @@ def bag_scores(
 
 
 def recorded() -> dict[str, Any]:
-    """Return the recorded run: ``tests/benchmarks/tiny_heads.py`` made it."""
+    """Return the recorded run, its entries decoded: see ``tests/benchmarks/tiny_heads.py``."""
     path = reference_dir() / "recorded" / "tiny-heads.json"
-    return json.loads(path.read_text(encoding="utf-8"))
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return found | {"entries": [decoded(entry) for entry in found["entries"]]}
 
 
 def of_kind(entry: Mapping, kind: str) -> slice:
@@ -674,7 +685,7 @@ def gains(entries: Iterable[Mapping], first: str, second: str, kind: str) -> tup
     parts = []
     for entry in entries:
         rows = of_kind(entry, kind)
-        ours, theirs = (np.asarray(entry["score"][name])[rows] for name in (first, second))
+        ours, theirs = (entry["score"][name][rows] for name in (first, second))
         parts.append((entry["seed"], ours - theirs, entry["groups"][rows]))
     return pooled(parts)
 
@@ -710,7 +721,7 @@ def distances(entries: Iterable[Mapping], first: str, second: str, kind: str) ->
 def _blocks_of(entry: Mapping, name: str) -> np.ndarray:
     """Mean probabilities in blocks (blocks, n); those of a point estimate are all the same."""
     if name in entry["blocks"]:
-        return np.asarray(entry["blocks"][name])
+        return entry["blocks"][name]
     return np.tile(entry["p"][name], (BLOCKS, 1))
 
 
@@ -719,7 +730,7 @@ def spread_ratios(entries: Iterable[Mapping], first: str, second: str, kind: str
     parts = []
     for entry in entries:
         rows = of_kind(entry, kind)
-        ours, theirs = (np.asarray(entry["spread"][name])[:, rows] for name in (first, second))
+        ours, theirs = (entry["spread"][name][:, rows] for name in (first, second))
         ratio = ours.mean(axis=0) / theirs.mean(axis=0)
         parts.append((entry["seed"], ratio, entry["groups"][rows]))
     return pooled(parts)
@@ -795,7 +806,7 @@ def spread_controls(
     chance. Negative: a half of `wrong` against a half of the sampler. Cities are drawn anew.
     """
 
-    groups = [np.asarray(entry["groups"])[of_kind(entry, kind)] for entry in entries]
+    groups = [entry["groups"][of_kind(entry, kind)] for entry in entries]
     names = np.unique(np.concatenate(groups))
 
     def run(other: str | None) -> Callable:
@@ -804,9 +815,9 @@ def spread_controls(
             parts = []
             for entry, of in zip(entries, groups, strict=True):
                 rows = of_kind(entry, kind)
-                mine, rest = rng.permutation(np.asarray(entry["spread"][ours])[:, rows])
+                mine, rest = rng.permutation(entry["spread"][ours][:, rows])
                 if other is not None:
-                    mine = rng.permutation(np.asarray(entry["spread"][other])[:, rows])[0]
+                    mine = rng.permutation(entry["spread"][other][:, rows])[0]
                 copies = times[np.searchsorted(names, of)]
                 same = np.repeat(np.searchsorted(names, of), copies)
                 copy = np.concatenate([np.arange(count) for count in copies])
