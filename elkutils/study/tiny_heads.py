@@ -672,12 +672,25 @@ def of_kind(entry: Mapping, kind: str) -> slice:
     return slice(begin, begin + sizes[kind])
 
 
-def mean_scores(entries: Sequence[Mapping], name: str) -> dict[str, float]:
-    """Return the mean log score of a method's bags over rows and seeds, by kind of row."""
-    return {
-        kind: float(np.mean([np.mean(e["score"][name][of_kind(e, kind)]) for e in entries]))
-        for kind in entries[0]["kinds"]
-    }
+def mean_scores(
+    entries: Sequence[Mapping], name: str, all_draws: bool = False
+) -> dict[str, float]:
+    """Return a method's mean log score over rows and seeds, by kind of row.
+
+    Parameters
+    ----------
+    entries, name
+    all_draws : bool
+        Score the mean over all draws instead of bags.
+    """
+    found: dict[str, list[float]] = {kind: [] for kind in entries[0]["kinds"]}
+    for entry in entries:
+        p = np.clip(entry["p"][name], UNITS["p"] / 2, 1 - UNITS["p"] / 2)
+        whole = np.log(np.where(np.asarray(entry["y"]) == 1, p, 1 - p))
+        score = whole if all_draws else entry["score"][name]
+        for kind, scores in found.items():
+            scores.append(np.mean(score[of_kind(entry, kind)]))
+    return {kind: float(np.mean(scores)) for kind, scores in found.items()}
 
 
 def gains(entries: Iterable[Mapping], first: str, second: str, kind: str) -> tuple:
