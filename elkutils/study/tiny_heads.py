@@ -679,7 +679,8 @@ def mean_scores(
 
     Parameters
     ----------
-    entries, name
+    entries : sequence of mappings
+    name : str
     all_draws : bool
         Score the mean over all draws instead of bags.
     """
