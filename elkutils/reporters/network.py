@@ -142,7 +142,8 @@ class BayesianNetwork(DrawsReporter):
             If the draws cannot fit into the memory that is available: they take 4 bytes per
             parameter, `draws * chains` times, twice at the peak.
         ArithmeticError
-            If chains of "sghmc" or "sgld" run away, or no prior draws reach `threshold`.
+            If chains of "sghmc" or "sgld" run away, no prior draws reach `threshold`, or the
+            log likelihood of prior draws is not a number.
 
         Warns
         -----

@@ -131,6 +131,8 @@ def sample(
     ------
     ValueError
         For bad data, counts below 1, or a checkpoint that is damaged or of another call.
+    ArithmeticError
+        If the log likelihood of a draw of the prior is not a number.
     MemoryError
         If the draws cannot fit into the memory that is available.
     """
@@ -207,6 +209,16 @@ def _projected(X: np.ndarray, basis: np.ndarray) -> np.ndarray:
     return found
 
 
+def _check_start(energy: np.ndarray) -> None:
+    """Raise where a chain stands at no number: it never leaves."""
+    lost = np.isnan(energy[-1])
+    if lost.any():
+        raise ArithmeticError(
+            f"the log likelihood is not a number where {lost.sum()} of {len(lost)} chains"
+            " start; rescale X, as by z-scoring, or take a smaller prior scale"
+        )
+
+
 @dataclass
 class _Run:
     """Chains, their settings, and their draws so far: see `checkpoint.Resumable`."""
@@ -262,6 +274,7 @@ class _Run:
             length = min(self.size, adapting - seen, 5 if seen < 20 else BLOCK)
             gains = 2.0 / np.sqrt(1.0 + seen + np.arange(length))
             trace = self.advance(length, gains)
+            _check_start(trace["energy"])
             late.append(trace["log_step"])
             seen += length
             self._show(bar, length, trace)

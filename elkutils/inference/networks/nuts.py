@@ -72,6 +72,8 @@ def sample(
     ------
     ValueError
         For bad data or counts below 1.
+    ArithmeticError
+        If the log likelihood of draws of the prior is not a number.
     MemoryError
         If the draws cannot fit into the memory that is available.
 
@@ -103,13 +105,21 @@ def sample(
         progress_bar=progress,
     )
     first = np.random.default_rng(seed).standard_normal((chains, head.size), dtype=np.float32)
-    with jax.default_matmul_precision("highest"):
-        run.run(
-            jax.random.key(seed),
-            *map(jnp.asarray, data),
-            init_params={"z": first},
-            extra_fields=tuple(FIELDS.values()),
-        )
+    try:
+        with jax.default_matmul_precision("highest"):
+            run.run(
+                jax.random.key(seed),
+                *map(jnp.asarray, data),
+                init_params={"z": first},
+                extra_fields=tuple(FIELDS.values()),
+            )
+    except RuntimeError as error:
+        if "valid initial parameters" not in str(error):
+            raise
+        raise ArithmeticError(
+            "the log likelihood is not a number where chains start; rescale X, as by z-scoring,"
+            " or take a smaller prior scale"
+        ) from error
     found = run.get_extra_fields(group_by_chain=True)
     stats = {name: np.asarray(found[field]) for name, field in FIELDS.items()}
     warn_of_chains(stats["acceptance_rate"], stats["diverging"], stacklevel=3)
