@@ -80,15 +80,23 @@ def check_weights(weights: ArrayLike, n: int, name: str = "weights") -> np.ndarr
     return weights
 
 
-def check_rows(X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Return X (n, d) and y (n,) in float32, no rows allowed, or raise ValueError."""
+def check_rows(
+    X: ArrayLike, y: ArrayLike, network: object = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return X (n, d) and y (n,) in float32, no rows allowed, or raise ValueError.
+
+    A `network` may refuse X, by its method `check`.
+    """
     X, y = plain(X), plain(y)
     if X.ndim != 2 or y.shape != (0,) or len(X):
         X, y = check_data(X, y, one_class=True)
+    check_for(network, X)
     return to_single(X), y.astype(np.float32)
 
 
-def check_problems(X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def check_problems(
+    X: ArrayLike, y: ArrayLike, network: object = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return X (problems, n, d) and y (problems, n) in float32, or raise ValueError."""
     X, y = np.asarray(X), np.asarray(y)
     if X.ndim != 3 or y.shape != X.shape[:2] or not len(X):
@@ -96,7 +104,7 @@ def check_problems(X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
             f"X has shape {X.shape} and y {y.shape};"
             " they need (problems, n, d) and (problems, n)"
         )
-    pairs = [check_rows(*pair) for pair in zip(X, y, strict=True)]
+    pairs = [check_rows(*pair, network) for pair in zip(X, y, strict=True)]
     X, y = (np.stack(part) for part in zip(*pairs, strict=True))
     return X, y
 
@@ -192,6 +200,22 @@ def warn_of_units(X: np.ndarray, prior_scale: float, name: str = "prior_scale") 
         UserWarning,
         stacklevel=3,
     )
+
+
+def check_for(network: object, X: np.ndarray) -> None:
+    """Raise ValueError if the network has a method `check` and it refuses X (n, d)."""
+    if callable(check := getattr(network, "check", None)):
+        check(X)
+
+
+def count_tokens(d: int, inputs: int) -> int:
+    """Return how many tokens of `inputs` numbers make a row of d, or raise ValueError."""
+    tokens, rest = divmod(d, inputs)
+    if rest or not tokens:
+        raise ValueError(
+            f"X has {d} columns; it needs a multiple of inputs, {inputs}: that many per token"
+        )
+    return tokens
 
 
 def check_network(name: str, network: object) -> None:

@@ -1,9 +1,9 @@
 """Frozen networks and what is read from them.
 
 `load_model` returns a TransformerLens model, `activations` the residual stream at chosen hook
-points and tokens, and `answers` the model's own answers about a statement. Only this part of
-the package imports torch. `elkutils.models.vault` has the predictors of the world in
-`elkutils.tasks.vault`.
+points and tokens, `sequences` that of all tokens, and `answers` the model's own answers about a
+statement. Only this part of the package imports torch. `elkutils.models.vault` has the
+predictors of the world in `elkutils.tasks.vault`.
 """
 
 try:
@@ -15,7 +15,7 @@ except ImportError as error:
         "pip install '.[models]'. The reporters work without it, on arrays of your own."
     ) from error
 
-from elkutils.models.activations import activations, resid_post
+from elkutils.models.activations import activations, resid_post, sequences
 from elkutils.models.answers import answer_log_odds, completion_log_prob, pmi
 from elkutils.models.language import load_model, model_digest
 
@@ -27,4 +27,5 @@ __all__ = [
     "model_digest",
     "pmi",
     "resid_post",
+    "sequences",
 ]

@@ -107,24 +107,83 @@ def activations(
         _places(rule, place, row, text, tokens)
         for row, (place, text, tokens) in enumerate(zip(places, texts, encoded, strict=True))
     ]
-    sequences = [tokens.ids for tokens in encoded]
+    ids = [tokens.ids for tokens in encoded]
+    options = {"position": rule, "tokens": ids, "reads": reads}
 
     def extract() -> dict[str, np.ndarray]:
-        check_evaluated(model)
-        return _extract(model, sequences, reads, hook_points, batch_size, progress)
+        groups = [[read] for read in reads]
+        found = _extract(model, ids, groups, 1, hook_points, batch_size, progress)
+        return {name: rows[:, 0] for name, rows in found.items()}
 
-    if not cache or is_hooked(model):
-        kept = extract()
-    else:
-        options = reading_key(model) | {"hook_points": hook_points}
-        options |= {"position": rule, "tokens": sequences, "reads": reads}
-        kept = keep("activations", options, extract)
-    told = _told(rule, places)
-    digest, starts = model_digest(model), bool(encoded[0].start)
-    return {
-        name: Activations.of(kept[name], Source(digest, name, told, starts))
-        for name in hook_points
-    }
+    kept = _kept("activations", model, hook_points, options, extract, cache)
+    return _sourced(kept, model, hook_points, _told(rule, places), encoded)
+
+
+def sequences(
+    model: TransformerBridge,
+    texts: Sequence[str],
+    hook_points: Sequence[str],
+    skip: int = 1,
+    length: int | None = None,
+    batch_size: int = 32,
+    cache: bool = True,
+    progress: bool = True,
+) -> dict[str, np.ndarray]:
+    """Return the activations at `hook_points` of all tokens of each text, in order.
+
+    Texts end together, at the last place: ``found[hook][:, -1]`` is what `activations` returns
+    at "last". Places before a text's first token hold 0. A reporter on sequences, such as
+    `elkutils.inference.networks.transformer.Transformer`, takes them as rows,
+    ``found[hook].reshape(n, -1)``, scaled by `elkutils.reporters.TokenScaler`.
+
+    Parameters
+    ----------
+    model, texts, hook_points, batch_size, cache, progress
+        As in `activations`.
+    skip : int
+        Tokens left out at the beginning of each text, the start token included. Language models
+        give their first token activations a hundred times as large as any other's, which tell
+        nothing of the text; 1 leaves it out.
+    length : int or None
+        Places, T; None for the longest of these texts. A reporter takes the number with which
+        it was fitted.
+
+    Returns
+    -------
+    dict of str to (n, T, d) float32 array
+        One `elkutils.source.Activations` per hook point.
+
+    Raises
+    ------
+    ValueError
+        As `activations`, if `skip` is below 0, or a text has no token after `skip` or more
+        than `length`, or if a token's activations are all 0, as if it were absent.
+    """
+    texts, hook_points = text_list("texts", texts), text_list("hook_points", hook_points)
+    check_batch_size(batch_size)
+    _check_hook_points(model, hook_points)
+    skip = _count("skip", skip, 0)
+    encoded = encode_all(model, "texts", texts)
+    ends = [len(tokens.ids) - tokens.end for tokens in encoded]
+    length = max(ends) - skip if length is None else _count("length", length, 1)
+    for row, end in enumerate(ends):
+        if not 0 < end - skip <= length:
+            raise ValueError(
+                f"texts has row {row}, {texts[row]!a:.40}, which has {end - skip} tokens after"
+                f" the first skip = {skip}; it needs at least 1 and at most length = {length}"
+            )
+    ids = [tokens.ids for tokens in encoded]
+
+    def extract() -> dict[str, np.ndarray]:
+        groups = [[[token] for token in range(skip, end)] for end in ends]
+        found = _extract(model, ids, groups, length, hook_points, batch_size, progress)
+        for name, rows in found.items():
+            _check_present(name, rows, [end - skip for end in ends])
+        return found
+
+    options = {"tokens": ids, "ends": ends, "skip": skip, "length": length}
+    kept = _kept("sequences", model, hook_points, options, extract, cache)
+    return _sourced(kept, model, hook_points, f"tokens from {skip}", encoded)
 
 
 def check_finite(name: str, rows: np.ndarray, where: str, model: TransformerBridge) -> None:
@@ -174,7 +233,7 @@ def _try_ahead(model, ids, hook_points) -> bool:
     other = [*ids[:-1], ids[0] if ids[0] != ids[-1] else (ids[-1] + 1) % model.cfg.d_vocab]
     read = list(range(len(ids) - 1))
     precision = torch.finfo(next(model.original_model.parameters()).dtype).eps
-    for one, two in _forward(model, [(ids, read), (other, read)], hook_points).values():
+    for one, two in _forward(model, [(ids, [read]), (other, [read])], hook_points).values():
         size = np.abs(one).max()
         if np.isfinite(size) and np.abs(one - two).max() > max(1e-5, 2 * precision) * size:
             return True
@@ -252,6 +311,43 @@ def _whole(number) -> int:
     return index(number)
 
 
+def _kept(kind, model, hook_points, options, extract, cache) -> dict[str, np.ndarray]:
+    """Return what `extract` reads, from the cache if it may be kept there."""
+    if not cache or is_hooked(model):
+        check_evaluated(model)
+        return extract()
+    options = reading_key(model) | {"hook_points": hook_points} | options
+    return keep(kind, options, extract)
+
+
+def _sourced(kept, model, hook_points, told: str, encoded) -> dict[str, np.ndarray]:
+    digest, starts = model_digest(model), bool(encoded[0].start)
+    return {
+        name: Activations.of(kept[name], Source(digest, name, told, starts))
+        for name in hook_points
+    }
+
+
+def _check_present(name: str, rows: np.ndarray, counts: list[int]) -> None:
+    """Raise ValueError if a token among the last `counts` of a row is 0 throughout."""
+    bad = np.flatnonzero(np.any(rows != 0, axis=-1).sum(axis=1) != counts)
+    if bad.size:
+        raise ValueError(
+            f"hook_points has {name!r}, which is 0 throughout at a token of row {bad[0]}; in"
+            " sequences that means that there is no token"
+        )
+
+
+def _count(name: str, value: int, least: int) -> int:
+    try:
+        found = _whole(value)
+    except TypeError:
+        found = least - 1
+    if found < least:
+        raise ValueError(f"{name} is {value!r}; it has to be a whole number ≥ {least}")
+    return found
+
+
 def _told(rule: str, places: list[Place]) -> str:
     """Return the rule as a reporter remembers it."""
     if rule != "token":
@@ -290,8 +386,15 @@ def _places(rule, place, row, text, tokens: Encoded) -> list[int]:
     return inside
 
 
-def _extract(model, sequences, reads, hook_points, batch_size, progress):
-    keys = [(tuple(ids), tuple(read)) for ids, read in zip(sequences, reads, strict=True)]
+def _extract(model, sequences, reads, length, hook_points, batch_size, progress):
+    """Return (n, length, d) per hook point: the means over groups of tokens, the last at last.
+
+    `reads` has each text's groups, lists of token indices; places without a group hold 0.
+    """
+    keys = [
+        (tuple(ids), tuple(map(tuple, groups)))
+        for ids, groups in zip(sequences, reads, strict=True)
+    ]
     distinct = list(dict.fromkeys(keys))
     ids = [key[0] for key in distinct]
     # Hooks of the user's own are not run for a trial; without padding there is no need for one.
@@ -300,7 +403,7 @@ def _extract(model, sequences, reads, hook_points, batch_size, progress):
     bar = tqdm(total=len(distinct), unit="text", desc="activations", disable=not progress)
     with bar:
         for batch in batches(ids, batch_size, padded):
-            found = _forward(model, [distinct[i] for i in batch], hook_points)
+            found = _forward(model, [distinct[i] for i in batch], hook_points, length)
             for name in hook_points:
                 for i, row in zip(batch, found[name], strict=True):
                     rows[name][i] = row
@@ -329,13 +432,15 @@ def pad(sequences: Sequence[Sequence[int]], device: torch.device | str) -> torch
     return ids.to(device)
 
 
-def _forward(model, batch, hook_points) -> dict[str, np.ndarray]:
+def _forward(model, batch, hook_points, length=1) -> dict[str, np.ndarray]:
     device = next(model.original_model.parameters()).device
     ids = pad([tokens for tokens, _ in batch], device)
-    mean = torch.zeros(ids.shape)
-    for row, (_, read) in enumerate(batch):
-        mean[row, list(read)] = 1 / len(read)
+    mean = torch.zeros(len(ids), length, ids.shape[1])
+    for row, (_, groups) in enumerate(batch):
+        for place, read in enumerate(groups, length - len(groups)):
+            mean[row, place, list(read)] = 1 / len(read)
     mean = mean.to(device)
+    unread = (mean == 0).all(dim=1)[..., None]
     kept = {}
 
     def keeper(name):
@@ -343,8 +448,8 @@ def _forward(model, batch, hook_points) -> dict[str, np.ndarray]:
             if tensor.ndim not in (3, 4) or tensor.shape[:2] != ids.shape:
                 raise ValueError(_not_tokens(name, tuple(tensor.shape)))
             # What is not read, such as padding, may be infinite: 0 · ∞ is no number.
-            read = tensor.float().flatten(2).masked_fill((mean == 0)[..., None], 0)
-            kept[name] = torch.einsum("bt,btd->bd", mean, read).cpu().numpy()
+            read = tensor.float().flatten(2).masked_fill(unread, 0)
+            kept[name] = torch.einsum("bkt,btd->bkd", mean, read).cpu().numpy()
             if len(kept) == len(set(hook_points)):
                 raise Enough
 

@@ -15,6 +15,7 @@ from elkutils.reporters.logistic_map import LogisticMAP
 from elkutils.reporters.network import BayesianNetwork
 from elkutils.reporters.persist import load
 from elkutils.reporters.pipeline import Pipeline, make_pipeline
+from elkutils.reporters.token_scaler import TokenScaler
 
 __all__ = [
     "BayesianLogistic",
@@ -27,6 +28,7 @@ __all__ = [
     "LogisticPath",
     "Pipeline",
     "Reporter",
+    "TokenScaler",
     "load",
     "logistic_path",
     "make_pipeline",

@@ -136,7 +136,7 @@ def sample(
     MemoryError
         If the draws cannot fit into the memory that is available.
     """
-    X, y = check_rows(X, y)
+    X, y = check_rows(X, y, network)
     check_counts(draws=draws, warmup=warmup, chains=chains, steps=steps, thin=thin)
     check_counts(least=0, seed=seed)
     flat(network, X.shape[1]).check_memory(draws * chains)
@@ -168,7 +168,7 @@ def sample_each(
     weights. Each chain has its own step; there are no pilots. The "chains" of the result are
     the problems; R-hat between them has no meaning.
     """
-    X, y = check_problems(X, y)
+    X, y = check_problems(X, y, network)
     check_counts(draws=draws, warmup=warmup, steps=steps, thin=thin)
     check_counts(least=0, seed=seed)
     flat(network, X.shape[2]).check_memory(draws * len(X))

@@ -330,7 +330,7 @@ def fit(
     RuntimeWarning
         If the search has not settled after so many iterations.
     """
-    X, y = check_targets(X, y, loss)
+    X, y = check_targets(X, y, loss, network)
     check_counts(iterations=iterations, memory=memory)
     check_counts(least=0, seed=seed)
     head = flat(network, X.shape[1])
@@ -370,7 +370,7 @@ def find_mode(
 
     Parameters, errors and warnings are those of `fit`.
     """
-    X, y = check_targets(X, y, loss)
+    X, y = check_targets(X, y, loss, network)
     check_counts(iterations=iterations)
     check_counts(least=0, seed=seed)
     head = flat(network, X.shape[1])

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from elkutils.inference._checks import check_memory
+from elkutils.inference._checks import check_for, check_memory
 from elkutils.inference._precision import exactly, single
 from elkutils.inference.draws import check_inputs
 
@@ -31,7 +31,8 @@ class Network(Hashable, Protocol):
 
     It may also have `input_weights(d)`, a tree like the parameters that is True for weights
     (d, …) which meet the inputs in the product X @ weights. If nothing else sees the inputs,
-    `networks.hmc` then works in the row space of X (`networks.rowspace`).
+    `networks.hmc` then works in the row space of X (`networks.rowspace`). And it may have
+    `check(X)`, which raises ValueError for rows X (n, d) that the network cannot take.
     """
 
     def init(self, key: jax.Array, d: int) -> Parameters:
@@ -120,7 +121,9 @@ class FlatNetwork:
 
     def check(self, X: ArrayLike) -> np.ndarray:
         """Return X (n, d) in float64, or raise ValueError."""
-        return check_inputs(X, self.features, np.float64)
+        X = check_inputs(X, self.features, np.float64)
+        check_for(self.network, X)
+        return X
 
     def log_odds(self, theta: np.ndarray, X: np.ndarray) -> np.ndarray:
         """Return the log odds (k, n) of parameters (k, p) at X (n, d), in theta's precision."""
@@ -162,6 +165,7 @@ def log_odds(network: Network, parameters: Parameters, X: ArrayLike) -> np.ndarr
         raise ValueError(f"X has shape {X.shape}; it needs (n, d), d as the parameters have it")
     if not np.isfinite(X).all():
         raise ValueError("X holds NaN or infinity; every entry has to be finite")
+    check_for(network, X)
     with exactly():
         X = jnp.asarray(X, leaves[0].dtype)
         at_once = max(1, UNITS // max(1, len(X) * network.units(X.shape[-1])))

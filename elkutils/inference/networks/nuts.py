@@ -82,7 +82,7 @@ def sample(
     RuntimeWarning
         If chains hardly accepted any transition, or trajectories diverged.
     """
-    data = check_rows(X, y)
+    data = check_rows(X, y, network)
     if weights is not None:
         data = *data, check_weights(weights, len(data[1])).astype(np.float32)
     check_counts(draws=draws, warmup=warmup, chains=chains)

@@ -150,7 +150,7 @@ def sample(
         more than a tenth above what was asked for.
     """
     begun = time.perf_counter()
-    X, y = check_targets(X, y, loss)
+    X, y = check_targets(X, y, loss, network)
     settings = draws, warmup, chains, steps, method, step_size, batch, temperature, friction
     plan = _Plan(*settings, cycles, precondition, seed)
     with single(), jax.default_matmul_precision("highest"):

@@ -63,7 +63,7 @@ def sample(
     RuntimeWarning
         If particles hardly moved; see `smc.Population.stuck`.
     """
-    X, y = check_rows(X, y)
+    X, y = check_rows(X, y, network)
     check_counts(draws=draws)
     head = flat(network, X.shape[1])
     head.check_memory(draws)

@@ -78,7 +78,7 @@ def sample(
     ValueError
         For bad data, no rows, a threshold that is not positive, or counts below 1.
     """
-    X, y = _check(X, y, threshold, tries=tries, draws=1 if draws is None else draws)
+    X, y = _check(network, X, y, threshold, tries=tries, draws=1 if draws is None else draws)
     tried, kept, losses = 0, [], []
     for numbers, found, bar in _tries(
         flat(network, X.shape[1]), X, y, tries, memory, seed, progress
@@ -118,7 +118,7 @@ def prior_losses(
 
     The draws are those that `sample` tries with the same seed, and so those of `draw_prior`.
     """
-    X, y = _check(X, y, 1.0, tries=tries)
+    X, y = _check(network, X, y, 1.0, tries=tries)
     blocks = _tries(flat(network, X.shape[1]), X, y, tries, memory, seed, progress)
     return np.concatenate([losses for _, losses, _ in blocks])
 
@@ -217,7 +217,7 @@ def descend_each(
         If the losses stop falling above a threshold.
     """
     for threshold in thresholds:
-        X, y = _check(X, y, threshold, draws=draws)
+        X, y = _check(network, X, y, threshold, draws=draws)
     data = X, y
     if weights is not None:
         data = X, y, check_weights(weights, len(y)).astype(np.float32)
@@ -281,8 +281,8 @@ def _tries(head, X, y, tries, memory, seed, progress):
             yield numbers[:used], losses[:used], bar
 
 
-def _check(X, y, threshold, **counts) -> tuple[np.ndarray, np.ndarray]:
-    X, y = check_rows(X, y)
+def _check(network, X, y, threshold, **counts) -> tuple[np.ndarray, np.ndarray]:
+    X, y = check_rows(X, y, network)
     if not len(y):
         raise ValueError("X has no rows; a training loss needs one")
     if not 0 < threshold < np.inf:

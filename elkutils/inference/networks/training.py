@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from elkutils._inputs import plain
 from elkutils.checkpoint import Checkpoint
-from elkutils.inference._checks import check_rows, check_weights, to_single
+from elkutils.inference._checks import check_for, check_rows, check_weights, to_single
 from elkutils.inference._precision import single
 from elkutils.inference.draws import Draws
 from elkutils.inference.logistic.rows import padded
@@ -50,14 +50,16 @@ class Squared:
         return 0.5 * ((output - target) / self.noise) ** 2
 
 
-def check_targets(X: np.ndarray, y: np.ndarray, loss: Loss) -> tuple[np.ndarray, np.ndarray]:
+def check_targets(
+    X: np.ndarray, y: np.ndarray, loss: Loss, network: Network | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return X (n, d) and y (n,) in float32, or raise ValueError.
 
     Under `cross_entropy` y has to hold 0 and 1; under other losses, finite numbers.
     """
     if loss is cross_entropy:
-        return check_rows(X, y)
-    X, _ = check_rows(X, np.zeros(np.shape(y)))
+        return check_rows(X, y, network)
+    X, _ = check_rows(X, np.zeros(np.shape(y)), network)
     with np.errstate(over="ignore"):
         y = np.asarray(y, np.float32)
     if not np.isfinite(y).all():
@@ -202,7 +204,7 @@ def train(
     if isinstance(start, Draws):
         start = start.head.parameters(start.flat)
     members = len(jax.tree.leaves(start)[0])
-    X, y, weights = _check(X, y, weights, members)
+    X, y, weights = _check(network, X, y, weights, members)
     if (plan.patience is None) != (held_out is None):
         raise ValueError(
             f"held_out is {'missing' if held_out is None else 'given'} and patience is"
@@ -212,7 +214,8 @@ def train(
     look = None
     if held_out is not None:
         X_look, y_look, *w_look = held_out
-        look = _Rows.of(*_check(X_look, y_look, w_look[0] if w_look else None, members))
+        w_look = w_look[0] if w_look else None
+        look = _Rows.of(*_check(network, X_look, y_look, w_look, members))
     run = _Members(network, start, data, look, plan, loss, seed)
     kept = None
     if checkpoint is not None:
@@ -318,8 +321,8 @@ def train_course(
                 f"steps holds {count}; members are looked at every {plan.every} steps up to"
                 f" {plan.steps}"
             )
-    data = _Rows.of(*_check(X, y, weights, members))
-    look = None if held_out is None else _Rows.of(*_check(*held_out, None, members))
+    data = _Rows.of(*_check(network, X, y, weights, members))
+    look = None if held_out is None else _Rows.of(*_check(network, *held_out, None, members))
     run = _Members(network, start, data, None, plan, loss, seed)
     stops = [_Stop(bar, start, members) for bar in losses]
     at_steps, curve = {}, []
@@ -365,8 +368,9 @@ class _Stop:
         return replace(found, stats={**found.stats, "reached": self.reached[None]})
 
 
-def _check(X, y, weights, members: int) -> tuple[np.ndarray, ...]:
+def _check(network, X, y, weights, members: int) -> tuple[np.ndarray, ...]:
     X, y = to_single(plain(X)), np.asarray(plain(y), np.float32)
+    check_for(network, X)
     weights = np.ones(len(X), X.dtype) if weights is None else np.asarray(weights, np.float32)
     for name, value in (("y", y), ("weights", weights)):
         if value.shape not in ((len(X),), (members, len(X))):
