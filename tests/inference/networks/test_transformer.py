@@ -8,7 +8,7 @@ from scipy.stats import kstest, norm
 
 from elkutils.inference._precision import enable_x64
 from elkutils.inference.diagnostics import diagnose
-from elkutils.inference.networks import hmc, laplace, rotation
+from elkutils.inference.networks import hmc, laplace, nuts
 from elkutils.inference.networks.network import draw_prior, flat, log_odds
 from elkutils.inference.networks.samplers import SAMPLERS
 from elkutils.inference.networks.training import Plan, train
@@ -198,19 +198,19 @@ def labelled(n=24, tokens=4):
 
 def test_without_data_hmc_returns_the_prior():
     d = 2 * INPUTS
-    found = rotation.sample(SMALL, np.zeros((0, d)), np.zeros(0), chains=500, draws=2, steps=4)
+    found = hmc.sample(SMALL, np.zeros((0, d)), np.zeros(0), chains=500, draws=2, steps=4)
     x = flattened(sequences(1, 2, least=2))
     prior = log_odds(SMALL, draw_prior(SMALL, 4096, d, seed=7), x)
     assert kstest(found.log_odds(x)[:, -1, 0], prior[:, 0]).pvalue > 0.001
 
 
-def test_hmc_that_rotates_and_nuts_agree():
+def test_hmc_and_nuts_agree():
     """Mean and sd of log odds, within 4.5 standard errors of both."""
     X, y = labelled(12, 2)
     network = Transformer(INPUTS, width=4, layers=1, heads=2, mlp_width=4)
     new = flattened(sequences(4, 2, seed=5))
-    one = rotation.sample(network, X, y, draws=200, warmup=150, chains=8, steps=16)
-    two = hmc.sample(network, X, y, draws=100, warmup=100, chains=8, kernel="nuts")
+    one = hmc.sample(network, X, y, draws=200, warmup=150, chains=8, steps=16)
+    two = nuts.sample(network, X, y, draws=100, warmup=100, chains=8)
     one, two = one.log_odds(new), two.log_odds(new)
     a, b = diagnose(one), diagnose(two)
     assert max(a.rhat.max(), b.rhat.max()) < 1.05
