@@ -71,7 +71,7 @@ def ece_bias(
     Parameters
     ----------
     proba : (..., n) array
-        Probabilities.
+        Probabilities; the last axis holds the rows, also of draws (draws, n).
     bins : int
         Number of bins, at least 1.
     repeats : int

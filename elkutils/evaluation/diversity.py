@@ -18,7 +18,7 @@ def disagreement(proba: ArrayLike) -> np.ndarray:
     Parameters
     ----------
     proba : (draws, n) array
-        P(y = 1); above ½ the verdict is 1, at ½ it is 0.
+        P(y = 1), draws along the first axis; above ½ the verdict is 1, at ½ it is 0.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def total_variation(proba: ArrayLike, other: ArrayLike) -> np.ndarray:
     Parameters
     ----------
     proba : (draws, n) array
-        P(y = 1).
+        P(y = 1), draws along the first axis.
     other : (other_draws, n) array
         P(y = 1) of the other bag, for the same inputs.
 

@@ -239,7 +239,10 @@ def _checked(y, arrays, groups, seeds, level, resamples):
     group_count = group_codes[1]
     for a in arrays:
         if a.shape != y.shape:
-            raise ValueError(f"an array has shape {a.shape}; it has to match y, {y.shape}")
+            hint = "; of draws (draws, n) give the mean, .mean(axis=0)" if a.ndim == 2 else ""
+            raise ValueError(
+                f"an array has shape {a.shape}; it has to match y, {y.shape}{hint}"
+            )
     if group_count < 2:
         raise ValueError(f"groups holds {group_count} group; an interval needs at least 2")
     check_level(level)
@@ -290,15 +293,23 @@ def pooled_bootstrap(
     resamples: int = 2000,
     level: float = 0.95,
     seed: int = 0,
+    centre: bool = True,
 ) -> Interval:
     """Return the interval of a statistic of the rows of all seeds together.
 
     For statistics that few rows bias, such as a slope or a calibration error: `bootstrap` would
-    average that bias over seeds. Groups and seeds are resampled as there; a row counts as often
-    as its group times as often as its seed. The interval is moved until the median of the
-    resamples is the estimate, because resampling adds noise of one sign to such statistics.
+    average that bias over seeds; and for those that some seeds lack, such as a share of rare
+    rows. Groups and seeds are resampled as there; a row counts as often as its group times as
+    often as its seed.
 
-    Parameters, returns and errors are those of `bootstrap`.
+    Parameters
+    ----------
+    statistic, y, arrays, groups, seeds, resamples, level, seed
+        As in `bootstrap`; errors and warnings too.
+    centre : bool
+        Move the interval until the median of the resamples is the estimate, because resampling
+        adds noise of one sign to slopes and calibration errors. A share needs no such move, and
+        keeps inside [0, 1] without it.
 
     Examples
     --------
@@ -328,7 +339,7 @@ def pooled_bootstrap(
     if len(replicates) < 0.95 * resamples:
         raise ValueError(
             f"statistic is NaN on {resamples - len(replicates)} of {resamples} resamples; "
-            "there are too few groups of one class"
+            "groups holds too few groups of one class: take more rows"
         )
     if not np.isfinite([estimate, *replicates]).all():
         raise ValueError(
@@ -337,7 +348,7 @@ def pooled_bootstrap(
         )
     tails = (1 - level) / 2, 0.5, (1 + level) / 2
     lower, median, upper = np.quantile(replicates, tails)
-    shift = estimate - median
+    shift = estimate - median if centre else 0.0
     return Interval(estimate, float(lower + shift), float(upper + shift), level)
 
 
@@ -379,14 +390,12 @@ def bootstrap_means(
     >>> print(*bootstrap_means([[0.0, 1.0], [0.0, 1.0]], groups=[0, 1]))
     0.000 [0.000, 0.000] 1.000 [1.000, 1.000]
     """
-    values = np.asarray(values, np.float64)
+    values = numbers(values, "values").astype(np.float64)
     if values.ndim != 2 or np.isinf(values).any():
         raise ValueError(f"values has shape {values.shape}; it needs (N, k), none infinite")
-    group_of, group_count = _codes(groups, "groups", len(values))
-    ids = np.zeros(len(values)) if seeds is None else seeds
-    seed_of, seed_count = _codes(ids, "seeds", len(values))
-    if group_count < 2:
-        raise ValueError(f"groups holds {group_count} group; an interval needs at least 2")
+    _, _, (group_of, group_count), (seed_of, seed_count) = _checked(
+        np.empty(len(values)), (), groups, seeds, level, resamples
+    )
     there = np.isfinite(values)
     table = np.column_stack([np.where(there, values, 0.0), there])
     totals = np.zeros((seed_count, group_count, table.shape[1]))

@@ -10,6 +10,7 @@ anything about a part of the stream, and all of them need the labels.
 import copy
 import math
 import numbers
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from elkutils._inputs import plain
 from elkutils.evaluation._arrays import check_labels, check_proba, check_unit, rounding
 
 _ROUNDING = 1e-6
+_CLEAR = 4.0  # nats by which the edge of a grid has to beat what lies a fifth of it further in
 
 
 class Online(ABC):
@@ -259,6 +261,13 @@ class OnlinePlatt(Online):
     limit : float
         Log odds of p are clipped to this absolute value.
 
+    Warns
+    -----
+    UserWarning
+        Once, in `update` or `run`, if the smallest or largest slope or intercept fits the labels
+        so far e⁴ times better than any that lies a fifth of the grid further in: the labels
+        ask for a wider grid, and the regret is that against the grid's pairs only.
+
     Notes
     -----
     The aim is that of Gupta & Ramdas 2023 (arXiv:2305.00070), who take Newton
@@ -280,7 +289,7 @@ class OnlinePlatt(Online):
             raise ValueError(f"share is {share!r}; it has to be at least 0 and below 1")
         if not 0 < limit < math.inf:
             raise ValueError(f"limit is {limit!r}; it has to be above 0 and finite")
-        self.share, self.limit = share, limit
+        self.share, self.limit, self._told = share, limit, False
         self._pairs = np.stack(np.meshgrid(self.slopes, self.intercepts), -1).reshape(-1, 2)
         self._weights = np.full(len(self._pairs), 1 / len(self._pairs))
         self._log_weights = np.log(self._weights)
@@ -340,6 +349,30 @@ class OnlinePlatt(Online):
         if self.share:
             self._weights = (1 - self.share) * self._weights + self.share / len(weights)
             self._log_weights = np.log(self._weights)
+        if not self._told:
+            self._warn_if_at_edge()
+
+    def _warn_if_at_edge(self):
+        table = self._log_weights.reshape(len(self.intercepts), len(self.slopes))
+        for name, grid, best in (
+            ("slopes", self.slopes, table.max(axis=0)),
+            ("intercepts", self.intercepts, table.max(axis=1)),
+        ):
+            fifth, at = len(grid) // 5, int(best.argmax())
+            if not fifth or 0 < at < len(grid) - 1:
+                continue
+            others = best[:-fifth] if at else best[fifth:]
+            if best[at] - others.max() > _CLEAR:
+                self._told, width = True, grid[-1] - grid[0]
+                ends = (grid[0], grid[-1] + width) if at else (grid[0] - width, grid[-1])
+                warnings.warn(
+                    f"{name} goes from {grid[0]:.3g} to {grid[-1]:.3g}, and the labels so far are"
+                    f" best fitted by {grid[at]:.3g}, its {'largest' if at else 'smallest'}: the"
+                    f" forecasts would gain from a wider grid, such as {name}="
+                    f"np.linspace({ends[0]:.3g}, {ends[1]:.3g}, {2 * len(grid) - 1})",
+                    UserWarning,
+                    stacklevel=4,
+                )
 
 
 class RunningMean(Online):

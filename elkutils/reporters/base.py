@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import expit
+from scipy.special import expit, log_expit
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -19,6 +19,7 @@ from elkutils._inputs import is_missing, place, plain
 from elkutils.inference._checks import check_counts, check_size
 from elkutils.inference.draws import NUMBERS
 from elkutils.reporters import persist
+from elkutils.reporters.moments import moments, warn_if_far
 from elkutils.reporters.weights import row_weights
 from elkutils.source import Source, source_of
 
@@ -73,6 +74,8 @@ class Reporter(ClassifierMixin, BaseEstimator):
     intercept_ : (1,) array
         Log odds at x = 0, likewise.
     n_features_in_ : int
+    moments_ : (2, d) array
+        Mean and standard deviation of each feature in training. A warning compares X with them.
 
     Examples
     --------
@@ -88,6 +91,7 @@ class Reporter(ClassifierMixin, BaseEstimator):
     """
 
     _fitted_with: dict | None = None  # the parameters of the fit
+    _told_far = False  # whether it has warned that X is far from what it was fitted on
 
     def __init_subclass__(cls, **kwargs) -> None:
         """Register the class, so that `load` finds it."""
@@ -240,13 +244,17 @@ class Reporter(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         if not is_table(X):
             X = _validated(self, X, dtype=np.float64, reset=False)
-        for _, part in row_blocks(X, NUMBERS, progress=progress):
-            yield self._check(part)
+        for span, part in row_blocks(X, NUMBERS, progress=progress):
+            yield self._check(part, span.start)
 
-    def _check(self, X) -> np.ndarray:
+    def _check(self, X, first: int = 0) -> np.ndarray:
+        """Return rows X of a table, from its row `first` on, checked and scaled."""
         check_is_fitted(self)
         persist.check_source(self, X)
-        return persist.scaled(self, _validated(self, X, dtype=np.float64, reset=False))
+        X = persist.scaled(self, _validated(self, X, dtype=np.float64, reset=False))
+        if not self._told_far and hasattr(self, "moments_"):
+            self._told_far = warn_if_far(X, self.moments_, first)
+        return X
 
     def _check_training(self, X, y) -> tuple[np.ndarray, np.ndarray]:
         """Return X in float64 and y as 0.0 and 1.0, and learn the classes.
@@ -257,6 +265,7 @@ class Reporter(ClassifierMixin, BaseEstimator):
         self._fitted_with = deepcopy(self.get_params(deep=False))
         X, y = _validated(self, X, y, dtype=np.float64)
         check_size(X)
+        self.moments_, self._told_far = moments(X), False
         check_classification_targets(y)
         classes = np.unique(y)
         if len(classes) == 1:
@@ -357,6 +366,9 @@ def _first_bad(values, name: str) -> str:
     return f"\nThe first is {first}, {values.ravel()[bad[0]]}, of {len(bad)}."
 
 
+LIKELIHOODS = 2**24  # log likelihoods, of rows by draws, that `idata` holds at most: 128 MB
+
+
 class DrawsReporter(Reporter, ABC):
     """A reporter whose answers are those of draws of a head.
 
@@ -370,6 +382,7 @@ class DrawsReporter(Reporter, ABC):
     """
 
     draws_: "Draws"
+    _rows: tuple[np.ndarray, np.ndarray, np.ndarray | None] | None = None  # of the fit
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Return the log odds of the mean probability of `classes_[1]`, (n,)."""
@@ -407,6 +420,26 @@ class DrawsReporter(Reporter, ABC):
 
     def _draws(self) -> int:
         return max(1, len(self.draws_.flat))
+
+    def _keep_rows(self, X: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> None:
+        """Keep a copy of the training rows for `idata`, where there are few enough."""
+        few = len(X) * len(self.draws_.flat) <= LIKELIHOODS
+        self._rows = (X.copy(), y, weights) if few else None
+
+    def _for_arviz(self) -> dict[str, dict | None]:
+        """Statistics of the draws and log likelihoods of the training rows, by ArviZ' names."""
+        stats = dict(self.draws_.stats)
+        if "energy" in stats and "tree_depth" not in stats:  # ArviZ means the Hamiltonian
+            stats["lp"] = -stats.pop("energy")
+        found = {"sample_stats": stats or None}
+        if self._rows is not None:
+            X, y, weights = self._rows
+            odds = self.draws_.log_odds(X)
+            odds *= 2 * y - 1
+            found["log_likelihood"] = {
+                "y": log_expit(odds) * (1 if weights is None else weights)
+            }
+        return found
 
     @abstractmethod
     def _head(self):

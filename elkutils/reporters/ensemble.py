@@ -69,7 +69,7 @@ class Ensemble(DrawsReporter):
     Examples
     --------
     >>> X, y = np.array([[-3.0], [-2.0], [0.0], [0.0], [2.0], [3.0]]), [0, 0, 0, 1, 1, 1]
-    >>> reporter = Ensemble(members=4, steps=50).fit(X, y)
+    >>> reporter = Ensemble(members=4, steps=50, learning_rate=0.1).fit(X, y)
     >>> reporter.sample_proba(X).shape
     (4, 6)
     """

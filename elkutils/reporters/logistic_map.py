@@ -21,6 +21,7 @@ from elkutils.inference.logistic import (
     logistic_path,
 )
 from elkutils.reporters.base import Reporter
+from elkutils.reporters.weights import distinct
 
 
 class LogisticMAP(Reporter):
@@ -95,7 +96,7 @@ class LogisticMAP(Reporter):
             Rows of one group stay in one fold of the cross-validation; only "cv" uses it.
         sample_weight : (n,) array or None
             What each row's log likelihood is multiplied by: 0 leaves it out, 2 is to have it
-            twice; in cross-validation, in the same fold.
+            twice. In cross-validation equal rows, of one label and group, share a fold.
 
         Raises
         ------
@@ -232,12 +233,15 @@ def warn_at_edge(scales: ArrayLike, scores: ArrayLike, how: str) -> None:
 
 
 def _cross_validate(X, y, groups, scales, bias_scale, weights=None, folds=5) -> np.ndarray:
+    X, y, groups, weights = _merged(X, y, groups, weights)
     rarest = int(min(y.sum(), len(y) - y.sum()))
     if rarest < 2:
-        raise ValueError("y has a class of one row; prior_scale='cv' needs two rows in each")
+        raise ValueError(
+            "y has a class of one row, or of copies of one; prior_scale='cv' needs two rows in "
+            "each"
+        )
     splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
     if groups is not None:
-        groups = check_ids(groups, "groups", len(y))
         rarest = min(rarest, *(len(np.unique(groups[y == label])) for label in (0, 1)))
         if rarest < 2:
             raise ValueError(
@@ -266,3 +270,16 @@ def _cross_validate(X, y, groups, scales, bias_scale, weights=None, folds=5) -> 
         losses = np.logaddexp(0.0, np.where(y[test, None] == 1, -log_odds, log_odds))
         total -= (counts[test, None] * losses).sum(0)
     return total / counts.sum()
+
+
+def _merged(X, y, groups, weights):
+    """Rows of which none repeats another of its label and group, and their weights.
+
+    Copies in two folds would be trained on and tested on, which favours wide priors.
+    """
+    if groups is None:
+        X, y, weights = distinct(X, y, weights)
+        return X, y, None, weights
+    _, codes = np.unique(check_ids(groups, "groups", len(y)), return_inverse=True)
+    X, y, weights = distinct(np.column_stack([X, codes]), y, weights)
+    return X[:, :-1], y, X[:, -1].astype(int), weights

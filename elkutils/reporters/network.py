@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from elkutils.inference._checks import check_choice, check_counts, check_network
+from elkutils.inference.diagnostics import warn_unless_converged
 from elkutils.inference.networks.samplers import RESUMED, SAMPLERS, WEIGHTED
 from elkutils.reporters.base import DrawsReporter
 from elkutils.reporters.weights import distinct
@@ -148,11 +149,10 @@ class BayesianNetwork(DrawsReporter):
         Warns
         -----
         RuntimeWarning
-            If chains hardly accepted any transition, trajectories diverged, or the step of
-            "sghmc" or "sgld" is too large.
+            If chains have not converged (R-hat, effective draws, divergences) or hardly
+            accepted any transition, or the step of "sghmc" or "sgld" is too large.
         """
-        X, y, weights = self._weighted(*self._check_training(X, y), sample_weight)
-        all_rows = X
+        rows = X, y, weights = self._weighted(*self._check_training(X, y), sample_weight)
         check_choice("method", self.method, SAMPLERS)
         if self.method in WEIGHTED:
             X, y, weights = distinct(X, y, weights)
@@ -189,7 +189,11 @@ class BayesianNetwork(DrawsReporter):
             options=self.options,
         )
         self.centre_ = getattr(self.draws_.head, "centre", None)
-        self._diagnostics = self.draws_.diagnose(all_rows)
+        self._diagnostics = self.draws_.diagnose(rows[0])
+        self._keep_rows(*rows)
+        warn_unless_converged(
+            self._diagnostics, "more warmup, steps or draws help, or a narrower prior"
+        )
         return self
 
     @property
@@ -200,14 +204,17 @@ class BayesianNetwork(DrawsReporter):
 
     @property
     def idata(self) -> "InferenceData":
-        """The draws as ArviZ `InferenceData`, with one variable per leaf of the parameters."""
+        """The draws as ArviZ `InferenceData`, with one variable per leaf of the parameters.
+
+        ``log_likelihood`` is as `BayesianLogistic.idata` has it.
+        """
         import arviz
         import jax
 
         check_is_fitted(self)
         leaves, _ = jax.tree.flatten_with_path(self.draws_.parameters)
         named = {f"theta{jax.tree_util.keystr(path)}": leaf for path, leaf in leaves}
-        return arviz.from_dict(posterior=named, sample_stats=self.draws_.stats or None)
+        return arviz.from_dict(posterior=named, dims={"y": ["row"]}, **self._for_arviz())
 
     def state(self) -> dict[str, np.ndarray | float | None]:
         """Return what was learned: the draws, their statistics and their diagnostics."""

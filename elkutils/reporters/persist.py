@@ -23,6 +23,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from elkutils.files import atomic_path
+from elkutils.reporters.moments import is_centred
 from elkutils.source import Source, source_of
 
 if TYPE_CHECKING:
@@ -81,10 +82,25 @@ def carry(
 
 
 def check_source(reporter: "Reporter", X: object) -> None:
-    """Raise ValueError if X was read elsewhere than what the reporter was fitted on."""
+    """Raise ValueError if X was read elsewhere than what the reporter was fitted on.
+
+    So it does if X has activations as they were read, and the reporter was fitted on features
+    that somebody had centred, and was not told how (`carry`).
+    """
     ours, theirs = getattr(reporter, "source_", None), source_of(X)
-    if ours is not None and theirs is not None:
+    if theirs is None:
+        return
+    if ours is not None:
         ours.check(theirs)
+    known = getattr(reporter, "moments_", None)
+    if known is not None and not hasattr(reporter, "scaling_") and is_centred(known):
+        raise ValueError(
+            "X has activations as they were read, but this reporter was fitted on features of "
+            "mean 0, z-scored by hand it seems, and does not know by what: call "
+            "reporter.carry(X.source, mean, scale) with what was subtracted and divided by, or "
+            "fit make_pipeline(StandardScaler(), reporter) to the activations; or pass "
+            "np.asarray(X) if X is meant as it is"
+        )
 
 
 def scaled(reporter: "Reporter", X: np.ndarray) -> np.ndarray:

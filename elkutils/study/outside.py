@@ -18,7 +18,7 @@ import numpy as np
 from scipy.special import expit
 
 from elkutils import profiles
-from elkutils.evaluation import Interval, mutual_information
+from elkutils.evaluation import Interval, mutual_information, pooled_bootstrap
 from elkutils.study import readings, shifts
 from elkutils.study.languages import TEMPLATES, translated
 from elkutils.study.scaling import z_scored
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
 ERRORS = ("false alarms", "misses")
+LEAST_FAILING = 4  # groups with failures: all are missing from e⁻⁴, or 2%, of resamples
 
 
 @dataclass(frozen=True)
@@ -371,10 +372,10 @@ def found_interval(
 ) -> Interval:
     """Return `found_in_review` of all rows together, with its bootstrap interval.
 
-    Groups and seeds are drawn with replacement and independently, as by `bootstrap`, but seeds
-    are pooled and not averaged, because a seed may have few failures or none. Where all
-    failures are found, or none, no resample differs; then Clopper and Pearson's interval over
-    groups with failures takes its place.
+    It is that of `pooled_bootstrap`, because a seed may have few failures or none. Where all
+    failures are found, or none, no resample differs, and where fewer than four groups hold
+    them many resamples lack them; then Clopper and Pearson's interval over groups with
+    failures takes its place.
 
     Parameters
     ----------
@@ -386,23 +387,20 @@ def found_interval(
     Raises
     ------
     ValueError
-        If there is no failure.
+        If there is no failure, and as `pooled_bootstrap`.
     """
     failed = np.asarray(planted) == 1
     if not failed.any():
         raise ValueError("planted holds no failure; a review needs something to find")
-    rng = np.random.default_rng(seed)
-    weights = np.ones((resamples, len(failed)))
-    for ids in (groups, seeds):
-        values, of = np.unique(ids, return_inverse=True)
-        drawn = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), resamples)
-        weights *= drawn[:, of]
-    estimate = float(found_in_review(planted, doubt)[0])
-    drawn = found_in_review(planted, doubt, weights)
-    lower, upper = np.nanquantile(drawn, ((1 - level) / 2, (1 + level) / 2))
-    if lower < upper:
-        return Interval(estimate, float(lower), float(upper), level)
+    options = {"groups": groups, "seeds": seeds, "resamples": resamples, "seed": seed}
     count = len(np.unique(np.asarray(groups)[failed]))
+    if count >= LEAST_FAILING:
+        found = pooled_bootstrap(
+            found_in_review, planted, doubt, **options, level=level, centre=False
+        )
+        if found.lower < found.upper:
+            return found
+    estimate = float(found_in_review(planted, doubt)[0])
     return Interval.of_share(round(estimate * count), count, level)
 
 

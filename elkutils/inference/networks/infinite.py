@@ -14,6 +14,7 @@ and evidence are those of `inference.logistic`, and only the kernel is new here.
 one recursion, for which SiLU and tanh have no closed form in any library.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -154,6 +155,11 @@ def choose_scale(
     ------
     ValueError
         As `evidence`, and for no scales or scales that are not positive.
+
+    Warns
+    -----
+    UserWarning
+        If the best of three scales or more is the smallest or the largest.
     """
     _check_network(network)
     scales = np.asarray(scales, np.float64)
@@ -162,6 +168,15 @@ def choose_scale(
     tried = [replace(network, weight_scale=check_scale("scales", c)) for c in scales.tolist()]
     found = np.array([evidence(each, X, y) for each in tried])
     best = int(np.argmax(found))
+    if len(scales) > 2 and scales[best] in (scales.min(), scales.max()):
+        small = scales[best] == scales.min()
+        warnings.warn(
+            f"scales goes from {scales.min():.3g} to {scales.max():.3g}, and the "
+            f"{'smallest' if small else 'largest'} has the most evidence: the labels ask for "
+            f"{'smaller' if small else 'larger'} ones, give some",
+            UserWarning,
+            stacklevel=2,
+        )
     return Choice(tried[best], float(scales[best]), scales, found)
 
 
