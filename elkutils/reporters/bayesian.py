@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
+from elkutils._inputs import check_order
 from elkutils.inference._checks import (
     check_choice,
     check_counts,
@@ -18,7 +19,7 @@ from elkutils.inference.draws import LinearHead
 from elkutils.inference.logistic.samplers import SAMPLERS, Posterior
 from elkutils.reporters.base import DrawsReporter
 from elkutils.reporters.logistic_map import evidence_scale
-from elkutils.reporters.weights import distinct
+from elkutils.reporters.weights import distinct, warn_of_few
 
 if TYPE_CHECKING:
     from arviz import InferenceData
@@ -130,8 +131,11 @@ class BayesianLogistic(DrawsReporter):
         ValueError
             For bad input, scales, counts or an unknown method.
         """
+        check_order(X=X, sample_weight=sample_weight)
         X, y = self._check_training(X, y)
-        X, y, weights = distinct(*self._weighted(X, y, sample_weight))
+        X, y, weights = self._weighted(X, y, sample_weight)
+        warn_of_few(weights)
+        X, y, weights = distinct(X, y, weights)
         self._check_parameters()
         centre = far_centre(X) if self.bias_scale is None else None
         X = X if centre is None else X - centre
