@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import bdtrc
 
-from elkutils._inputs import numbers, plain
+from elkutils._inputs import check_order, is_number, numbers, plain
 from elkutils.evaluation._arrays import (
     check_draws,
     check_unit,
@@ -155,7 +155,7 @@ def veto(proba: ArrayLike, level: ArrayLike, votes: int = 1) -> np.ndarray | boo
     True
     """
     draws = check_draws(proba)
-    if int(votes) != votes or not 1 <= votes <= len(draws):
+    if not is_number(votes) or int(votes) != votes or not 1 <= votes <= len(draws):
         raise ValueError(
             f"votes is {votes}; it has to be an integer from 1 to the number of draws, "
             f"{len(draws)}"
@@ -262,6 +262,7 @@ def decision_cost(
     >>> float(decision_cost([0, 1], [True, False], false_alarm=1, miss=9))
     5.0
     """
+    check_order(y=y, act=act, weights=weights)
     slack, y, act = rounding(y), numbers(y, "y").astype(np.float64), plain(act)
     if y.ndim != 1 or y.size == 0:
         raise ValueError(f"y has shape {y.shape}; it has to be (n,), n ≥ 1, between 0 and 1")
@@ -377,7 +378,7 @@ def _one_each(name, value, draws):
 
 
 def _unit(name, value):
-    value = np.asarray(value, dtype=np.float64)
+    value = numbers(value, name).astype(np.float64)
     near = (value >= -1e-9) & (value <= 1 + 1e-9)  # a mean of probabilities may round above 1
     value = np.where(near, np.clip(value, 0, 1), value)[()]
     return _number(name, value, "lie between 0 and 1", lambda v: (v >= 0) & (v <= 1))
@@ -403,9 +404,10 @@ def _count(value):
 
 
 def _number(name, value, needs, fits):
-    value = np.asarray(value, dtype=np.float64)
+    value = numbers(value, name).astype(np.float64)
     if not fits(value).all():
-        percent = "between 0 and 1" in needs and bool(np.all((value > 1) & (value <= 100)))
+        percent = "1" in needs and bool(np.all((value > 1) & (value <= 100)))
+        percent = percent and "no smaller" not in needs
         hint = ": 0.95 for 95%" if percent else ""
         raise ValueError(f"{name} is {value}; it has to {needs}{hint}")
     return value

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import entr
 
+from elkutils._inputs import check_columns
 from elkutils.evaluation._arrays import check_proba, warn_of_classes
 
 
@@ -112,6 +113,7 @@ def _entropy(p: np.ndarray) -> np.ndarray:
 
 
 def _bags(proba, other) -> tuple[np.ndarray, np.ndarray]:
+    check_columns(proba, other, "proba", "other")
     proba, other = _bag(proba, "proba"), _bag(other, "other")
     if proba.shape[1] != other.shape[1]:
         first = proba.shape[0] == other.shape[1] or proba.shape[1] == other.shape[0]

@@ -229,7 +229,7 @@ def _probabilities(log_odds: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
 
 def check_inputs(X: ArrayLike, features: int, dtype: type) -> np.ndarray:
     """Return X (n, features) as an array of `dtype`, or raise ValueError."""
-    X = np.asarray(plain(X), dtype)
+    X = np.asarray(plain(X, "X"), dtype)
     if X.ndim != 2 or X.shape[1] != features:
         raise ValueError(f"X has shape {X.shape}; it needs (n, {features}), every entry finite")
     check_finite(X, "X")

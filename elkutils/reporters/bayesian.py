@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
+from elkutils._inputs import check_order
 from elkutils.inference._checks import (
     check_choice,
     check_counts,
@@ -19,7 +20,7 @@ from elkutils.inference.draws import LinearHead
 from elkutils.inference.logistic.samplers import SAMPLERS, Posterior
 from elkutils.reporters.base import DrawsReporter
 from elkutils.reporters.logistic_map import evidence_scale
-from elkutils.reporters.weights import distinct
+from elkutils.reporters.weights import distinct, warn_of_few
 
 if TYPE_CHECKING:
     from arviz import InferenceData
@@ -139,8 +140,10 @@ class BayesianLogistic(DrawsReporter):
         UserWarning
             If `prior_scale` does not suit the units of X, or is at the edge of its grid.
         """
+        check_order(X=X, sample_weight=sample_weight)
         X, y = self._check_training(X, y)
         rows = self._weighted(X, y, sample_weight)
+        warn_of_few(rows[2])
         X, y, weights = distinct(*rows)
         self._check_parameters()
         centre = far_centre(X) if self.bias_scale is None else None

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from elkutils._inputs import check_ids
+from elkutils._inputs import check_ids, check_order, numbers
 from elkutils.inference._checks import (
     check_scale,
     check_weights,
@@ -21,7 +21,7 @@ from elkutils.inference.logistic import (
     logistic_path,
 )
 from elkutils.reporters.base import Reporter
-from elkutils.reporters.weights import distinct
+from elkutils.reporters.weights import distinct, warn_of_few
 
 
 class LogisticMAP(Reporter):
@@ -109,9 +109,11 @@ class LogisticMAP(Reporter):
             If the best candidate is the smallest or the largest, there are too few rows or
             groups for five folds, or `prior_scale` does not suit the units of X.
         """
+        check_order(X=X, groups=groups, sample_weight=sample_weight)
         X, y = self._check_training(X, y)
         groups = self._kept_groups(y, groups, sample_weight)
         X, y, weights = self._weighted(X, y, sample_weight)
+        warn_of_few(weights)
         centre = far_centre(X) if self.bias_scale is None else None
         X = X if centre is None else X - centre
         self.path_, self.cv_log_score_ = None, None
@@ -151,11 +153,11 @@ class LogisticMAP(Reporter):
 
     def _kept_groups(self, y, groups, sample_weight):
         """The groups of the rows whose weight is not zero."""
-        if groups is None or sample_weight is None:
+        if groups is None:
+            return None
+        groups = check_ids(groups, "groups", len(y))
+        if sample_weight is None:
             return groups
-        groups = np.asarray(groups)
-        if groups.shape != y.shape:
-            raise ValueError(f"groups has shape {groups.shape}; it has to be ({len(y)},)")
         return groups[check_weights(sample_weight, len(y), "sample_weight") > 0]
 
     def _choose(self, X, y, groups, weights) -> tuple[np.ndarray, float]:
@@ -167,7 +169,7 @@ class LogisticMAP(Reporter):
         scales = self.prior_scales
         if scales is None:
             scales = default_prior_scales(X, weights=weights)
-        scales = np.asarray(scales, np.float64)
+        scales = np.atleast_1d(numbers(scales, "prior_scales").astype(np.float64))
         self.path_ = logistic_path(X, y, scales, self.bias_scale, weights)
         best = self.path_.best
         if self.prior_scale == "cv":
