@@ -1,4 +1,4 @@
-"""Rows by place are those of the arrays they are taken from; tasks are made once per profile."""
+"""Rows by place are those of the arrays they come from; a task is made once per profile."""
 
 import numpy as np
 import pytest
