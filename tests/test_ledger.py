@@ -163,6 +163,15 @@ def test_a_verdict_counts_its_places(monkeypatch):
     assert decided.told in decided._repr_html_()
 
 
+@pytest.mark.parametrize(("outcomes", "folded"), [((H, F), False), ((H, F, F), True)])
+def test_a_long_table_of_a_verdict_is_folded(outcomes, folded, monkeypatch):
+    plant(monkeypatch)
+    shown, _, table = decide(outcomes)._repr_html_().partition("<details")
+    assert table.startswith(">" if folded else " open>")
+    assert "fails at" in shown
+    assert table.count("<tr>") == 1 + 2 * len(outcomes)
+
+
 def test_what_is_judged_at_many_places_is_judged_at_once(monkeypatch):
     """An end on the margin holds by itself; among twenty such places it is undecided."""
     plant(monkeypatch, "everywhere")
@@ -260,7 +269,9 @@ def test_a_criterion_without_power_does_not_judge(monkeypatch, positive, negativ
     decided = chapter.decide("C1a", HOLDS)
     assert decided.verdict == verdict
     assert f"{positive / 200:.0%} of 200" in repr(decided)
-    assert f"{positive / 200:.0%} of 200" in decided._repr_html_()
+    shown = decided._repr_html_()
+    assert f"slope {positive / 200:.0%} of 200 and {negative / 200:.0%} of 200" in shown
+    assert ("does not judge" in shown) == (verdict != "holds")
 
 
 def test_too_few_runs_of_a_control_are_refused(monkeypatch):
