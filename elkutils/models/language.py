@@ -199,8 +199,8 @@ def _sample(network, tokenizer, architecture) -> torch.Tensor:
     held = network.get_input_embeddings().weight.shape[0]
     if max(ids, default=0) >= held:
         raise ValueError(
-            f"tokenizer gives the id {max(ids)}, and {architecture!r} holds {held} tokens; it has "
-            "to be the model's own"
+            f"tokenizer gives the id {max(ids)}, and {architecture!r} holds {held} tokens; it"
+            " has to be the model's own"
         )
     return torch.tensor([ids], dtype=torch.long, device=network.device)
 
@@ -223,8 +223,8 @@ def _check_alike(before, after, architecture, network) -> None:
         raise ValueError(
             f"name is {architecture!r}, a {type(network).__name__} that TransformerLens runs "
             f"otherwise than transformers: a logit differs by {apart:.2g}, and the largest is "
-            f"{largest:.2g}; its activations would be wrong. Another version of TransformerLens, "
-            "or another model, is needed"
+            f"{largest:.2g}; its activations would be wrong. Another version of "
+            "TransformerLens, or another model, is needed"
         )
 
 

@@ -436,7 +436,9 @@ class DrawsReporter(Reporter, ABC):
             X, y, weights = self._rows
             odds = self.draws_.log_odds(X)
             odds *= 2 * y - 1
-            found["log_likelihood"] = {"y": log_expit(odds) * (1 if weights is None else weights)}
+            found["log_likelihood"] = {
+                "y": log_expit(odds) * (1 if weights is None else weights)
+            }
         return found
 
     @abstractmethod

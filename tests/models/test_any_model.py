@@ -28,7 +28,6 @@ from elkutils.models import (
 from elkutils.models.language import encode
 from elkutils.models.tokens import bare_ids
 
-
 TEXT = "The city of Lyon is in Peru."
 
 
