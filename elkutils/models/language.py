@@ -195,13 +195,15 @@ def bridge(
 def _sample(network, tokenizer, architecture) -> torch.Tensor:
     """Token ids (1, k) of a sample text."""
     context = getattr(network.config, "max_position_embeddings", None) or LOOKED_AT
-    ids = bare_ids(tokenizer, SAMPLE)[: min(LOOKED_AT, context)]
-    held = network.get_input_embeddings().weight.shape[0]
-    if max(ids, default=0) >= held:
+    try:
+        ids = bare_ids(tokenizer, SAMPLE)[: min(LOOKED_AT, context)]
+    except Exception as error:  # files of others raise what they like
         raise ValueError(
-            f"tokenizer gives the id {max(ids)}, and {architecture!r} holds {held} tokens; it"
-            " has to be the model's own"
-        )
+            f"name is {architecture!r}, whose tokenizer cannot encode a text ({_line(error)}): "
+            "give tokenizer="
+        ) from error
+    held = network.get_input_embeddings().weight.shape[0]
+    ids = [token for token in ids if token < held]  # others are refused when a text has them
     return torch.tensor([ids], dtype=torch.long, device=network.device)
 
 
