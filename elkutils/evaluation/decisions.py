@@ -371,8 +371,8 @@ def _one_each(name, value, draws):
     """`value`, if it is a number or one for each input of `draws`, or ValueError."""
     if np.ndim(value) > max(1, draws.ndim - 1) or (draws.ndim == 1 and np.ndim(value)):
         raise ValueError(
-            f"{name} has shape {np.shape(value)}; it has to be a number or, for proba (draws, n),"
-            " one for each input (n,)"
+            f"{name} has shape {np.shape(value)}; it has to be a number or, for proba"
+            " (draws, n), one for each input (n,)"
         )
     return _fitting(name, value, draws)
 

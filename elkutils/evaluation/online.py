@@ -269,9 +269,9 @@ class OnlinePlatt(Online):
     Warns
     -----
     UserWarning
-        Once, in `update` or `run`, if the smallest or largest slope or intercept fits the labels
-        so far e⁴ times better than any that lies a fifth of the grid further in: the labels
-        ask for a wider grid, and the regret is that against the grid's pairs only.
+        Once, in `update` or `run`, if the smallest or largest slope or intercept fits the
+        labels so far e⁴ times better than any that lies a fifth of the grid further in: the
+        labels ask for a wider grid, and the regret is that against the grid's pairs only.
 
     Notes
     -----
@@ -371,9 +371,10 @@ class OnlinePlatt(Online):
                 self._told, width = True, grid[-1] - grid[0]
                 ends = (grid[0], grid[-1] + width) if at else (grid[0] - width, grid[-1])
                 warnings.warn(
-                    f"{name} goes from {grid[0]:.3g} to {grid[-1]:.3g}, and the labels so far are"
-                    f" best fitted by {grid[at]:.3g}, its {'largest' if at else 'smallest'}: the"
-                    f" forecasts would gain from a wider grid, such as {name}="
+                    f"{name} goes from {grid[0]:.3g} to {grid[-1]:.3g}, and the labels so far"
+                    f" are best fitted by {grid[at]:.3g}, its"
+                    f" {'largest' if at else 'smallest'}: the forecasts would gain from a wider"
+                    f" grid, such as {name}="
                     f"np.linspace({ends[0]:.3g}, {ends[1]:.3g}, {2 * len(grid) - 1})",
                     UserWarning,
                     stacklevel=4,

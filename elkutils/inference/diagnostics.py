@@ -121,12 +121,13 @@ def warn_unless_converged(found: Diagnostics, remedy: str, stacklevel: int = 3) 
         faults.append(f"the largest R-hat is {worst['rhat']:.3f} and needs < {MOST_RHAT}")
     if worst["ess"] < needed:
         faults.append(
-            f"the slowest of {len(found.rhat)} {found.of} has {worst['ess']:.0f} effective draws"
-            f" of {total} and needs {needed:.0f}"
+            f"the slowest of {len(found.rhat)} {found.of} has {worst['ess']:.0f} effective"
+            f" draws of {total} and needs {needed:.0f}"
         )
     if faults:
         warnings.warn(
-            f"the chains have not converged: {'; '.join(faults)}: see the diagnostics; {remedy}",
+            f"the chains have not converged: {'; '.join(faults)}: see the diagnostics;"
+            f" {remedy}",
             RuntimeWarning,
             stacklevel=stacklevel,
         )

@@ -195,13 +195,15 @@ def bridge(
 def _sample(network, tokenizer, architecture) -> torch.Tensor:
     """Token ids (1, k) of a sample text."""
     context = getattr(network.config, "max_position_embeddings", None) or LOOKED_AT
-    ids = bare_ids(tokenizer, SAMPLE)[: min(LOOKED_AT, context)]
-    held = network.get_input_embeddings().weight.shape[0]
-    if max(ids, default=0) >= held:
+    try:
+        ids = bare_ids(tokenizer, SAMPLE)[: min(LOOKED_AT, context)]
+    except Exception as error:  # files of others raise what they like
         raise ValueError(
-            f"tokenizer gives the id {max(ids)}, and {architecture!r} holds {held} tokens; it has "
-            "to be the model's own"
-        )
+            f"name is {architecture!r}, whose tokenizer cannot encode a text ({_line(error)}): "
+            "give tokenizer="
+        ) from error
+    held = network.get_input_embeddings().weight.shape[0]
+    ids = [token for token in ids if token < held]  # others are refused when a text has them
     return torch.tensor([ids], dtype=torch.long, device=network.device)
 
 
@@ -223,8 +225,8 @@ def _check_alike(before, after, architecture, network) -> None:
         raise ValueError(
             f"name is {architecture!r}, a {type(network).__name__} that TransformerLens runs "
             f"otherwise than transformers: a logit differs by {apart:.2g}, and the largest is "
-            f"{largest:.2g}; its activations would be wrong. Another version of TransformerLens, "
-            "or another model, is needed"
+            f"{largest:.2g}; its activations would be wrong. Another version of "
+            "TransformerLens, or another model, is needed"
         )
 
 

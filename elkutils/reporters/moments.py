@@ -64,11 +64,11 @@ def warn_if_far(X: np.ndarray, known: np.ndarray, first: int = 0) -> bool:
         return False
     row = rows[np.argmax(away)]
     warnings.warn(
-        f"X lies far outside of what this reporter was fitted on: half of its rows are more than "
-        f"{FAR:.0f} standard deviations from the training mean in their median feature, row "
-        f"{first + row} {away.max():.3g}. Are its units, layer and position those of the fit, "
-        "and was it scaled as X was there? `carry` and `make_pipeline` keep a scaling with the "
-        "reporter",
+        f"X lies far outside of what this reporter was fitted on: half of its rows are more "
+        f"than {FAR:.0f} standard deviations from the training mean in their median feature, "
+        f"row {first + row} {away.max():.3g}. Are its units, layer and position those of the "
+        "fit, and was it scaled as X was there? `carry` and `make_pipeline` keep a scaling "
+        "with the reporter",
         UserWarning,
         stacklevel=5,
     )

@@ -111,7 +111,7 @@ def test_its_interval_is_the_bootstraps_for_one_seed_and_exact_where_all_is_foun
     assert outside.found_interval(few, RNG.random(63), np.arange(63), np.zeros(63)).upper > 0
     with pytest.raises(ValueError, match=r"groups\[79\] is nan"):
         outside.found_interval(planted, doubt, [*range(79), np.nan], np.zeros(80))
-    with pytest.raises(ValueError, match="95% is 0.95"):
+    with pytest.raises(ValueError, match=r"95% is 0\.95"):
         outside.found_interval(*columns, level=95)
     with pytest.raises(ValueError, match="no failure"):
         outside.found_interval(0 * planted, *columns[1:])
