@@ -234,8 +234,9 @@ class Reporter(ClassifierMixin, BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         """Whether the last fit has ended: what it learns first does not count."""
         return any(
-            name.endswith("_") and not name.startswith("_") and name not in LEARNED_FIRST
-            for name in vars(self)
+            name[-1] == "_" and name[0] != "_" and name not in LEARNED_FIRST
+            for name, value in vars(self).items()
+            if value is not None
         )
 
     def __sklearn_clone__(self) -> "Reporter":
@@ -390,7 +391,7 @@ def _plain_labels(y):
     for row, label in enumerate(found):
         if is_missing(label) or (words[row] and label.strip() in WRITTEN_GAPS):
             raise ValueError(
-                f"y[{row}] is missing ({label!r}); leave the row out. y contains NaN"
+                f"y[{row}] is missing ({str(label)!r}); leave the row out. y contains NaN"
             )
     if any(words) and not all(words):
         other = words.index(not words[0])

@@ -119,7 +119,7 @@ def test_each_class_needs_a_weight(reporter, data, label):
 
 
 def test_weights_are_not_numbers_or_too_large(data):
-    with pytest.raises(ValueError, match="sample_weight has dtype .*; it has to hold numbers"):
+    with pytest.raises(ValueError, match=r"sample_weight has dtype .*; it has to hold numbers"):
         LogisticMAP().fit(*data, sample_weight=["much"] * 40)
     with pytest.raises(ValueError, match="infinite sum"):
         LogisticMAP().fit(*data, sample_weight=np.full(40, 1e308))
