@@ -120,19 +120,19 @@ def ess_per_second(record: dict, warmed_up: bool = True) -> dict[str, float]:
 def sampler_table(benchmark: dict) -> Iterator[str]:
     """Yield the lines of a table of the samplers of wide networks.
 
-    *All* has the warm-up in its seconds; *times* is our least ESS per second over theirs.
+    *All* is the least with the warm-up in its seconds; *times* is our least over theirs.
     """
-    yield "                        ESS per second, after warm-up"
-    yield "sampler        in       median   least     all  R-hat  times"
+    yield "                ESS per second"
+    yield "sampler        median   least     all  R-hat  times"
     mine = ess_per_second(benchmark["samplers"][0])["least"]
     for record in benchmark["samplers"]:
-        name = f"{record['name']:14s} {record['coordinates']:9s}"
+        name = f"{record['name']:13s}"
         if record["ess"] is None:
-            yield f"{name} no draws after {record['transitions']} transitions"
+            yield f"{name}  no draws: {record['transitions']} transitions"
             continue
         after, whole = ess_per_second(record), ess_per_second(record, warmed_up=False)
         yield (
-            f"{name}{after['median']:7.2f} {after['least']:7.2f} {whole['least']:7.2f}"
+            f"{name}{after['median']:8.2f} {after['least']:7.2f} {whole['least']:7.2f}"
             f" {record['rhat']:6.2f} {mine / after['least']:6.1f}"
         )
     for library, reason in benchmark["left_out"].items():
