@@ -30,7 +30,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -58,6 +58,7 @@ FIRST_STEP, TARGET_ACCEPT = 1.0, 0.8  # the libraries' defaults
 QUARTER = np.pi / 2
 PILOT = 40  # transitions of ours that say how many the seconds allow
 LEAST_KEPT = 2 * LEAST_DRAWS  # transitions after warm-up without which no ESS is given
+MOST_KEPT = 2000  # draws of ours, each with all weights: bounds the memory
 EACH = 30  # held-out rows of a kind
 STEPS, TEMPERATURES = (0.05, 0.2, 0.5), (0.25, 1.0, 4.0)
 PARTS = "samplers", "moments", "gradient"
@@ -287,28 +288,35 @@ def efficiency(log_odds: np.ndarray) -> dict:
 def ours(network: MLP, X, y, rows, chains: int, warmup: int, patience: float) -> dict:
     """The record of our sampler, with as many draws as the seconds allow."""
 
-    def run(draws, warmup):
+    def run(draws, warmup, thin=1):
         begun = clock()
-        options = {"draws": draws, "warmup": warmup, "chains": chains, "seed": SEED}
-        return hmc.sample(network, X, y, **options), clock() - begun
+        counts = {"draws": draws, "warmup": warmup, "chains": chains, "thin": thin}
+        return hmc.sample(network, X, y, **counts, seed=SEED), clock() - begun
 
     run(2, 4)  # compiles
     tried, seconds = run(2, PILOT)
     each = seconds / tried.details["gradients"] * tried.details["steps"]
-    draws = max(LEAST_KEPT, round(patience / each) - warmup)
-    found, seconds = run(draws, warmup)
+    transitions = max(LEAST_KEPT, round(patience / each) - warmup)
+    thin = -(-transitions * chains // MOST_KEPT)
+    draws = max(LEAST_KEPT, transitions // thin)
+    found, seconds = run(draws, warmup, thin)
     steps, gradients = found.details["steps"], found.details["gradients"]
     return {
-        "transitions": warmup + draws,
+        "transitions": warmup + draws * thin,
         "gradients": gradients * chains,
         "seconds": seconds,
-        "warmup_seconds": seconds * (1 - draws * steps / gradients),
+        "warmup_seconds": seconds * (1 - draws * thin * steps / gradients),
         "gradients_per_transition": steps,
     } | efficiency(found.log_odds(rows))
 
 
-def samplers(network: MLP, X, y, rows, chains, warmup, patience) -> tuple[list, dict]:
-    """A record of each sampler, ours first; and what is left out, with the reason."""
+def samplers(
+    network: MLP, X, y, rows, chains: int, warmup: int, patience: float
+) -> Iterator[dict]:
+    """A record of each sampler, ours first, and what is left out, with the reason.
+
+    They come when half of the rivals' seconds are over, and again when a rival has had all.
+    """
     both, running, left_out = targets(network, X, y, rows), {}, {}
     target, projected = both["row space"], both["whole"].rows.astype(np.float64)
     with single(), jax.default_matmul_precision("highest"):
@@ -325,12 +333,13 @@ def samplers(network: MLP, X, y, rows, chains, warmup, patience) -> tuple[list, 
                 progress(name)
     mine = ours(network, X, y, projected, chains, warmup, patience)
     progress("ours")
-    with single():
-        for name in reversed(running):
-            running[name].run(patience)
+    for name in (None, *reversed(running)):
+        if name is not None:
+            with single():
+                running[name].run(patience)
             progress(name)
-    rivals = [{"name": name, **found.record(warmup)} for name, found in running.items()]
-    return [{"name": "ours", **mine}, *rivals], left_out
+        rivals = [{"name": key, **found.record(warmup)} for key, found in running.items()]
+        yield {"samplers": [{"name": "ours", **mine}, *rivals], "left_out": left_out}
 
 
 def our_variance(step: float, temperature: float, chains: int, friction: float) -> np.ndarray:
@@ -483,14 +492,14 @@ def main():
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--patience", type=float, default=60.0, help="seconds for a sampler")
     parser.add_argument("--warmup", type=int, default=60, help="transitions")
-    parser.add_argument("--chains", type=int, help="by default 2 on a CPU and 32 elsewhere")
+    parser.add_argument("--chains", type=int, help="by default 2 on a CPU and 16 elsewhere")
     parser.add_argument("--width", type=int, default=WIDTH)
     parser.add_argument("--data", choices=("auto", "cities", "synthetic"), default="auto")
     parser.add_argument("--output", type=Path, help="JSON file")
     args = parser.parse_args()
     from elkutils.study import timings
 
-    chains = args.chains or (2 if jax.default_backend() == "cpu" else 32)
+    chains = args.chains or (2 if jax.default_backend() == "cpu" else 16)
     source, (X, y, rows) = activations(args.data)
     network = MLP((args.width, args.width), weight_scale=WEIGHT_SCALE)
     both = targets(network, X, y, rows)
@@ -521,8 +530,9 @@ def main():
     if "moments" in args.parts:
         keep(moments=moments())
     if "samplers" in args.parts:
-        found, left_out = samplers(network, X, y, rows, chains, args.warmup, args.patience)
-        keep(samplers=found, left_out=left_out)
+        options = chains, args.warmup, args.patience
+        for found in samplers(network, X, y, rows, *options):
+            keep(**found)
     print("\n".join(timings.network_tables(about)))
 
 
