@@ -59,9 +59,12 @@ def test_full_rank_is_refused():
 
 
 @pytest.mark.parametrize("library", ["NumPyro", "BlackJAX"])
-@pytest.mark.parametrize("algorithm", ["HMC", "NUTS"])
-def test_a_rival_draws_from_the_target(library, algorithm):
+@pytest.mark.parametrize(
+    ("algorithm", "side_by_side"), [("HMC", False), ("NUTS", False), ("HMC", True)]
+)
+def test_a_rival_draws_from_the_target(library, algorithm, side_by_side, monkeypatch):
     """On no rows z is standard normal: mean and variance over four chains."""
+    monkeypatch.setattr(networks, "on_cpu", lambda: not side_by_side)
     if library == "BlackJAX" and not importlib.util.find_spec("blackjax"):
         pytest.skip("BlackJAX is not installed")
     none = np.zeros((0, 3), np.float32)

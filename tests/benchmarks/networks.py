@@ -208,10 +208,13 @@ def blackjax_kernel(algorithm: str, target: Target, warmup: int) -> Kernel:
 LIBRARIES = {"NumPyro": numpyro_kernel, "BlackJAX": blackjax_kernel}
 
 
+def on_cpu() -> bool:
+    return jax.default_backend() == "cpu"
+
+
 def clock() -> float:
     """Seconds: the processor's on a CPU, the wall's elsewhere."""
-    on_cpu = jax.default_backend() == "cpu"
-    return time.process_time() if on_cpu else time.perf_counter()
+    return time.process_time() if on_cpu() else time.perf_counter()
 
 
 def over_chains(each):
@@ -219,7 +222,7 @@ def over_chains(each):
 
     There trees of NUTS would all last as long as the longest, and batches gain nothing.
     """
-    if jax.default_backend() != "cpu":
+    if not on_cpu():
         return jax.vmap(each)
     return lambda *parts: jax.lax.map(lambda part: each(*part), parts)
 
@@ -499,7 +502,7 @@ def main():
     args = parser.parse_args()
     from elkutils.study import timings
 
-    chains = args.chains or (2 if jax.default_backend() == "cpu" else 16)
+    chains = args.chains or (2 if on_cpu() else 16)
     source, (X, y, rows) = activations(args.data)
     network = MLP((args.width, args.width), weight_scale=WEIGHT_SCALE)
     both = targets(network, X, y, rows)
@@ -508,7 +511,7 @@ def main():
         "protocol": f"{args.patience:g} s and {args.warmup} warm-up transitions per sampler,"
         f" {chains} chains, rivals in two halves around ours",
         **machine(),
-        "clock": "CPU" if jax.default_backend() == "cpu" else "wall",
+        "clock": "CPU" if on_cpu() else "wall",
         "data": source,
         "n": len(y),
         "width": args.width,
