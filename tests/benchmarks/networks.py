@@ -32,7 +32,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,7 @@ PILOT = 40  # transitions of ours that say how many the seconds allow
 LEAST_KEPT = 2 * LEAST_DRAWS  # transitions after warm-up without which no ESS is given
 MOST_KEPT = 2000  # draws of ours, each with all weights: bounds the memory
 EACH = 30  # held-out rows of a kind
+ROUNDS = 200  # of BlackJAX's SGHMC, of ten steps each
 STEPS, TEMPERATURES = (0.05, 0.2, 0.5), (0.25, 1.0, 4.0)
 PARTS = "samplers", "moments", "gradient"
 
@@ -364,21 +365,27 @@ def blackjax_variance(
     step: float, temperature: float, chains: int, friction: float
 ) -> np.ndarray:
     """The same by BlackJAX's SGHMC, of ten steps as its default has it."""
+    run = _blackjax_sghmc(friction)
+    with single():
+        keys = jax.random.split(jax.random.key(SEED), (ROUNDS, chains))
+        return np.asarray(run(keys, jnp.zeros(chains), step, temperature))
+
+
+@cache
+def _blackjax_sghmc(friction: float):
     import blackjax
 
     sghmc = blackjax.sghmc(lambda z, _: -z, alpha=friction)
+    move = jax.vmap(sghmc.step, (0, 0, None, None, None))
 
     @jax.jit
-    def run(key, z):
-        def body(z, key):
-            keys = jax.random.split(key, chains)
-            move = jax.vmap(lambda key, z: sghmc.step(key, z, None, step, temperature))
-            return move(keys, z), None
+    def run(keys, z, step, temperature):
+        def body(z, keys):
+            return move(keys, z, None, step, temperature), None
 
-        return jax.lax.scan(body, z, jax.random.split(key, 200))[0]
+        return jax.lax.scan(body, z, keys)[0]
 
-    with single():
-        return np.asarray(run(jax.random.key(SEED), jnp.zeros(chains)))
+    return run
 
 
 def moments(chains: int = 8192) -> list[dict]:
