@@ -4,6 +4,7 @@ import numbers
 import warnings
 
 import numpy as np
+import psutil
 from numpy.typing import ArrayLike
 
 from elkutils._inputs import check_finite, plain
@@ -11,6 +12,7 @@ from elkutils._inputs import numbers as numbers_of
 
 LARGEST = 1e150  # squares of larger numbers overflow
 PLAUSIBLE = 1e-2, 1e3  # sd of a typical log odds under a prior that was meant
+STUCK = 0.1  # acceptance under which a chain counts as stuck
 FAR = 1e3  # distance from 0, in standard deviations, from which a feature is centred
 
 
@@ -32,6 +34,16 @@ def check_choice(name: str, value: str, choices) -> None:
     """Raise ValueError unless `value` is one of `choices`."""
     if value not in choices:
         raise ValueError(f"{name} is {value!r}; it has to be one of {', '.join(choices)}")
+
+
+def check_memory(needed: float, what: str) -> None:
+    """Raise MemoryError if `what` takes more bytes than are available."""
+    available = psutil.virtual_memory().available
+    if needed > available:
+        raise MemoryError(
+            f"{what} would take {needed / 1e9:.3g} GB, and {available / 1e9:.3g} GB are"
+            " available; take fewer of them, or a smaller network"
+        )
 
 
 def check_data(
@@ -119,6 +131,37 @@ def to_single(X: np.ndarray) -> np.ndarray:
             f"cannot hold; z-score X first ({lost.sum()} of {len(lost)} features)"
         )
     return single
+
+
+def warn_of_chains(acceptance: np.ndarray, diverging: np.ndarray, stacklevel: int) -> None:
+    """Warn of chains that hardly moved, or that lost their way in some trajectories.
+
+    Parameters
+    ----------
+    acceptance : (chains, draws) array
+        Rates between 0 and 1.
+    diverging : (chains, draws) array of bool
+    stacklevel : int
+        As in `warnings.warn`, seen from the caller.
+    """
+    rates = acceptance.mean(axis=1)
+    stuck = np.flatnonzero(~(rates >= STUCK))
+    if len(stuck):
+        warnings.warn(
+            f"chains {', '.join(map(str, stuck[:5]))} of {len(rates)} accepted"
+            f" {rates[stuck].max():.0%} of their transitions or less: trust none of their"
+            " draws; a longer warmup, rescaled inputs or a smaller prior scale help",
+            RuntimeWarning,
+            stacklevel=stacklevel + 1,
+        )
+    elif diverging.any():
+        warnings.warn(
+            f"{diverging.sum()} of {diverging.size} draws came after a trajectory that"
+            " diverged: where the posterior bends that sharply it is sampled too little;"
+            " a longer warmup, rescaled inputs or a smaller prior scale help",
+            RuntimeWarning,
+            stacklevel=stacklevel + 1,
+        )
 
 
 def far_centre(X: np.ndarray) -> np.ndarray | None:

@@ -134,7 +134,8 @@ def diagnose(
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "More chains")  # ArviZ doubts the order of axes
             data = arviz.convert_to_dataset({"x": draws})
-        rhat = arviz.rhat(data, method="rank")["x"].values if chains > 1 else missing
+        with np.errstate(divide="ignore", invalid="ignore"):  # chains that never move
+            rhat = arviz.rhat(data, method="rank")["x"].values if chains > 1 else missing
         ess_bulk = arviz.ess(data, method="bulk")["x"].values
         ess_tail = arviz.ess(data, method="tail")["x"].values
     return Diagnostics(

@@ -267,6 +267,8 @@ def sample(
     """
     begun = time.perf_counter()
     check_counts(draws=draws, chains=chains)
+    if np.ndim(X) == 2:
+        flat(network, np.shape(X)[1]).check_memory(draws * chains)
     options = {"last_layer": last_layer, "loss": loss, "iterations": iterations}
     options |= {"memory": memory, "seed": seed, "checkpoint": checkpoint, "progress": progress}
     found = fit(network, X, y, **options)
