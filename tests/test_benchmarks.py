@@ -159,6 +159,7 @@ def test_recorded_networks_make_tables(device):
     assert json.dumps(recorded)
     lines = list(timings.network_tables(recorded))
     assert all(len(line) <= 88 for line in lines)
-    ours = recorded["samplers"][0]
-    assert ours["name"] == "ours"
-    assert ours["ess"]["least"] > 0
+    assert recorded["samplers"][0]["name"] == "ours"
+    for row in recorded["moments"]:
+        if row["name"] == "ours":
+            assert abs(row["variance"] - 1) < 4.5 * row["error"]

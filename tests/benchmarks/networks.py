@@ -40,7 +40,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import posterior
 from scipy.special import expit
 from timing import alternating_medians
 
@@ -535,7 +534,7 @@ def main():
     if "gradient" in args.parts:
         counts = sorted({1, chains})
         speeds = [row for t in both.values() for c in counts for row in gradient(t, c)]
-        keep(gradient=speeds, matrix_product_gigaflops=posterior.matrix_product_rate())
+        keep(gradient=speeds)
         progress("gradient")
     if "moments" in args.parts:
         keep(moments=moments())
