@@ -25,11 +25,10 @@ FILES = {
     "networks": RECORDED / "networks-gpu.json",
     "tiny_heads": RECORDED / "tiny-heads-gpu.json",
 }
-PARTS = "--parts", str(ROOT / "_build" / "tiny-heads-gpu")  # what is interrupted continues
 FULL = {
     "posterior": ("--points", *POINTS, "--patience", "10"),
     "networks": ("--patience", "10", "--warmup", "200"),
-    "tiny_heads": ("--profile", "full", *PARTS),
+    "tiny_heads": ("--profile", "full"),
 }
 QUICK = {
     "posterior": ("--points", "100x8", "--patience", "5"),
