@@ -94,7 +94,7 @@ def test_samplers_make_records_and_a_table(rows):
         assert record["seconds"] > record["warmup_seconds"] > 0
         assert record["gradients"] >= record["transitions"]
     lines = list(timings.sampler_table(whole))
-    assert len(lines) == 2 + len(found) + len(left_out)
+    assert len(lines) == 3 + len(found) + len(left_out)
 
 
 def test_a_sampler_without_draws_says_so():
@@ -103,7 +103,7 @@ def test_a_sampler_without_draws_says_so():
     assert record["ess"] is None
     assert np.isnan(timings.ess_per_second(record)["least"])
     table = timings.sampler_table({"samplers": [record], "left_out": {}})
-    assert "no draws: 3 transitions" in list(table)[-1]
+    assert "no draws: 3 transitions of warm-up" in list(table)[-1]
 
 
 def test_ess_per_second_with_and_without_the_warm_up():
