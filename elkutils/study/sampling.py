@@ -76,6 +76,7 @@ def convergence_controls(
     memory: float = 0.99,
     pool: int = 100,
     seed: int = 0,
+    one_off: float | None = None,
 ) -> dict[str, tuple[PassRate, PassRate]]:
     """Return how often the rules on R-hat and ESS pass draws of known quality.
 
@@ -94,6 +95,9 @@ def convergence_controls(
         Coordinates that are diagnosed beyond `coordinates`. A run takes as many as the fit has,
         at random and without replacement, and a wrong one from twenty.
     seed : int
+    one_off : float or None
+        With few chains, whose means may be alike by chance: instead of all means one chain's is
+        off, by as many posterior standard deviations.
 
     Returns
     -------
@@ -103,6 +107,8 @@ def convergence_controls(
     rng = np.random.default_rng(seed)
     good = diagnose(rng.standard_normal((chains, draws, coordinates + pool)))
     means = apart * rng.standard_normal((chains, 1, 20))
+    if one_off is not None:
+        means = one_off * np.eye(chains, 1)[:, :, None]
     started_apart = diagnose(means + rng.standard_normal((chains, draws, 20)))
     slow = rng.standard_normal((chains, draws, 20))
     for i in range(1, draws):

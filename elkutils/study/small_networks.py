@@ -49,6 +49,8 @@ class Recipe:
     bootstrapped, anchored, flipped : bool
         Whether each member has its own resample of the training groups, the prior's pull to
         its start, and its own labels, of which a share `FLIPPED` is flipped.
+    learning_rate : float or None
+        None for that of the optimiser.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Recipe:
     bootstrapped: bool = False
     anchored: bool = False
     flipped: bool = False
+    learning_rate: float | None = None
 
 
 RECIPES = (
@@ -105,6 +108,8 @@ def members(
     """
     X, y, groups = rows
     plan = replace(OPTIMISERS[recipe.optimiser], steps=steps, anchored=recipe.anchored)
+    if recipe.learning_rate is not None:
+        plan = replace(plan, learning_rate=recipe.learning_rate)
     rng = np.random.default_rng((seed, 1))
     names = rng.permutation(np.unique(groups))
     outside = np.isin(groups, names[: max(1, len(names) // 5)])

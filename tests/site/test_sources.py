@@ -13,6 +13,7 @@ CHAPTERS = (
     "thresholds",
     "ensembles",
     "member-bounds",
+    "tiny-heads",
     "calibrated-online",
     "easy-to-hard",
     "no-guarantees",
