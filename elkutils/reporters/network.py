@@ -33,10 +33,10 @@ class BayesianNetwork(DrawsReporter):
         MLP without hidden layers, Bayesian logistic regression with w ~ N(0, I/d), b ~ N(0, 1).
     method : str
         A key of `elkutils.inference.networks.samplers.SAMPLERS`.
-        "hmc" takes `steps` gradients per transition; "nuts" chooses the number itself.
-        "rotation" is HMC in another splitting and in the row space of X, for wide networks and
-        many inputs; it takes at most `steps` gradients, and warm-up chooses how many.
-        "sghmc" and "sgld" take as many, from `batch` rows, and never reject, so that their
+        "hmc" rotates under the prior, in the row space of X, and serves networks of any width;
+        it takes at most `steps` gradients per transition, and warm-up chooses how many. "nuts"
+        is NumPyro's, the slower check on it.
+        "sghmc" and "sgld" take `steps`, from `batch` rows, and never reject, so that their
         moments have a bias: see `elkutils.inference.networks.sgmcmc`.
         "laplace" draws from a Gaussian about a mode, which answers through the linearised
         network, and "last_layer_laplace" varies the last layer alone: draws are independent,
@@ -50,7 +50,7 @@ class BayesianNetwork(DrawsReporter):
     warmup : int
         Transitions before the first draw kept, which adapt each chain's step.
     steps : int
-        Gradients per transition of "hmc", "sghmc" and "sgld"; most of "rotation".
+        Most gradients per transition of "hmc"; all those of "sghmc" and "sgld".
     batch : int or None
         Rows per gradient of "sghmc" and "sgld"; None for all. Small ones add variance.
     threshold : float or None

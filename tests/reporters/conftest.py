@@ -27,7 +27,7 @@ SHORT = {"draws": 25, "chains": 2, "warmup": 25, "steps": 8}
 WEIGHED, UNWEIGHED = (
     [BayesianNetwork(MLP((4,)), method, threshold=0.68, **SHORT) for method in methods]
     for methods in (
-        ("hmc", "nuts", "rotation", "threshold"),
+        ("hmc", "nuts", "threshold"),
         ("sghmc", "laplace", "last_layer_laplace"),
     )
 )

@@ -29,7 +29,7 @@ class Network(Hashable, Protocol):
 
     It may also have `input_weights(d)`, a tree like the parameters that is True for weights
     (d, …) which meet the inputs in the product X @ weights. If nothing else sees the inputs,
-    `networks.rotation` then works in the row space of X (`networks.rowspace`).
+    `networks.hmc` then works in the row space of X (`networks.rowspace`).
     """
 
     def init(self, key: jax.Array, d: int) -> Parameters:

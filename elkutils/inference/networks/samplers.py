@@ -17,25 +17,16 @@ def _draw_hmc(
     from elkutils.inference.networks import hmc
 
     options = {"steps": steps, "seed": seed, "progress": progress, "weights": weights}
-    return hmc.sample(network, X, y, draws, warmup, chains, kernel="hmc", **options)
+    return hmc.sample(network, X, y, draws, warmup, chains, **options)
 
 
 def _draw_nuts(
     network, X, y, *, draws, chains, warmup, seed, progress, weights=None, **_
 ) -> Draws:
-    from elkutils.inference.networks import hmc
+    from elkutils.inference.networks import nuts
 
     options = {"seed": seed, "progress": progress, "weights": weights}
-    return hmc.sample(network, X, y, draws, warmup, chains, kernel="nuts", **options)
-
-
-def _draw_rotation(
-    network, X, y, *, draws, chains, warmup, steps, seed, progress, weights=None, **_
-) -> Draws:
-    from elkutils.inference.networks import rotation
-
-    options = {"steps": steps, "seed": seed, "progress": progress, "weights": weights}
-    return rotation.sample(network, X, y, draws, warmup, chains, **options)
+    return nuts.sample(network, X, y, draws, warmup, chains, **options)
 
 
 def _draw_threshold(
@@ -68,13 +59,10 @@ def _draw_laplace(network, X, y, *, draws, chains, seed, progress, last_layer, *
 SAMPLERS = {
     "hmc": _draw_hmc,
     "nuts": _draw_nuts,
-    "rotation": _draw_rotation,
     "sghmc": partial(_draw_sgmcmc, method="sghmc"),
     "sgld": partial(_draw_sgmcmc, method="sgld"),
     "laplace": partial(_draw_laplace, last_layer=False),
     "last_layer_laplace": partial(_draw_laplace, last_layer=True),
     "threshold": _draw_threshold,
 }
-WEIGHTED = frozenset(
-    {"hmc", "nuts", "rotation", "threshold"}
-)  # those that take weights of rows
+WEIGHTED = frozenset({"hmc", "nuts", "threshold"})  # those that take weights of rows

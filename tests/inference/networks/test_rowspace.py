@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import kstest, norm
 
-from elkutils.inference.networks import rotation, rowspace
+from elkutils.inference.networks import hmc, rowspace
 from elkutils.inference.networks.mlp import MLP
 from elkutils.reporters import BayesianLogistic
 
@@ -27,7 +27,7 @@ def make(n=10, d=14, rank=6, seed=0):
 
 def test_a_linear_head_with_more_inputs_than_rows_is_logistic_regression():
     X, y, new = make()
-    found = rotation.sample(MLP(weight_scale=np.sqrt(14)), X, y, 300, 200, 10)
+    found = hmc.sample(MLP(weight_scale=np.sqrt(14)), X, y, 300, 200, 10)
     assert found.details["rank"] == 6
     exact = BayesianLogistic(1.0, bias_scale=1.0, draws=1000).fit(X, y).draws_
     for mean in (lambda d: d.log_odds(new), lambda d: d.log_odds(new) ** 2):
@@ -40,8 +40,7 @@ def test_a_linear_head_with_more_inputs_than_rows_is_logistic_regression():
 def test_a_network_answers_as_one_sampled_in_all_dimensions():
     X, y, new = make()
     one, other = (
-        rotation.sample(kind((6,), weight_scale=3.0), X, y, 400, 200, 10)
-        for kind in (MLP, Whole)
+        hmc.sample(kind((6,), weight_scale=3.0), X, y, 400, 200, 10) for kind in (MLP, Whole)
     )
     assert (one.details["rank"], other.details["rank"]) == (6, 14)
     assert one.theta.shape == other.theta.shape
@@ -55,7 +54,7 @@ def test_a_network_answers_as_one_sampled_in_all_dimensions():
 
 def test_what_the_rows_do_not_see_keeps_its_prior():
     X, y, _ = make()
-    found = rotation.sample(MLP((5,), weight_scale=2.0), X, y, 20, 30, 10)
+    found = hmc.sample(MLP((5,), weight_scale=2.0), X, y, 20, 30, 10)
     weights = found.parameters[0][0].reshape(-1, 14, 5)
     null = np.linalg.svd(X)[2][6:]
     unseen = np.einsum("nd,kdu->knu", null, weights) / (2.0 / np.sqrt(14))
@@ -88,4 +87,4 @@ def test_nothing_is_reduced_where_nothing_is_gained(network, X):
 
 def test_rows_beyond_float32_in_the_row_space_are_named():
     with pytest.raises(ValueError, match="beyond float32"):
-        rotation.sample(MLP((2,)), np.full((2, 9), 3e38), np.array([0, 1]), 2, 2, 1)
+        hmc.sample(MLP((2,)), np.full((2, 9), 3e38), np.array([0, 1]), 2, 2, 1)

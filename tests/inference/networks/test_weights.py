@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from elkutils.inference.networks import hmc, rotation, threshold
+from elkutils.inference.networks import hmc, nuts, threshold
 from elkutils.inference.networks.mlp import MLP
 from elkutils.inference.networks.network import draw_prior, log_likelihood, mean_loss
 from elkutils.inference.networks.training import Plan, train
@@ -34,22 +34,15 @@ def test_losses(data):
     )
 
 
-@pytest.mark.parametrize("kernel", ["hmc", "nuts"])
-def test_chains(data, kernel):
+@pytest.mark.parametrize("sampler", [hmc, nuts], ids=lambda s: s.__name__)
+def test_chains(data, sampler):
     X, y, weights, X_repeated, y_repeated = data
-    short = {"draws": 3, "warmup": 2, "chains": 2, "steps": 4, "kernel": kernel}
-    ours = hmc.sample(HEAD, X, y, **short, weights=weights).flat
-    theirs = hmc.sample(HEAD, X_repeated, y_repeated, **short).flat
-    np.testing.assert_allclose(ours, theirs, atol=1e-2)
-
-
-def test_rotation(data):
-    X, y, weights, X_repeated, y_repeated = data
-    short = {"draws": 3, "warmup": 2, "chains": 2, "steps": 4}
-    ours = rotation.sample(HEAD, X, y, **short, weights=weights)
-    theirs = rotation.sample(HEAD, X_repeated, y_repeated, **short)
+    short = {"draws": 3, "warmup": 2, "chains": 2}
+    ours = sampler.sample(HEAD, X, y, **short, weights=weights)
+    theirs = sampler.sample(HEAD, X_repeated, y_repeated, **short)
     np.testing.assert_allclose(ours.flat, theirs.flat, atol=1e-2)
-    np.testing.assert_allclose(ours.stats["energy"], theirs.stats["energy"], rtol=1e-3)
+    if "energy" in ours.stats:
+        np.testing.assert_allclose(ours.stats["energy"], theirs.stats["energy"], rtol=1e-3)
 
 
 def test_threshold(data):
