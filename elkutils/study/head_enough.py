@@ -1,0 +1,447 @@
+"""A head's posterior against that of the whole network below it.
+
+`vault_prior` and `language_prior` give the prior covariance of a network that is linearised in
+all its weights: the head's part and, for a body prior of any width s, s² times the body's.
+`Prior.answer` draws the posterior, exactly, in as many numbers as there are labels. `measure`
+has what the chapter records of one predictor, `by_hmc` the same over all weights of the exact
+network, and the rest turns records into the quantities of the claims.
+
+*Advantage* is the log score of a posterior less that of its own most probable parameters.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations
+
+import numpy as np
+from scipy.special import expit, logsumexp
+from scipy.stats import t as student
+
+from elkutils.evaluation import Interval, bootstrap, total_variation
+from elkutils.inference.draws import mean_log_odds
+from elkutils.ledger import reference_dir
+from elkutils.study import readings
+from elkutils.study.scaling import z_scored
+from elkutils.tasks import vault
+
+SCALES = (0.1, 0.2, 0.4, 0.8)  # s, fixed before any run
+LABELS = 100
+PLACE = "MLP 2"
+BIAS_SCALE = 2.0
+HEADS = 8  # at which a network is linearised
+LEAST_R2 = 0.95
+LEAST_SHARE = 0.1  # of the prior variance
+CONVERGED = 1.01  # R-hat
+BAG = 5
+KINDS = {"easy": (vault.easy, 400), "hard": (vault.hard, 400), "shared": (vault.hard, 400)}
+NOTHING = 0.0, 2.0  # the interval of a share of which nothing is known
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What one posterior answers on all rows.
+
+    Attributes
+    ----------
+    point, mean : (m,) arrays
+        Log odds of the most probable parameters, and of the posterior's mean P.
+    log_odds : (draws, m) array
+        Draws, each row by itself.
+    log_evidence : float
+    """
+
+    point: np.ndarray
+    mean: np.ndarray
+    log_odds: np.ndarray
+    log_evidence: float
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """Prior covariances of a linearised network, at the training rows and at rows asked.
+
+    Attributes
+    ----------
+    head, body : pretrained.Kernel
+        Of all rows with the n training rows, which come first. The body's is that of s = 1.
+    y : (m,) array of 0 and 1
+        Labels of all rows.
+    rows : dict of str to slice
+        The rows of each kind; "train" among them.
+    """
+
+    head: object
+    body: object
+    y: np.ndarray
+    rows: Mapping[str, slice]
+
+    def at(self, s: float):
+        """Return the covariances for a body prior of width s."""
+        return self.head + s**2 * self.body
+
+    def body_share(self, s: float, kind: str = "hard") -> float:
+        """Return the body's share of the prior variance of the log odds, bias apart."""
+        of = self.rows[kind]
+        body = s**2 * float(np.mean(self.body.own[of]))
+        return body / (body + float(np.mean(self.head.own[of])))
+
+    def answer(self, s: float, draws: int = 500, seed: int = 0) -> Answer:
+        """Return the posterior's answers; four chains of `draws` draws."""
+        from elkutils.inference.networks.function_space import Process
+
+        found, train = self.at(s), self.rows["train"]
+        y = self.y[train]
+        across = found.across[train]
+        process = Process.of((across + across.T) / 2, BIAS_SCALE)
+        design, _ = process.at(found.across, found.own)
+        mode = process.mode(y)
+        theta = process.sample(y, draws, 4, seed).flat
+        rng = np.random.default_rng((seed, 1))
+        log_odds = process.log_odds(theta, found.across, found.own, rng)
+        point = design @ mode[:-1] + mode[-1]
+        return Answer(point, mean_log_odds(log_odds), log_odds, process.evidence(y))
+
+    def scores(self, log_odds: np.ndarray) -> dict[str, float]:
+        """Return the mean log score of log odds (m,) on each kind of row, in nats."""
+        row = log_scores(log_odds, self.y)
+        return {kind: float(row[of].mean()) for kind, of in self.rows.items()}
+
+
+def log_scores(log_odds: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the log probability of each label (n,), exact near probabilities 0 and 1."""
+    return -np.logaddexp(0.0, np.where(y == 1, -log_odds, log_odds))
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """One predictor, its labels, and the rows that it is asked about.
+
+    Attributes
+    ----------
+    network : pretrained.Pretrained
+        With s = 1.
+    heads : (h, k) array
+        Draws of the head's posterior given other labels than those in `y`.
+    X : (m, tokens) array
+    y : (m,) array of 0 and 1
+    rows : dict of str to slice
+    """
+
+    network: object
+    heads: np.ndarray
+    X: np.ndarray
+    y: np.ndarray
+    rows: Mapping[str, slice]
+
+
+def vault_setting(
+    seed: int, labels: int = 0, count: int = LABELS, trained: bool = True
+) -> Setting:
+    """Return a predictor with fresh easy labels, and as many others for the heads.
+
+    Features are z-scored by the easy cases of both, and the prior scale is 2/√d, as everywhere
+    in the vault. Cases are drawn anew: no other chapter, and no trial, saw them.
+
+    Parameters
+    ----------
+    seed : int
+        Which predictor.
+    labels : int
+        Which cases. Rows "shared" are the same for every predictor, the others its own.
+    count : int
+        Labels.
+    trained : bool
+        False for a predictor with the weights that training begins with: a control.
+    """
+    from elkutils.models.vault import build, load_predictor
+    from elkutils.models.vault_body import body_of
+
+    predictor = load_predictor(seed)
+    if not trained:
+        predictor = _untrained(predictor, build)
+    step, world = readings.VAULT_STEP, predictor.world
+    key = readings.FIRST_SEED, labels, step
+    cases = {"train": vault.easy(world, step, 2 * count, (*key, seed, 0))}
+    for i, (kind, (make, n)) in enumerate(KINDS.items()):
+        cases[kind] = make(
+            world, step, n, (*key, -1 % 2**32 if kind == "shared" else seed, i + 1)
+        )
+    tokens = {kind: part.tokens.astype(np.float64) for kind, part in cases.items()}
+    body, weights = body_of(predictor, readings.VAULT_PLACES[PLACE], tokens["train"].shape[1])
+    network, ours = _network(body, weights, tokens["train"])
+    y = cases["train"].harm
+    heads = head_draws(ours[count:], y[count:], network.weight_scale, HEADS, seed)
+    parts = {"train": (tokens["train"][:count], y[:count])}
+    parts |= {kind: (tokens[kind], cases[kind].harm) for kind in KINDS}
+    return Setting(network, heads, *_stacked(parts))
+
+
+def _untrained(predictor, build):
+    from dataclasses import replace
+
+    model = build(predictor.world, predictor.plan, predictor.seed)
+    return replace(predictor, model=model)
+
+
+def _network(body, weights, tokens):
+    """The body with a head on its features, z-scored by these rows; and those features."""
+    from elkutils.inference.networks.pretrained import Pretrained, features
+
+    width = body.width
+    raw = Pretrained(body, weights, np.zeros(width), np.ones(width), 1.0, 1.0, BIAS_SCALE)
+    seen = features(raw, tokens)
+    centre, spread = seen.mean(axis=0), seen.std(axis=0)
+    spread[spread == 0] = 1.0
+    network = Pretrained(body, weights, centre, spread, 1.0, 2 / np.sqrt(width), BIAS_SCALE)
+    return network, z_scored(seen)[0]
+
+
+def _stacked(parts: Mapping[str, tuple]) -> tuple:
+    """Rows of all parts one after another, their labels, and where each part lies."""
+    X, y = (np.concatenate([part[i] for part in parts.values()]) for i in (0, 1))
+    ends = np.cumsum([len(part[1]) for part in parts.values()])
+    rows = {
+        kind: slice(int(end - len(part[1])), int(end))
+        for (kind, part), end in zip(parts.items(), ends, strict=True)
+    }
+    return X, y, rows
+
+
+def head_draws(
+    X: np.ndarray, y: np.ndarray, prior_scale: float, count: int, seed: int
+) -> np.ndarray:
+    """Return `count` spread-out draws (count, d) of the weights of a head's posterior."""
+    from elkutils.inference.logistic.samplers import SAMPLERS, Posterior
+
+    posterior = Posterior(X, y, prior_scale, BIAS_SCALE)
+    found = SAMPLERS["hmc"].draw(posterior, 50 * count, 1, 300, seed, False)
+    return found.flat[::50, :-1]
+
+
+def vault_prior(setting: Setting, progress: bool = False) -> Prior:
+    """Return the prior covariances of one predictor's linearised network."""
+    from elkutils.inference.networks.pretrained import body_kernel, head_kernel
+
+    train = setting.X[setting.rows["train"]]
+    head = head_kernel(setting.network, setting.X, train)
+    body = body_kernel(setting.network, setting.heads, setting.X, train, progress=progress)
+    return Prior(head, body, setting.y, setting.rows)
+
+
+def measure(setting: Setting, prior: Prior, seed: int = 0) -> dict:
+    """Return what is recorded of one predictor: scores by s, 0 among them, and answers.
+
+    Returns
+    -------
+    dict
+        By s: "R2" (None at 0), "body share", "log evidence", and "map" and "posterior", the
+        log scores by kind of row. For s = 0 "shared" has P(harm) of the posterior on the
+        shared rows, and "shared map" that of the most probable head.
+    """
+    from dataclasses import replace
+
+    from elkutils.inference.networks.pretrained import linearity
+
+    found, hard = {}, setting.X[setting.rows["hard"]][:200]
+    for s in (0.0, *SCALES):
+        answer = prior.answer(s, seed=seed)
+        at = replace(setting.network, body_scale=s)
+        found[f"{s:g}"] = {
+            "R2": linearity(at, setting.heads, hard, 4, seed) if s else None,
+            "body share": prior.body_share(s),
+            "log evidence": answer.log_evidence,
+            "map": prior.scores(answer.point),
+            "posterior": prior.scores(answer.mean),
+        }
+        if not s:
+            of = prior.rows["shared"]
+            found["0"]["shared"] = np.round(answer.mean[of], 3).tolist()
+            found["0"]["shared map"] = np.round(answer.point[of], 3).tolist()
+    return found
+
+
+def by_hmc(
+    setting: Setting,
+    prior: Prior,
+    s: float,
+    draws: int = 100,
+    chains: int = 4,
+    warmup: int = 100,
+    steps: int = 16,
+    seed: int = 0,
+    progress: bool = False,
+) -> dict:
+    """Return the posterior over all weights of the exact network, beside the linearised one.
+
+    Returns
+    -------
+    dict
+        "rhat" (largest over the rows "hard"), "ess" (smallest), "posterior" (log scores by
+        kind), "tv" (mean total variation to the linearised posterior on "hard"), "gradients"
+        and "seconds".
+    """
+    from dataclasses import replace
+
+    from elkutils.inference.networks import hmc
+
+    network = replace(setting.network, body_scale=s)
+    train = setting.rows["train"]
+    options = {"draws": draws, "chains": chains, "warmup": warmup, "steps": steps}
+    found = hmc.sample(
+        network, setting.X[train], setting.y[train], seed=seed, progress=progress, **options
+    )
+    hard = setting.rows["hard"]
+    worst = found.diagnose(setting.X[hard]).worst
+    log_odds = found.mean_log_odds(setting.X)
+    linear = prior.answer(s, seed=seed)
+    gap = total_variation(expit(log_odds[hard]), expit(linear.mean[hard]))
+    return {
+        "rhat": worst["rhat"],
+        "ess": worst["ess"],
+        "posterior": prior.scores(log_odds),
+        "tv": float(np.mean(gap)),
+        "gradients": found.details["gradients"],
+        "seconds": found.details["seconds"],
+        **options,
+    }
+
+
+def recorded() -> dict:
+    """Return the recorded runs: ``tests/benchmarks/head.py`` made them."""
+    path = reference_dir() / "recorded" / "head.json"
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def advantages(
+    records: Sequence[Mapping], s: float, kind: str = "hard"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the own advantage of each predictor's head (k,), and of its whole network at s."""
+    ours, whole = (
+        np.array([r[f"{at:g}"]["posterior"][kind] - r[f"{at:g}"]["map"][kind] for r in records])
+        for at in (0.0, s)
+    )
+    return ours, whole
+
+
+def gains(records: Sequence[Mapping], s: float, kind: str = "hard") -> np.ndarray:
+    """Return the log score of each whole posterior at s less that of the head's, (k,)."""
+    return np.array(
+        [r[f"{s:g}"]["posterior"][kind] - r["0"]["posterior"][kind] for r in records]
+    )
+
+
+def total_shares(records: Sequence[Mapping], s: float, kind: str = "hard") -> Interval:
+    """Return the head's part of what lies between its own MAP and the whole posterior."""
+    ours, _ = advantages(records, s, kind)
+    return share(ours, ours + gains(records, s, kind))
+
+
+def share(part: np.ndarray, whole: np.ndarray, resamples: int = 2000) -> Interval:
+    """Return the ratio of the means of two columns (k,), by a bootstrap over its k units.
+
+    Where the interval of the mean of `whole` holds 0 there is nothing to share, and nothing is
+    known of the ratio.
+
+    Examples
+    --------
+    >>> print(share(np.full(10, 0.9), np.full(10, 1.0)))
+    0.900 [0.900, 0.900]
+    """
+    part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
+    if Interval.of_mean(whole).lower <= 0:
+        return unknown(part.mean() / whole.mean())
+    return bootstrap(_ratio, part, whole, groups=np.arange(len(part)), resamples=resamples)
+
+
+def _ratio(part, whole, weights) -> np.ndarray:
+    return (weights @ part) / (weights @ whole)
+
+
+def unknown(estimate: float) -> Interval:
+    """Return the interval of a share of which a run says nothing: from 0 to 2.
+
+    Examples
+    --------
+    >>> print(unknown(0.98))
+    0.980 [0.000, 2.000]
+    """
+    low, high = NOTHING
+    return Interval(float(estimate), min(low, float(estimate)), max(high, float(estimate)))
+
+
+def votes(records: Sequence[Mapping], s: float, hmc: Sequence[Mapping] = ()) -> str:
+    """Return "" where a width votes, or why it does not.
+
+    It votes where the linearised network is near the exact one on every predictor's average
+    (R² ≥ 0.95), or HMC over all weights converged on all that it was run on, and where the body
+    has at least a tenth of the prior variance.
+    """
+    r2 = np.mean([r[f"{s:g}"]["R2"] for r in records])
+    body = np.mean([r[f"{s:g}"]["body share"] for r in records])
+    converged = [run["rhat"] < CONVERGED for run in hmc]
+    if r2 < LEAST_R2 and not (converged and all(converged)):
+        return "not known to be near the exact network"
+    return "" if body >= LEAST_SHARE else "the body hardly moves the prior"
+
+
+def bags(records: Sequence[Mapping], y: np.ndarray, size: int = BAG) -> Interval:
+    """Return a head posterior's part of what several bases, a head posterior each, gain.
+
+    The part is the mean advantage of one head over that of all bags of `size` bases, both over
+    the head's own MAP, on the shared rows. Its interval is the jackknife's over predictors.
+
+    Parameters
+    ----------
+    records : sequence of k records
+        More than `size`.
+    y : (n,) array of 0 and 1
+        Labels of the shared rows.
+    """
+    single, points = (
+        np.array([r["0"][name] for r in records]) for name in ("shared", "shared map")
+    )
+    own = np.array([log_scores(row, y).mean() for row in single])
+    start = np.array([log_scores(row, y).mean() for row in points])
+    together = {
+        bag: log_scores(mixed(single[list(bag)]), y).mean()
+        for bag in combinations(range(len(records)), size)
+    }
+
+    def part(left_out):
+        kept = [i for i in range(len(records)) if i != left_out]
+        bagged = np.mean([value for bag, value in together.items() if left_out not in bag])
+        return (own[kept].mean() - start[kept].mean()) / (bagged - start[kept].mean())
+
+    return jackknife(part(None), np.array([part(i) for i in range(len(records))]))
+
+
+def mixed(log_odds: np.ndarray) -> np.ndarray:
+    """Return the log odds (n,) of the mean P of members (k, n), given by their log odds."""
+    ones, zeros = (-np.logaddexp(0.0, sign * log_odds) for sign in (-1, 1))
+    return logsumexp(ones, axis=0) - logsumexp(zeros, axis=0)
+
+
+def jackknife(estimate: float, without: np.ndarray, level: float = 0.95) -> Interval:
+    """Return Student's interval from the values (k,) without each of k units.
+
+    Examples
+    --------
+    It is that of the mean, for a mean.
+
+    >>> x = np.array([1.0, 2.0, 6.0])
+    >>> print(jackknife(x.mean(), (x.sum() - x) / 2))
+    3.000 [-3.572, 9.572]
+    """
+    k = len(without)
+    error = np.sqrt((k - 1) / k * np.sum((without - without.mean()) ** 2))
+    half = float(student.ppf((1 + level) / 2, k - 1) * error)
+    estimate = float(estimate)
+    return Interval(estimate, estimate - half, estimate + half, level, k - 1)
+
+
+@lru_cache(maxsize=4)
+def shared_labels(labels: int = 0) -> np.ndarray:
+    """Return the labels of the rows that every predictor is asked about."""
+    return vault_setting(0, labels, count=10).y[-KINDS["shared"][1] :]
