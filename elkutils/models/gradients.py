@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from torch import nn
 from tqdm import tqdm
-from transformers import PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from elkutils.inference._checks import check_counts
 from elkutils.models.activations import Enough, pad
+from elkutils.models.language import EMBEDDED, embedded_folder
 
 MEMORY = 2**30
 BLOCK = 48  # texts whose tokens are multiplied with all others at once
@@ -82,6 +83,82 @@ def gradient_kernel(
             kept = _read(network, sequences, layer, heads, modules, bar)
             _add(found, kept, modules, [len(ids) for ids in sequences], bar)
     return (found + found.T) / (2 * len(heads))  # equal to rounding
+
+
+def perturbed(
+    network: PreTrainedModel,
+    sequences: Sequence[Sequence[int]],
+    layer: int,
+    heads: np.ndarray,
+    scales: Sequence[float],
+    draws: int = 3,
+    seed: int = 0,
+    progress: bool = False,
+) -> np.ndarray:
+    """Return how w·h changes when the weights are moved at random: by the network itself.
+
+    Each weight that `gradient_kernel` counts moves by s·rms(tensor)·z, with the same normal z
+    for every s. The weights are put back at the end.
+
+    Parameters
+    ----------
+    network, sequences, layer, heads
+        As in `gradient_kernel`.
+    scales : sequence of c floats
+        Widths s, negative ones for the opposite direction.
+    draws : int
+        Directions.
+    seed : int
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    (draws, c, h, n) float64 array
+    """
+    heads = torch.as_tensor(np.atleast_2d(heads), dtype=torch.float32)
+    _check(network, sequences, layer, heads)
+    check_counts(draws=draws)
+    weights = [w for m in _fired(network, sequences[0], layer) for w in m.parameters()]
+    kept = [weight.detach().clone() for weight in weights]
+    start = _values(network, sequences, layer, heads)
+    found = np.empty((draws, len(scales), *start.shape))
+    bar = tqdm(total=draws * len(scales), disable=not progress, unit="network")
+    try:
+        for draw, places in enumerate(found):
+            noise = torch.Generator().manual_seed(int(seed) + 2**20 * draw)
+            moves = [_root(w) * torch.randn(w.shape, generator=noise) for w in kept]
+            for place, s in zip(places, scales, strict=True):
+                with torch.no_grad():
+                    for weight, old, move in zip(weights, kept, moves, strict=True):
+                        weight.copy_(old + s * move)
+                place[:] = _values(network, sequences, layer, heads) - start
+                bar.update()
+    finally:
+        bar.close()
+        with torch.no_grad():
+            for weight, old in zip(weights, kept, strict=True):
+                weight.copy_(old)
+    return found
+
+
+def load_network(name: str = EMBEDDED) -> PreTrainedModel:
+    """Return an embedded model without hook points, in float32, frozen."""
+    return (
+        AutoModelForCausalLM.from_pretrained(embedded_folder(name)).eval().requires_grad_(False)
+    )
+
+
+def _values(network, sequences, layer, heads) -> np.ndarray:
+    """w·h of every head and text, (h, n)."""
+    parts = []
+    with torch.no_grad():
+        for begin in range(0, len(sequences), BATCH):
+            batch = sequences[begin : begin + BATCH]
+            stream = _run(network, batch, layer)
+            ends = torch.tensor([len(ids) - 1 for ids in batch])
+            parts.append(heads.double() @ stream[torch.arange(len(batch)), ends].double().T)
+    return torch.cat(parts, dim=1).numpy()
 
 
 @dataclass

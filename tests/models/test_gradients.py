@@ -6,7 +6,7 @@ import torch
 from tiny_models import gpt2, llama
 
 from elkutils.models import gradients
-from elkutils.models.gradients import gradient_kernel
+from elkutils.models.gradients import gradient_kernel, perturbed
 
 SEQUENCES = [[5, 9, 7, 9], [3, 9, 5, 7, 7, 2], [11, 4], [5, 9, 7, 9], [8, 8, 3, 2, 1]]
 
@@ -62,6 +62,19 @@ def test_memory_splits_the_layers_into_groups(network):
     fired = gradients._fired(network, SEQUENCES[0], 1)
     assert len(list(gradients._groups(fired, 10, 1, 2**30))) == 1
     assert len(list(gradients._groups(fired, 10, 1, 1))) == len(fired) == 1 + 2 * (2 + 7)
+
+
+def test_small_random_moves_have_the_variance_of_the_kernel(network):
+    """200 directions: a variance's relative error is a tenth; four of those."""
+    heads = np.random.default_rng(0).standard_normal((2, 16))
+    before = {name: w.clone() for name, w in network.named_parameters()}
+    step = 1e-4
+    moved = perturbed(network, SEQUENCES, 1, heads, [step, -step], 200)
+    slope = (moved[:, 0] - moved[:, 1]) / (2 * step)
+    expected = np.diag(gradient_kernel(network, SEQUENCES, 1, heads))
+    found = np.mean(slope**2, axis=(0, 1))
+    np.testing.assert_allclose(found, expected, rtol=0.4)
+    assert all(torch.equal(w, before[name]) for name, w in network.named_parameters())
 
 
 @pytest.mark.parametrize(

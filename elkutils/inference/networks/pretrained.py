@@ -259,9 +259,10 @@ def linearity(
     network: Pretrained,
     heads: ArrayLike,
     X: ArrayLike,
+    scales: ArrayLike,
     draws: int = 8,
     seed: int = 0,
-) -> float:
+) -> np.ndarray:
     """Return R² of the linearised network against the exact one, over prior draws of the body.
 
     Bodies are drawn from their prior, and each head's log odds at X change by some amount from
@@ -271,12 +272,18 @@ def linearity(
     Parameters
     ----------
     network : Pretrained
-        With s above 0.
+        Its own s is not looked at.
     heads : (h, k) array
     X : (n, d) array
+    scales : (c,) array
+        Widths s of the body's prior, positive. The same directions are drawn for each.
     draws : int
         Bodies for each head, at least 2.
     seed : int
+
+    Returns
+    -------
+    (c,) array
 
     Examples
     --------
@@ -288,23 +295,29 @@ def linearity(
     ...     def units(self, d):
     ...         return 2
     >>> network = Pretrained(Linear(), {"W": np.eye(2)}, np.zeros(2), np.ones(2), 0.5, 1.0)
-    >>> print(f"{linearity(network, [[1.0, 2.0]], np.eye(2)):.3f}")
-    1.000
+    >>> linearity(network, [[1.0, 2.0]], np.eye(2), [0.1, 1.0]).round(6).tolist()
+    [1.0, 1.0]
     """
-    if not network.body_scale > 0:
-        raise ValueError("body_scale is 0: a frozen body has nothing that could be linear")
+    scales = np.asarray(scales, np.float64)
+    if scales.ndim != 1 or not (scales > 0).all():
+        raise ValueError(f"scales is {scales}; it needs (c,), every entry positive")
     check_counts(least=2, draws=draws)
-    base, X = flat(network, np.shape(X)[1]), np.asarray(X, np.float64)
-    rng, lost, spread = np.random.default_rng(seed), 0.0, 0.0
+    base, X = flat(_at(network, 1.0), np.shape(X)[1]), np.asarray(X, np.float64)
+    rng, lost, spread = (
+        np.random.default_rng(seed),
+        np.zeros(len(scales)),
+        np.zeros(len(scales)),
+    )
     for weights in _check_heads(network, heads):
         middle = centre(base, weights)
-        theta = middle + base.scales * rng.standard_normal((draws, base.size))
-        theta[:, -network.head_size :] = middle[-network.head_size :]
-        exact = base.log_odds(theta, X)
-        straight = Linearised(base, middle).log_odds(theta, X)
-        lost += np.sum((exact - straight) ** 2)
-        spread += np.sum((exact - exact.mean(axis=0)) ** 2)
-    return float(1 - lost / spread)
+        change = base.scales * rng.standard_normal((draws, base.size))
+        change[:, -network.head_size :] = 0.0
+        for i, s in enumerate(scales):
+            exact = base.log_odds(middle + s * change, X)
+            straight = Linearised(base, middle).log_odds(middle + s * change, X)
+            lost[i] += np.sum((exact - straight) ** 2)
+            spread[i] += np.sum((exact - exact.mean(axis=0)) ** 2)
+    return 1 - lost / spread
 
 
 def _at(network: Pretrained, body_scale: float) -> Pretrained:
