@@ -10,7 +10,7 @@ network, and the rest turns records into the quantities of the claims.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 from scipy.special import expit, logsumexp
-from scipy.stats import t as student
 
 from elkutils.evaluation import Interval, bootstrap, total_variation
 from elkutils.inference.draws import mean_log_odds
@@ -472,16 +471,35 @@ def _ratio(part, whole, weights) -> np.ndarray:
     return (weights @ part) / (weights @ whole)
 
 
-def unknown(estimate: float) -> Interval:
-    """Return the interval of a share of which a run says nothing: from 0 to 2.
+def planted(
+    part: np.ndarray, whole: np.ndarray, ratio: float
+) -> Callable[[np.random.Generator], Interval]:
+    """Return a control for `controls.rates`: a share whose true value is 1/`ratio`.
+
+    Units are drawn again with replacement. Each whole has `ratio` times the mean of the parts,
+    plus the unit's measured difference from its part about its mean.
+    """
+    part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
+    gap = whole - part
+    made = part + (ratio - 1) * part.mean() + gap - gap.mean()
+
+    def run(rng: np.random.Generator) -> Interval:
+        rows = rng.integers(len(part), size=len(part))
+        return share(part[rows], made[rows], resamples=500)
+
+    return run
+
+
+def unknown(estimate: float, low: float = NOTHING[0], high: float = NOTHING[1]) -> Interval:
+    """Return the interval of a quantity of which a run says nothing: from `low` to `high`.
 
     Examples
     --------
     >>> print(unknown(0.98))
     0.980 [0.000, 2.000]
     """
-    low, high = NOTHING
-    return Interval(float(estimate), min(low, float(estimate)), max(high, float(estimate)))
+    estimate = float(estimate)
+    return Interval(estimate, min(low, estimate), max(high, estimate))
 
 
 def votes(records: Sequence[Mapping], s: float, hmc: Sequence[Mapping] = ()) -> str:
@@ -500,11 +518,15 @@ def votes(records: Sequence[Mapping], s: float, hmc: Sequence[Mapping] = ()) -> 
     return "" if body >= LEAST_SHARE else "the body hardly moves the prior"
 
 
-def bags(records: Sequence[Mapping], y: np.ndarray, size: int = BAG) -> Interval:
-    """Return a head posterior's part of what several bases, a head posterior each, gain.
+def bags(
+    records: Sequence[Mapping], y: np.ndarray, size: int = BAG
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return each predictor's gain by its head's posterior, and its part in that of bags, (k,).
 
-    The part is the mean advantage of one head over that of all bags of `size` bases, both over
-    the head's own MAP, on the shared rows. Its interval is the jackknife's over predictors.
+    Gains are over a head's most probable weights, on the shared rows. A bag is `size` bases
+    with a head posterior each, and answers with their mean P(harm). The second column holds the
+    jackknife's pseudo-values of the mean gain of all bags over a single head's start, so that
+    its mean is that gain.
 
     Parameters
     ----------
@@ -512,23 +534,25 @@ def bags(records: Sequence[Mapping], y: np.ndarray, size: int = BAG) -> Interval
         More than `size`.
     y : (n,) array of 0 and 1
         Labels of the shared rows.
+    size : int
     """
+    k = len(records)
     single, points = (
         np.array([r["0"][name] for r in records]) for name in ("shared", "shared map")
     )
-    own = np.array([log_scores(row, y).mean() for row in single])
-    start = np.array([log_scores(row, y).mean() for row in points])
+    start = log_scores(points, y).mean(axis=1)
     together = {
         bag: log_scores(mixed(single[list(bag)]), y).mean()
-        for bag in combinations(range(len(records)), size)
+        for bag in combinations(range(k), size)
     }
 
-    def part(left_out):
-        kept = [i for i in range(len(records)) if i != left_out]
-        bagged = np.mean([value for bag, value in together.items() if left_out not in bag])
-        return (own[kept].mean() - start[kept].mean()) / (bagged - start[kept].mean())
+    def gain(left_out=None):
+        kept = [i for i in range(k) if i != left_out]
+        bagged = [value for bag, value in together.items() if left_out not in bag]
+        return np.mean(bagged) - start[kept].mean()
 
-    return jackknife(part(None), np.array([part(i) for i in range(len(records))]))
+    pseudo = k * gain() - (k - 1) * np.array([gain(i) for i in range(k)])
+    return log_scores(single, y).mean(axis=1) - start, pseudo
 
 
 def mixed(log_odds: np.ndarray) -> np.ndarray:
@@ -537,22 +561,33 @@ def mixed(log_odds: np.ndarray) -> np.ndarray:
     return logsumexp(ones, axis=0) - logsumexp(zeros, axis=0)
 
 
-def jackknife(estimate: float, without: np.ndarray, level: float = 0.95) -> Interval:
-    """Return Student's interval from the values (k,) without each of k units.
+def by_city(records: Sequence[Mapping], s: float, kind: str = "hard") -> dict[str, np.ndarray]:
+    """Return what is measured of the language model, the mean of each city over seeds, (k,).
 
-    Examples
-    --------
-    It is that of the mean, for a mean.
-
-    >>> x = np.array([1.0, 2.0, 6.0])
-    >>> print(jackknife(x.mean(), (x.sum() - x) / 2))
-    3.000 [-3.572, 9.572]
+    Returns
+    -------
+    dict
+        "head" and "whole", own advantages; "gain", the log score of the whole posterior less
+        the head's; "total", that less the head's most probable weights'.
     """
-    k = len(without)
-    error = np.sqrt((k - 1) / k * np.sum((without - without.mean()) ** 2))
-    half = float(student.ppf((1 + level) / 2, k - 1) * error)
-    estimate = float(estimate)
-    return Interval(estimate, estimate - half, estimate + half, level, k - 1)
+    found, names = [], []
+    for record in records:
+        begin, end = record["kinds"][kind]
+        y = np.array(record["y"][begin:end])
+        rows = {
+            (at, name): log_scores(np.array(record[f"{at:g}"][name][begin:end]), y)
+            for at in (0.0, s)
+            for name in ("map", "posterior")
+        }
+        head, whole = rows[0.0, "posterior"], rows[s, "posterior"]
+        start = rows[0.0, "map"]
+        found.append([head - start, whole - rows[s, "map"], whole - head, whole - start])
+        names += record["groups"][begin:end]
+    _, of = np.unique(names, return_inverse=True)
+    columns = np.concatenate(found, axis=1)
+    counts = np.bincount(of)
+    means = [np.bincount(of, column) / counts for column in columns]
+    return dict(zip(("head", "whole", "gain", "total"), means, strict=True))
 
 
 @lru_cache(maxsize=4)
