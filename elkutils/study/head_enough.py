@@ -11,10 +11,11 @@ network, and the rest turns records into the quantities of the claims.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import expit, logsumexp
@@ -25,6 +26,9 @@ from elkutils.ledger import reference_dir
 from elkutils.study import readings
 from elkutils.study.scaling import z_scored
 from elkutils.tasks import vault
+
+if TYPE_CHECKING:
+    from elkutils.inference.networks.pretrained import Kernel, Pretrained
 
 SCALES = (0.1, 0.2, 0.4, 0.8)  # s, fixed before any run
 LABELS = 100
@@ -74,12 +78,12 @@ class Prior:
         The rows of each kind; "train" among them.
     """
 
-    head: object
-    body: object
+    head: "Kernel"
+    body: "Kernel"
     y: np.ndarray
     rows: Mapping[str, slice]
 
-    def at(self, s: float):
+    def at(self, s: float) -> "Kernel":
         """Return the covariances for a body prior of width s."""
         return self.head + s**2 * self.body
 
@@ -131,7 +135,7 @@ class Setting:
     rows : dict of str to slice
     """
 
-    network: object
+    network: "Pretrained"
     heads: np.ndarray
     X: np.ndarray
     y: np.ndarray
@@ -181,8 +185,6 @@ def vault_setting(
 
 
 def _untrained(predictor, build):
-    from dataclasses import replace
-
     model = build(predictor.world, predictor.plan, predictor.seed)
     return replace(predictor, model=model)
 
@@ -284,8 +286,6 @@ def by_hmc(
         kind), "tv" (mean total variation to the linearised posterior on "hard"), "gradients"
         and "seconds".
     """
-    from dataclasses import replace
-
     from elkutils.inference.networks import hmc
 
     network = replace(setting.network, body_scale=s)

@@ -7,7 +7,7 @@ Gradients are held for a block of rows at a time, so memory does not grow with n
 float64.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import jax
@@ -66,7 +66,7 @@ def kernel(
 
     >>> from elkutils.inference.networks.mlp import MLP
     >>> from elkutils.inference.networks.network import flat
-    >>> kernel(flat(MLP(), 2), np.zeros(3), [[1.0, 3.0]], [[1.0, 1.0]]).tolist()
+    >>> kernel(flat(MLP(), 2), np.zeros(3), [[1.0, 3.0]], [[1.0, 1.0]]).round(6).tolist()
     [[3.0]]
     """
     right = left if right is None else right
@@ -111,7 +111,7 @@ def products(
 class Blocks:
     """Jacobians at z of as many rows at a time as memory allows."""
 
-    def __init__(self, head: FlatNetwork, z: np.ndarray, chosen, memory: int):
+    def __init__(self, head: FlatNetwork, z: ArrayLike, chosen: np.ndarray | None, memory: int):
         check_counts(memory=memory)
         z = np.asarray(z, np.float64)
         if z.shape != (head.size,):
@@ -133,7 +133,9 @@ class Blocks:
             return np.asarray(_jacobian(self.head, z, self.chosen, X))
 
 
-def moved(head: FlatNetwork, z: jax.Array, chosen, X: jax.Array):
+def moved(
+    head: FlatNetwork, z: jax.Array, chosen: np.ndarray | None, X: jax.Array
+) -> Callable[[jax.Array], jax.Array]:
     """Return the log odds at X as a function of a move (k,) of the chosen parameters."""
 
     def at(move):
@@ -143,7 +145,7 @@ def moved(head: FlatNetwork, z: jax.Array, chosen, X: jax.Array):
     return at
 
 
-def still(z: jax.Array, chosen) -> jax.Array:
+def still(z: jax.Array, chosen: np.ndarray | None) -> jax.Array:
     """Return the move (k,) that moves nothing."""
     return jnp.zeros_like(z if chosen is None else z[chosen])
 
