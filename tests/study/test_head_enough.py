@@ -189,3 +189,16 @@ def test_a_predictor_with_few_labels():
     assert shares[0] == 0
     assert len(found["0"]["shared"]) == 2
     np.testing.assert_allclose(prior.body.own[:10], np.diag(prior.body.across[:10]), rtol=1e-9)
+
+
+def test_the_unit_of_the_language_models_width():
+    """At s = 1 both parts have the same centred trace at the labelled rows."""
+    rng = np.random.default_rng(0)
+    head, body = (X @ X.T for X in rng.standard_normal((2, 12, 4)))
+    rows = {"train": slice(0, 7), "hard": slice(7, 12)}
+    prior, rms = head_enough._unit_prior(head, 9.0 * body, np.zeros(12, int), rows)
+    centring = np.eye(7) - 1 / 7
+    ours, theirs = (np.trace(centring @ part.across[:7]) for part in (prior.head, prior.body))
+    assert ours == pytest.approx(theirs)
+    np.testing.assert_allclose(prior.body.across, rms**2 * 9.0 * body[:, :7])
+    np.testing.assert_allclose(prior.body.own, np.diag(rms**2 * 9.0 * body))
