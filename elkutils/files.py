@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 FULL = errno.ENOSPC, errno.EDQUOT
+TAKEN = errno.ENOTEMPTY, errno.EEXIST  # by a folder that another process has put there
+TURNS = 100
 
 
 def cache_dir() -> Path:
@@ -72,12 +74,11 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     target = written_path(target)
     scratch = None
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _make_parent(target)
         scratch = Path(tempfile.mkdtemp(prefix=".fresh-", dir=target.parent))
         fresh = scratch / target.name
         yield fresh
-        _check_replaceable(fresh, target)
-        _put(fresh, target, scratch / "replaced")
+        _put(fresh, target, scratch)
     except OSError as error:
         if error.errno not in FULL:
             raise
@@ -103,6 +104,10 @@ def written_path(path: str | Path) -> Path:
 def _check_replaceable(fresh: Path, target: Path) -> None:
     """Raise OSError where putting `fresh` at `target` would remove what is not its like."""
     if fresh.is_dir() and target.is_dir():
+        if _is_working_folder(target):
+            raise OSError(
+                errno.EBUSY, "Python runs in this folder, which would be replaced", str(target)
+            )
         made = {path.relative_to(fresh) for path in fresh.rglob("*")}
         others = sorted(
             str(path.relative_to(target))
@@ -126,12 +131,40 @@ def _check_replaceable(fresh: Path, target: Path) -> None:
         )
 
 
-def _put(fresh: Path, target: Path, replaced: Path) -> None:
-    if fresh.is_dir() and target.is_dir():
-        os.replace(target, replaced)
+def _is_working_folder(folder: Path) -> bool:
     try:
-        os.replace(fresh, target)
-    except OSError:
-        if replaced.exists():
-            os.replace(replaced, target)
-        raise
+        return Path.cwd().is_relative_to(folder.resolve())
+    except FileNotFoundError:  # it has been removed
+        return False
+
+
+def _make_parent(target: Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise NotADirectoryError(
+            errno.ENOTDIR,
+            f"a file stands where a folder is needed for {target.name!r}",
+            str(target.parent),
+        ) from error
+
+
+def _put(fresh: Path, target: Path, scratch: Path) -> None:
+    """Move `fresh` to `target`, in turn with other processes that write there."""
+    for turn in range(TURNS):
+        _check_replaceable(fresh, target)
+        replaced = scratch / f"replaced-{turn}"
+        try:
+            if fresh.is_dir() and target.is_dir():
+                os.replace(target, replaced)
+        except FileNotFoundError:  # another process has just moved it away
+            pass
+        try:
+            os.replace(fresh, target)
+            return
+        except OSError as error:
+            taken = error.errno in TAKEN and turn < TURNS - 1
+            if replaced.exists() and not taken:
+                os.replace(replaced, target)
+            if not taken:
+                raise

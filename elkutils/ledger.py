@@ -61,6 +61,7 @@ THEOREM = (
 )
 CHECKED = "A check without a vote that misses makes the claim fail, too."
 
+_SHOWN = 4  # rows of a verdict's table that are not folded
 _PACKAGE = Path(__file__).parent
 
 
@@ -297,14 +298,25 @@ class Verdict:
             criterion = claim.criterion(name)
             outcome = self.conditions[name] + ("" if criterion.votes else " · shown, no vote")
             rows.append((name, _show(value), _rule_text(criterion), outcome))
-        caption = f"{self.id} · {claim.title}: {self.verdict}"
+        title = html.escape(f"{self.id} · {claim.title}: {self.verdict}")
         told = "; ".join(part for part in (self.told, self.note) if part)
-        controls = "".join(
-            f"<p>{html.escape(f'{name}: {controls}')}.</p>"
-            for name, controls in self.controls.items()
-        )
         header = ("Measured", "Value", "Holds if", "Outcome by itself")
-        return _html_table(caption + _tail(told), header, rows) + controls
+        table = _html_table(f"What decides {self.id}", header, rows)
+        few = " open" if len(rows) <= _SHOWN else ""
+        return (
+            f"<p><b>{title}</b>{html.escape(_tail(told))}</p><details{few}><summary>"
+            f"What was measured</summary>{table}</details>{self._controls_html()}"
+        )
+
+    def _controls_html(self) -> str:
+        if not self.controls:
+            return ""
+        rates = "; ".join(
+            f"{name} {found.positive} and {found.negative}"
+            + ("" if found.good else " (no power: the rule does not judge)")
+            for name, found in self.controls.items()
+        )
+        return f"<p>Positive and negative controls pass: {html.escape(rates)}.</p>"
 
 
 @dataclass(frozen=True)

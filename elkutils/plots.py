@@ -17,8 +17,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from elkutils._inputs import check_level, plain
+from elkutils._inputs import check_finite, check_level, numbers, place, plain
 from elkutils.evaluation import Interval, Reliability
+from elkutils.evaluation._arrays import check_labels, check_proba
 
 if TYPE_CHECKING:
     from arviz import InferenceData
@@ -119,6 +120,7 @@ def comparison(
 
     `reference` draws a vertical line at that value.
     """
+    _check_looks("methods", methods)
     ax = _axes(ax, (WIDTH, 0.9 + 0.42 * len(names)))
     offsets = np.linspace(-0.27, 0.27, len(methods)) if len(methods) > 1 else [0]
     looks = zip(_CYCLE, _MARKERS, strict=True)
@@ -192,6 +194,10 @@ def direction_angle(
         Angles by label, drawn as plain thin black lines.
     ax : Axes or None
     """
+    scales = _above_zero("scales", scales, None)
+    for name, group in (("curves", curves), ("predicted", predicted or {})):
+        for label, angles in group.items():
+            _above_zero(f"{name}[{label!r}]", angles, len(scales))
     ax = _axes(ax)
     for label, angles in curves.items():
         angles = np.atleast_2d(angles)
@@ -218,6 +224,15 @@ def posterior(
 
     `points` marks single values, such as the MAP, with labelled vertical lines.
     """
+    _check_looks("draws", draws)
+    _check_looks("points", points or {})
+    for label, values in draws.items():
+        values = numbers(values, f"draws[{label!r}]")
+        if not values.size:
+            raise ValueError(f"draws[{label!r}] is empty; a histogram needs numbers")
+        check_finite(values, f"draws[{label!r}]")
+    if not draws:
+        raise ValueError("draws is empty; it needs at least one quantity")
     ax = _axes(ax)
     pooled = np.concatenate([np.ravel(values) for values in draws.values()])
     edges = np.histogram_bin_edges(pooled, bins=40)
@@ -247,9 +262,10 @@ def predictive(
     ax : Axes or None
     """
     check_level(level)
-    proba = plain(proba)
-    if proba.ndim != 2:
-        raise ValueError(f"proba has shape {proba.shape}; it has to be (draws, n)")
+    shape = np.shape(plain(proba, "proba"))
+    if len(shape) != 2 or 0 in shape:
+        raise ValueError(f"proba has shape {shape}; it has to be (draws, n), not empty")
+    proba = check_proba(proba, shape[1])
     if y is not None and np.shape(y) != proba.shape[1:]:
         raise ValueError(
             f"proba has shape {proba.shape} and y {np.shape(y)}; they have to be (draws, n) and"
@@ -263,7 +279,7 @@ def predictive(
     ax.vlines(place, lower, upper, color="0.65", lw=1, label=f"{level:.0%} of draws")
     kinds = {"mean of draws": np.ones(len(order), dtype=bool)}
     if y is not None:
-        y = plain(y)
+        y = check_labels(y)
         kinds = {"mean, true": y == 1, "mean, false": y == 0}
     for (label, rows), colour, face in zip(
         kinds.items(), _CYCLE, (_CYCLE[0], "white"), strict=False
@@ -292,6 +308,30 @@ def trace_rank(
     return arviz.plot_trace(
         idata, var_names=var_names, coords=coords, kind="rank_vlines", **options
     )
+
+
+def _check_looks(name, drawn) -> None:
+    """Raise ValueError where there are more things than looks that tell them apart."""
+    if len(drawn) > len(_CYCLE):
+        raise ValueError(
+            f"{name} has {len(drawn)} entries; at most {len(_CYCLE)} can be told apart in one "
+            "figure: draw the others in another"
+        )
+
+
+def _above_zero(name, values, count: int | None) -> np.ndarray:
+    """Return numbers for a logarithmic axis, NaN allowed, or raise ValueError."""
+    values = numbers(values, name).astype(float)
+    if values.ndim == 0 or (count is not None and values.shape[-1] != count):
+        raise ValueError(
+            f"{name} has shape {values.shape}; it has to have one entry per scale, {count}"
+        )
+    if (values <= 0).any():
+        first = place(name, values.shape, int(np.flatnonzero(values <= 0)[0]))
+        raise ValueError(
+            f"{first} is {values[values <= 0][0]:g}; a logarithmic axis shows numbers above 0"
+        )
+    return values
 
 
 def _axes(ax, size=None):

@@ -3,6 +3,7 @@
 import errno
 import resource
 import signal
+import threading
 
 import numpy as np
 import pytest
@@ -153,3 +154,47 @@ def test_a_checkpoint_never_takes_the_place_of_another_file(tmp_path):
         Checkpoint(tmp_path, "x")
     with pytest.raises(ValueError, match=r"is a file; it has to be the path of a file"):
         Checkpoint(foreign / "below", "x")
+
+
+def test_many_may_write_one_folder_at_once(tmp_path):
+    target, failed = tmp_path / "shared", []
+
+    def write(who):
+        try:
+            for _ in range(20):
+                with atomic_path(target) as fresh:
+                    fresh.mkdir()
+                    (fresh / "one").write_text(str(who))
+                    (fresh / "two").write_text(str(who))
+        except OSError as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=write, args=(who,)) for who in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert (target / "one").read_text() == (target / "two").read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["shared"]
+
+
+def test_the_folder_that_python_runs_in_is_not_replaced(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with (
+        pytest.raises(OSError, match="Python runs in this folder"),
+        atomic_path(tmp_path / "here") as fresh,
+    ):
+        fresh.mkdir()
+    assert (tmp_path / "here").is_dir()
+
+
+def test_a_file_where_a_folder_is_needed_is_named(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with (
+        pytest.raises(NotADirectoryError, match="a file stands where a folder is needed"),
+        atomic_path(tmp_path / "file" / "new"),
+    ):
+        pass
+    assert (tmp_path / "file").read_text() == "mine"

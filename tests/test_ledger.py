@@ -121,7 +121,7 @@ def test_each_claim_speaks_over_what_its_words_do():
     """Fixed here as well, so that no quantifier changes without a second thought."""
     somewhere = {"C14a"}
     by_place = {"C2", "C4", "C5d", "C6c", "C6f", "C12b", "C13a", "C13b", "C13c", "C14b"}
-    by_place |= {"C8a", "C8b", "C8c", "C15c", "C15d"}
+    by_place |= {"C8a", "C8b", "C8c", "C9a", "C9c", "C9d", "C15c", "C15d"}
     for claim in ledger.claims().values():
         if claim.criteria:
             expected = "by place" if claim.id in by_place else "everywhere"
@@ -161,6 +161,15 @@ def test_a_verdict_counts_its_places(monkeypatch):
     decided = decide((H, F, F, U))
     assert "of 4 places holds at 1 (0), fails at 2 (1; 2), undecided at 1 (3)" in str(decided)
     assert decided.told in decided._repr_html_()
+
+
+@pytest.mark.parametrize(("outcomes", "folded"), [((H, F), False), ((H, F, F), True)])
+def test_a_long_table_of_a_verdict_is_folded(outcomes, folded, monkeypatch):
+    plant(monkeypatch)
+    shown, _, table = decide(outcomes)._repr_html_().partition("<details")
+    assert table.startswith(">" if folded else " open>")
+    assert "fails at" in shown
+    assert table.count("<tr>") == 1 + 2 * len(outcomes)
 
 
 def test_what_is_judged_at_many_places_is_judged_at_once(monkeypatch):
@@ -260,7 +269,9 @@ def test_a_criterion_without_power_does_not_judge(monkeypatch, positive, negativ
     decided = chapter.decide("C1a", HOLDS)
     assert decided.verdict == verdict
     assert f"{positive / 200:.0%} of 200" in repr(decided)
-    assert f"{positive / 200:.0%} of 200" in decided._repr_html_()
+    shown = decided._repr_html_()
+    assert f"slope {positive / 200:.0%} of 200 and {negative / 200:.0%} of 200" in shown
+    assert ("does not judge" in shown) == (verdict != "holds")
 
 
 def test_too_few_runs_of_a_control_are_refused(monkeypatch):
@@ -416,7 +427,8 @@ def test_the_table_holds_every_claim_and_the_verdicts_so_far(places):
 def test_every_claim_of_the_argument_is_there():
     expected = ["C0"] + [f"C1{part}" for part in "abcde"] + ["C2", "C3", "C4"]
     expected += [f"C5{part}" for part in "abcd"] + [f"C6{part}" for part in "abcdefg"]
-    expected += ["C7", "C8a", "C8b", "C8c", "C9", "C10"] + [f"C11{part}" for part in "abc"]
+    expected += ["C7"] + [f"C8{part}" for part in "abc"] + [f"C9{part}" for part in "abcd"]
+    expected += ["C10"] + [f"C11{part}" for part in "abc"]
     expected += [f"C12{part}" for part in "abcde"] + [f"C13{part}" for part in "abc"]
     expected += [f"C14{part}" for part in "abc"] + [f"C15{part}" for part in "abcd"]
     expected += ["C16", "C17"]

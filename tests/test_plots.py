@@ -99,3 +99,27 @@ def test_trace_rank_has_a_row_for_each_variable():
 def test_the_package_does_not_import_matplotlib():
     code = "import sys, elkutils, elkutils.evaluation; assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_a_figure_would_leave_out_is_refused():
+    many = {str(i): CURVE for i in range(8)}
+    with pytest.raises(ValueError, match="methods has 8 entries; at most 7"):
+        plots.comparison(["a", "b", "c"], many)
+    with pytest.raises(ValueError, match="draws has 8 entries"):
+        plots.posterior({str(i): RNG.random(9) for i in range(8)})
+    with pytest.raises(ValueError, match=r"draws\['a'\]\[1\] is nan"):
+        plots.posterior({"a": np.array([0.1, np.nan])})
+    with pytest.raises(ValueError, match=r"scales\[0\] is 0"):
+        plots.direction_angle([0.0, 1.0], {"a": [1.0, 2.0]})
+    with pytest.raises(ValueError, match=r"one entry per scale, 2"):
+        plots.direction_angle([1.0, 2.0], {"a": [1.0, 2.0, 3.0]})
+
+
+def test_predictive_draws_probabilities_and_labels_only():
+    draws = RNG.random((30, 8))
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        plots.predictive(100 * draws)
+    with pytest.raises(ValueError, match="NaN"):
+        plots.predictive(np.where(draws > 0.5, np.nan, draws))
+    with pytest.raises(ValueError, match="y holds"):
+        plots.predictive(draws, 2 * (np.arange(8) % 2) - 1)

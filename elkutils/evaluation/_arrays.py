@@ -7,10 +7,12 @@ from numpy.typing import ArrayLike
 
 from elkutils._inputs import numbers, place, plain
 
+LARGEST = 1e150  # products of larger weights overflow
+
 
 def check_labels(y: ArrayLike) -> np.ndarray:
     """Return `y` as a float64 array (n,) of zeros and ones; booleans count as 0 and 1."""
-    y = plain(y)
+    y = plain(y, "y")
     if y.ndim != 1 or y.size == 0:
         raise ValueError(f"y has shape {y.shape}; it has to be (n,) with n ≥ 1")
     if y.dtype.kind == "O" and not any(isinstance(value, str) for value in y):
@@ -117,8 +119,18 @@ def check_weights(weights: ArrayLike | None, n: int) -> np.ndarray:
     if weights is None:
         return np.ones(n)
     weights = check_values(weights, n, "weights")
-    if not np.isfinite(weights).all() or weights.min(initial=0) < 0:
-        raise ValueError("weights holds a negative or infinite number; each has to be ≥ 0")
+    bad = np.flatnonzero(~((weights >= 0) & np.isfinite(weights)))
+    if len(bad):
+        raise ValueError(
+            f"weights holds a negative or infinite number; each has to be ≥ 0, and "
+            f"{place('weights', weights.shape, bad[0])} is {weights.ravel()[bad[0]]}"
+        )
+    largest = weights.max(initial=0)
+    if largest and not 1 / LARGEST < largest < LARGEST:
+        raise ValueError(
+            f"weights holds {largest:.1g} as its largest entry, whose products are no numbers; "
+            "divide them by it"
+        )
     return weights
 
 

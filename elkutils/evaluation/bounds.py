@@ -339,9 +339,11 @@ def _sample(proba, union, effective) -> _Sample:
     count, n = len(draws), 1 if draws.ndim == 1 else draws.shape[1]
     size = np.asarray(count if effective is None else effective, dtype=np.float64)
     if size.shape not in ((), draws.shape[1:]) or not ((size > 0) & (size <= count)).all():
+        turned = draws.ndim == 2 and size.shape == (count,)
+        hint = "; is proba transposed? Draws come first, inputs last" if turned else ""
         raise ValueError(
             f"effective is {effective}; it has to be a number, or one for each input, above 0 "
-            f"and at most the number of draws, {count}"
+            f"and at most the number of draws, {count}{hint}"
         )
     mean = np.clip(draws.mean(axis=0), 0, 1)
     variance = draws.var(axis=0, ddof=1) if count > 1 else np.zeros_like(mean)

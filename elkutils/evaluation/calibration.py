@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import norm
 
-from elkutils._inputs import check_ids, check_level
+from elkutils._inputs import check_counts, check_ids, check_level, check_order
 from elkutils.evaluation._arrays import (
     check_labels,
     check_proba,
@@ -49,6 +49,7 @@ def ece(
     >>> print(f"{ece([0, 0, 1, 1], [0.2, 0.2, 0.8, 0.8], bins=2):.2f}")
     0.20
     """
+    check_order(y=y, proba=proba, weights=weights)
     y = check_labels(y)
     proba = check_proba(proba, len(y))
     weights = check_weights(weights, len(y))
@@ -71,7 +72,7 @@ def ece_bias(
     Parameters
     ----------
     proba : (..., n) array
-        Probabilities.
+        Probabilities; the last axis holds the rows, also of draws (draws, n).
     bins : int
         Number of bins, at least 1.
     repeats : int
@@ -94,6 +95,7 @@ def ece_bias(
         raise ValueError(f"proba has shape {shape}; it has to be (..., n) with n ≥ 1")
     proba = check_proba(proba, shape[-1])
     warn_of_classes(proba, "proba")
+    check_counts(repeats=repeats)
     bin_of = _bins(proba, np.ones(proba.shape[-1]), bins)
     rng = np.random.default_rng(seed)
     total = np.zeros(proba.shape[:-1])
@@ -180,6 +182,7 @@ def reliability(
     >>> found.forecast.tolist(), found.frequency.tolist()
     ([0.2, 0.8], [0.0, 1.0])
     """
+    check_order(y=y, proba=proba, groups=groups)
     y = check_labels(y)
     proba = check_proba(proba, len(y))
     if proba.ndim != 1:
@@ -199,8 +202,7 @@ def reliability(
 
 def _bins(proba, weights, bins):
     """Return the bin (0 … bins − 1) of each row: where its mid-rank falls in the total mass."""
-    if int(bins) != bins or bins < 1:
-        raise ValueError(f"bins is {bins}; it has to be an integer no smaller than 1")
+    check_counts(bins=bins)
     total = weights.sum(axis=-1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.nan_to_num(mid_mass(proba, weights) / total)

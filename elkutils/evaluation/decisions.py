@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import bdtrc
 
-from elkutils._inputs import numbers, plain
+from elkutils._inputs import check_order, is_number, numbers, plain
 from elkutils.evaluation._arrays import (
     check_draws,
     check_unit,
@@ -24,7 +24,7 @@ def mean_rule(proba: ArrayLike, threshold: ArrayLike) -> np.ndarray | bool:
     Parameters
     ----------
     proba : (draws,) or (draws, n) array
-        Draws of P(harm), between 0 and 1.
+        Draws of P(harm), between 0 and 1, along the first axis.
     threshold : float or array
         t, between 0 and 1; an array broadcasts against (n,).
 
@@ -35,14 +35,16 @@ def mean_rule(proba: ArrayLike, threshold: ArrayLike) -> np.ndarray | bool:
     Raises
     ------
     ValueError
-        If `proba` is empty, holds NaN or leaves [0, 1], or `threshold` leaves [0, 1].
+        If `proba` is empty, holds NaN or leaves [0, 1], or `threshold` leaves [0, 1] or does
+        not fit it.
 
     Examples
     --------
     >>> mean_rule([[0.2, 0.0], [0.6, 0.1]], 0.3).tolist()
     [True, False]
     """
-    return check_draws(proba).mean(axis=0) >= _unit("threshold", threshold)
+    draws = check_draws(proba)
+    return draws.mean(axis=0) >= _fitting("threshold", _unit("threshold", threshold), draws)
 
 
 def hypothesis_rule(proba: ArrayLike, mass: ArrayLike, level: ArrayLike) -> np.ndarray | bool:
@@ -51,12 +53,12 @@ def hypothesis_rule(proba: ArrayLike, mass: ArrayLike, level: ArrayLike) -> np.n
     Parameters
     ----------
     proba : (draws,) or (draws, n) array
-        Draws of P(harm).
+        Draws of P(harm), along the first axis.
     mass : float or array
         α, above 0 and at most 1; an array broadcasts against (n,). A mass below 1 / draws asks
         for one draw: a `veto`.
-    level : float or array
-        h, between 0 and 1; an array broadcasts against (n,).
+    level : float or (n,) array
+        h, between 0 and 1.
 
     Returns
     -------
@@ -70,7 +72,8 @@ def hypothesis_rule(proba: ArrayLike, mass: ArrayLike, level: ArrayLike) -> np.n
     >>> bool(hypothesis_rule([0.0, 0.1, 0.9, 1.0], mass=0.5, level=0.9))
     True
     """
-    return hypothesis_mass(proba, level) >= _mass(mass)
+    share = hypothesis_mass(proba, level)
+    return share >= _fitting("mass", _mass(mass), check_draws(proba))
 
 
 def worst_mean(proba: ArrayLike, mass: float) -> np.ndarray:
@@ -82,7 +85,7 @@ def worst_mean(proba: ArrayLike, mass: float) -> np.ndarray:
     Parameters
     ----------
     proba : (draws,) or (draws, n) array
-        Draws of P(harm).
+        Draws of P(harm), along the first axis.
     mass : float
         α between 0 and 1, without 0. At 1 it is the mean over all draws.
 
@@ -112,9 +115,9 @@ def value_of_knowing(proba: ArrayLike, threshold: ArrayLike) -> np.ndarray:
     Parameters
     ----------
     proba : (draws,) or (draws, n) array
-        Draws of P(harm).
-    threshold : float or array
-        t between 0 and 1; an array has to broadcast against (n,).
+        Draws of P(harm), along the first axis.
+    threshold : float or (n,) array
+        t between 0 and 1.
 
     Returns
     -------
@@ -126,7 +129,8 @@ def value_of_knowing(proba: ArrayLike, threshold: ArrayLike) -> np.ndarray:
     >>> value_of_knowing([[0.1, 0.0], [0.1, 1.0]], 0.5).tolist()
     [0.0, 0.25]
     """
-    above = check_draws(proba) - _unit("threshold", threshold)
+    draws = check_draws(proba)
+    above = draws - _one_each("threshold", _unit("threshold", threshold), draws)
     return np.minimum(np.maximum(above, 0).mean(axis=0), np.maximum(-above, 0).mean(axis=0))
 
 
@@ -136,29 +140,54 @@ def veto(proba: ArrayLike, level: ArrayLike, votes: int = 1) -> np.ndarray | boo
     The hypothesis rule with mass `votes` / draws: the more draws there are, the more often one
     of them vetoes.
 
+    Parameters
+    ----------
+    proba : (draws,) or (draws, n) array
+        Draws of P(harm), along the first axis.
+    level : float or (n,) array
+        h, between 0 and 1.
+    votes : int
+        From 1 to the number of draws.
+
     Examples
     --------
     >>> bool(veto([0.0, 0.1, 0.2, 0.9], level=0.8))
     True
     """
     draws = check_draws(proba)
-    if int(votes) != votes or not 1 <= votes <= len(draws):
+    if not is_number(votes) or int(votes) != votes or not 1 <= votes <= len(draws):
         raise ValueError(
             f"votes is {votes}; it has to be an integer from 1 to the number of draws, "
             f"{len(draws)}"
         )
-    return (draws >= _unit("level", level)).sum(axis=0) >= votes
+    return (draws >= _one_each("level", _unit("level", level), draws)).sum(axis=0) >= votes
 
 
 def hypothesis_mass(proba: ArrayLike, level: ArrayLike) -> np.ndarray | float:
-    """Return the share of draws that give harm at least `level`: (n,) array, or a float."""
-    return (check_draws(proba) >= _unit("level", level)).mean(axis=0)
+    """Return the share of draws that give harm at least `level`: (n,) array, or a float.
+
+    Parameters
+    ----------
+    proba : (draws,) or (draws, n) array
+        Draws of P(harm), along the first axis.
+    level : float or (n,) array
+        h, between 0 and 1.
+    """
+    draws = check_draws(proba)
+    return (draws >= _one_each("level", _unit("level", level), draws)).mean(axis=0)
 
 
 def hypothesis_level(proba: ArrayLike, mass: float) -> np.ndarray | float:
     """Return the highest level that draws of mass at least α reach: (n,) array, or a float.
 
     It is the ⌈α · draws⌉-th largest draw, an upper quantile.
+
+    Parameters
+    ----------
+    proba : (draws,) or (draws, n) array
+        Draws of P(harm), along the first axis.
+    mass : float
+        α, above 0 and at most 1.
     """
     draws = check_draws(proba)
     if np.ndim(mass) != 0:
@@ -233,6 +262,7 @@ def decision_cost(
     >>> float(decision_cost([0, 1], [True, False], false_alarm=1, miss=9))
     5.0
     """
+    check_order(y=y, act=act, weights=weights)
     slack, y, act = rounding(y), numbers(y, "y").astype(np.float64), plain(act)
     if y.ndim != 1 or y.size == 0:
         raise ValueError(f"y has shape {y.shape}; it has to be (n,), n ≥ 1, between 0 and 1")
@@ -240,7 +270,7 @@ def decision_cost(
     if act.dtype != bool or act.ndim == 0 or act.shape[-1] != len(y):
         raise ValueError(
             f"act has dtype {act.dtype} and shape {act.shape}; "
-            f"it has to be bool (..., {len(y)})"
+            f"it has to be bool (..., {len(y)}), rows last"
         )
     cost = np.where(act, _cost("false_alarm", false_alarm) * (1 - y), _cost("miss", miss) * y)
     return weighted_mean(cost, check_weights(weights, len(y)))
@@ -323,8 +353,32 @@ def firing_probability(
     )
 
 
+def _fitting(name, value, draws):
+    """`value`, if it broadcasts against the inputs of `draws`, or ValueError."""
+    try:
+        np.broadcast_shapes(np.shape(value), draws.shape[1:])
+    except ValueError:
+        turned = draws.ndim == 2 and np.shape(value)[-1:] == draws.shape[:1]
+        hint = "; proba is transposed: draws come first, rows last" if turned else ""
+        raise ValueError(
+            f"{name} has shape {np.shape(value)} and proba {draws.shape}; it has to fit"
+            f" (n,) = {draws.shape[1:]}{hint}"
+        ) from None
+    return value
+
+
+def _one_each(name, value, draws):
+    """`value`, if it is a number or one for each input of `draws`, or ValueError."""
+    if np.ndim(value) > max(1, draws.ndim - 1) or (draws.ndim == 1 and np.ndim(value)):
+        raise ValueError(
+            f"{name} has shape {np.shape(value)}; it has to be a number or, for proba"
+            " (draws, n), one for each input (n,)"
+        )
+    return _fitting(name, value, draws)
+
+
 def _unit(name, value):
-    value = np.asarray(value, dtype=np.float64)
+    value = numbers(value, name).astype(np.float64)
     near = (value >= -1e-9) & (value <= 1 + 1e-9)  # a mean of probabilities may round above 1
     value = np.where(near, np.clip(value, 0, 1), value)[()]
     return _number(name, value, "lie between 0 and 1", lambda v: (v >= 0) & (v <= 1))
@@ -350,9 +404,10 @@ def _count(value):
 
 
 def _number(name, value, needs, fits):
-    value = np.asarray(value, dtype=np.float64)
+    value = numbers(value, name).astype(np.float64)
     if not fits(value).all():
-        percent = "between 0 and 1" in needs and bool(np.all((value > 1) & (value <= 100)))
+        percent = "1" in needs and bool(np.all((value > 1) & (value <= 100)))
+        percent = percent and "no smaller" not in needs
         hint = ": 0.95 for 95%" if percent else ""
         raise ValueError(f"{name} is {value}; it has to {needs}{hint}")
     return value

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 from numpy.typing import ArrayLike
 
-from elkutils._inputs import check_finite, numbers
+from elkutils._inputs import check_columns, check_finite, check_order, numbers
 
 UNLIKE = 100  # ratio of standard deviations from which features are in unlike units
 
@@ -43,6 +43,8 @@ def class_distance(X: ArrayLike, y: ArrayLike, X_new: ArrayLike) -> np.ndarray:
     UserWarning
         If `X_new` differs in features that are constant in `X`, which are left out.
     """
+    check_order(X=X, y=y)
+    check_columns(X, X_new, "X", "X_new")
     X, X_new = numbers(X, "X").astype(np.float64), numbers(X_new, "X_new").astype(np.float64)
     y = numbers(y, "y").astype(np.float64)
     if X.ndim != 2 or X_new.ndim != 2 or X.shape[1] != X_new.shape[1]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import entr
 
+from elkutils._inputs import check_columns
 from elkutils.evaluation._arrays import check_proba, warn_of_classes
 
 
@@ -18,7 +19,7 @@ def disagreement(proba: ArrayLike) -> np.ndarray:
     Parameters
     ----------
     proba : (draws, n) array
-        P(y = 1); above ½ the verdict is 1, at ½ it is 0.
+        P(y = 1), draws along the first axis; above ½ the verdict is 1, at ½ it is 0.
 
     Returns
     -------
@@ -52,7 +53,7 @@ def total_variation(proba: ArrayLike, other: ArrayLike) -> np.ndarray:
     Parameters
     ----------
     proba : (draws, n) array
-        P(y = 1).
+        P(y = 1), draws along the first axis.
     other : (other_draws, n) array
         P(y = 1) of the other bag, for the same inputs.
 
@@ -112,6 +113,7 @@ def _entropy(p: np.ndarray) -> np.ndarray:
 
 
 def _bags(proba, other) -> tuple[np.ndarray, np.ndarray]:
+    check_columns(proba, other, "proba", "other")
     proba, other = _bag(proba, "proba"), _bag(other, "other")
     if proba.shape[1] != other.shape[1]:
         first = proba.shape[0] == other.shape[1] or proba.shape[1] == other.shape[0]

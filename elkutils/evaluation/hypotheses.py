@@ -194,7 +194,7 @@ def behaviour(
     Parameters
     ----------
     proba : (draws, n) array
-        Draws of P(harm).
+        Draws of P(harm), along the first axis.
     hypotheses : mapping of str to (n,) array of 0 and 1
         The answers of each hypothesis, by its name.
     least : float
@@ -224,7 +224,8 @@ def behaviour(
     answers = np.stack([check_labels(answer) for answer in hypotheses.values()])
     if answers.shape[1] != proba.shape[1]:
         raise ValueError(
-            f"hypotheses answer for {answers.shape[1]} inputs, proba for {proba.shape[1]}"
+            f"hypotheses answer for {answers.shape[1]} inputs, proba for {proba.shape[1]};"
+            " it has to be (draws, n), draws along the first axis"
         )
     names = (*hypotheses, OTHER)
     _check_distinct(names, answers, least)

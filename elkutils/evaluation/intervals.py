@@ -1,5 +1,6 @@
 """Intervals that respect how the data were made: rows in groups, repeated over seeds."""
 
+import inspect
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,7 +11,17 @@ from numpy.typing import ArrayLike
 from scipy.stats import beta
 from scipy.stats import t as student
 
-from elkutils._inputs import check_finite, check_ids, check_level, numbers, plain
+from elkutils._inputs import (
+    check_counts,
+    check_finite,
+    check_ids,
+    check_level,
+    check_order,
+    is_number,
+    numbers,
+    plain,
+)
+from elkutils.evaluation._arrays import check_weights
 
 FEW_GROUPS = 10
 _CLIP = "keep forecasts off 0 and 1, as by np.clip(proba, 1e-6, 1 - 1e-6)"
@@ -103,7 +114,8 @@ class Interval:
         >>> print(Interval.of_share(0, 45))
         0.000 [0.000, 0.079]
         """
-        if not 0 <= successes <= trials or trials < 1:
+        known = is_number(successes) and is_number(trials)
+        if not known or not 0 <= successes <= trials or trials < 1:
             raise ValueError(
                 f"successes is {successes} of {trials} trials; it has to be between 0 and them"
             )
@@ -171,12 +183,13 @@ def bootstrap(
     ------
     ValueError
         If shapes differ, there are fewer than two groups or none given, a row lacks its group,
-        or the statistic is NaN on the data or on more than one resample in twenty.
+        the statistic takes no weights or does not return one value for each row of them, or it
+        is NaN on the data or on more than one resample in twenty.
 
     Warns
     -----
     UserWarning
-        If there are fewer than ten groups.
+        If there are fewer than ten groups, or too few resamples for the level.
     RuntimeWarning
         If the statistic is infinite on the data or on a resample; an end may then be infinite.
 
@@ -188,14 +201,14 @@ def bootstrap(
     1.000 [1.000, 1.000]
     """
     y, arrays, (group_of, group_count), (seed_of, seed_count) = _checked(
-        y, arrays, groups, seeds, level, resamples
+        statistic, y, arrays, groups, seeds, level, resamples
     )
 
     def per_seed(group_weights):
         rows = [np.flatnonzero(seed_of == s) for s in range(seed_count)]
         return np.stack(
             [
-                statistic(y[r], *(a[r] for a in arrays), weights=group_weights[:, group_of[r]])
+                _scored(statistic, y[r], [a[r] for a in arrays], group_weights[:, group_of[r]])
                 for r in rows
             ],
             axis=-1,
@@ -226,20 +239,63 @@ def bootstrap(
     return Interval(estimate, *_quantiles(replicates, level), level)
 
 
-def _checked(y, arrays, groups, seeds, level, resamples):
+def _scored(statistic, y, arrays, weights):
+    """The statistic (B,) for each row of weights (B, n), or ValueError where it is none."""
+    found = np.asarray(statistic(y, *arrays, weights=weights))
+    if found.shape != weights.shape[:1]:
+        raise ValueError(
+            f"statistic returned shape {found.shape} for weights {weights.shape}; it has to "
+            f"return {weights.shape[:1]}, one value for each row of weights, or it ignores the "
+            "resamples"
+        )
+    return found
+
+
+def _check_statistic(statistic):
+    """Raise ValueError unless a statistic can be called with ``weights=``."""
+    try:
+        taken = inspect.signature(statistic).parameters
+    except (TypeError, ValueError):  # not callable, or built in: the call will show
+        taken = {}
+    if not callable(statistic) or (taken and not {"weights", *_open(taken)} & set(taken)):
+        raise ValueError(
+            f"statistic is {statistic!r}, which takes no weights=; it has to be called as "
+            "statistic(y, *arrays, weights=W), as the scores of elkutils.evaluation: of a "
+            "metric of scikit-learn make one by lambda y, p, weights: np.array([metric(y, p, "
+            "sample_weight=w) for w in weights])"
+        )
+
+
+def _open(taken):
+    return [name for name, one in taken.items() if one.kind is one.VAR_KEYWORD]
+
+
+def _checked(statistic, y, arrays, groups, seeds, level, resamples):
     """What both bootstraps refuse or warn of; y, arrays, and the codes of groups and seeds."""
     if groups is None:
         raise ValueError(
             "groups is None; it has to name the group of each row, and is "
             "np.arange(len(y)) where rows are independent"
         )
-    y, arrays = plain(y), [plain(a) for a in arrays]
+    _check_statistic(statistic)
+    named = {f"arrays[{i}]": array for i, array in enumerate(arrays)}
+    check_order(stacklevel=4, y=y, groups=groups, seeds=seeds, **named)
+    y, arrays = plain(y, "y"), [plain(array, name) for name, array in named.items()]
     group_codes = _codes(groups, "groups", len(y))
     seed_codes = _codes(np.zeros(len(y)) if seeds is None else seeds, "seeds", len(y))
     group_count = group_codes[1]
     for a in arrays:
         if a.shape != y.shape:
-            raise ValueError(f"an array has shape {a.shape}; it has to match y, {y.shape}")
+            hint = "; of draws (draws, n) give the mean, .mean(axis=0)" if a.ndim == 2 else ""
+            raise ValueError(
+                f"an array has shape {a.shape}; it has to match y, {y.shape}{hint}"
+            )
+    _check_resampling(group_count, resamples, level)
+    return y, arrays, group_codes, seed_codes
+
+
+def _check_resampling(group_count, resamples, level):
+    """What every bootstrap asks of its groups, and of the number of resamples."""
     if group_count < 2:
         raise ValueError(f"groups holds {group_count} group; an interval needs at least 2")
     check_level(level)
@@ -248,11 +304,17 @@ def _checked(y, arrays, groups, seeds, level, resamples):
             f"groups holds {group_count} groups; with fewer than {FEW_GROUPS} a percentile "
             "interval is too narrow: take more groups, or read it as the least there may be",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
-    if resamples < 1:
-        raise ValueError(f"resamples is {resamples}; it has to be at least 1")
-    return y, arrays, group_codes, seed_codes
+    check_counts(resamples=resamples)
+    least = int(np.ceil(2 / (1 - level) - 1e-9))
+    if resamples < least:
+        warnings.warn(
+            f"resamples is {resamples}; an interval of level {level:g} needs at least {least}, "
+            "or no resample lies beyond its ends",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def centred_bootstrap(
@@ -290,15 +352,23 @@ def pooled_bootstrap(
     resamples: int = 2000,
     level: float = 0.95,
     seed: int = 0,
+    centre: bool = True,
 ) -> Interval:
     """Return the interval of a statistic of the rows of all seeds together.
 
     For statistics that few rows bias, such as a slope or a calibration error: `bootstrap` would
-    average that bias over seeds. Groups and seeds are resampled as there; a row counts as often
-    as its group times as often as its seed. The interval is moved until the median of the
-    resamples is the estimate, because resampling adds noise of one sign to such statistics.
+    average that bias over seeds; and for those that some seeds lack, such as a share of rare
+    rows. Groups and seeds are resampled as there; a row counts as often as its group times as
+    often as its seed.
 
-    Parameters, returns and errors are those of `bootstrap`.
+    Parameters
+    ----------
+    statistic, y, arrays, groups, seeds, resamples, level, seed
+        As in `bootstrap`; errors and warnings too.
+    centre : bool
+        Move the interval until the median of the resamples is the estimate, because resampling
+        adds noise of one sign to slopes and calibration errors. A share needs no such move, and
+        keeps inside [0, 1] without it.
 
     Examples
     --------
@@ -310,9 +380,9 @@ def pooled_bootstrap(
     0.029 [0.016, 0.044]
     """
     y, arrays, (group_of, group_count), (seed_of, seed_count) = _checked(
-        y, arrays, groups, seeds, level, resamples
+        statistic, y, arrays, groups, seeds, level, resamples
     )
-    estimate = float(statistic(y, *arrays, weights=np.ones((1, len(y))))[0])
+    estimate = float(_scored(statistic, y, arrays, np.ones((1, len(y))))[0])
     if np.isnan(estimate):
         raise ValueError("statistic is NaN on the data; it has to be defined there")
     rng, found = np.random.default_rng(seed), []
@@ -322,13 +392,13 @@ def pooled_bootstrap(
         drawn_groups = _draw(rng, group_count, size)
         drawn_seeds = _draw(rng, seed_count, size)
         weights = drawn_groups[:, group_of] * drawn_seeds[:, seed_of]
-        found.append(statistic(y, *arrays, weights=weights))
+        found.append(_scored(statistic, y, arrays, weights))
     replicates = np.concatenate(found)
     replicates = replicates[~np.isnan(replicates)]
     if len(replicates) < 0.95 * resamples:
         raise ValueError(
             f"statistic is NaN on {resamples - len(replicates)} of {resamples} resamples; "
-            "there are too few groups of one class"
+            "groups holds too few groups of one class: take more rows"
         )
     if not np.isfinite([estimate, *replicates]).all():
         raise ValueError(
@@ -337,13 +407,22 @@ def pooled_bootstrap(
         )
     tails = (1 - level) / 2, 0.5, (1 + level) / 2
     lower, median, upper = np.quantile(replicates, tails)
-    shift = estimate - median
+    shift = estimate - median if centre else 0.0
     return Interval(estimate, float(lower + shift), float(upper + shift), level)
 
 
 def weighted_mean(values: ArrayLike, weights: ArrayLike) -> np.ndarray:
-    """Return the mean of values (n,) for each row of weights (B, n): `bootstrap` takes it."""
-    return weights @ values / np.sum(weights, axis=-1)
+    """Return the mean of values (n,) for each row of weights (B, n): `bootstrap` takes it.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ, or a weight is negative or not finite.
+    """
+    values = numbers(values, "values")
+    weights = check_weights(weights, len(values))
+    with np.errstate(invalid="ignore"):  # no weight at all: NaN
+        return weights @ values / np.sum(weights, axis=-1)
 
 
 def bootstrap_means(
@@ -379,14 +458,14 @@ def bootstrap_means(
     >>> print(*bootstrap_means([[0.0, 1.0], [0.0, 1.0]], groups=[0, 1]))
     0.000 [0.000, 0.000] 1.000 [1.000, 1.000]
     """
-    values = np.asarray(values, np.float64)
+    check_order(values=values, groups=groups, seeds=seeds)
+    values = numbers(values, "values").astype(np.float64)
     if values.ndim != 2 or np.isinf(values).any():
         raise ValueError(f"values has shape {values.shape}; it needs (N, k), none infinite")
     group_of, group_count = _codes(groups, "groups", len(values))
     ids = np.zeros(len(values)) if seeds is None else seeds
     seed_of, seed_count = _codes(ids, "seeds", len(values))
-    if group_count < 2:
-        raise ValueError(f"groups holds {group_count} group; an interval needs at least 2")
+    _check_resampling(group_count, resamples, level)
     there = np.isfinite(values)
     table = np.column_stack([np.where(there, values, 0.0), there])
     totals = np.zeros((seed_count, group_count, table.shape[1]))

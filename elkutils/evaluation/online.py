@@ -10,6 +10,7 @@ anything about a part of the stream, and all of them need the labels.
 import copy
 import math
 import numbers
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -17,11 +18,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit, log_expit, logit
 
+from elkutils._inputs import check_counts, check_order, is_number, plain
 from elkutils._inputs import numbers as numbers_of
-from elkutils._inputs import plain
 from elkutils.evaluation._arrays import check_labels, check_proba, check_unit, rounding
 
 _ROUNDING = 1e-6
+_CLEAR = 4.0  # nats by which the edge of a grid has to beat what lies a fifth of it further in
 
 
 class Online(ABC):
@@ -115,6 +117,7 @@ def run(
     >>> run(RunningMean(), [0.5, 0.5, 0.5], [1, 1, 0]).forecast.tolist()
     [0.5, 1.0, 1.0]
     """
+    check_order(y=y, proba=proba, labelled=labelled)
     y = check_labels(y)
     proba = check_proba(proba, len(y))
     labelled = np.ones(len(y), dtype=bool) if labelled is None else np.asarray(labelled)
@@ -162,8 +165,12 @@ def prediction_sets(proba: ArrayLike, calibration: ArrayLike, level: float) -> n
     [[False, True], [True, True]]
     """
     slack, calibration = rounding(proba), _calibration(calibration)
-    if math.isnan(level):
+    if not is_number(level) or math.isnan(level):
         raise ValueError(f"level is {level!r}; it has to be a number")
+    if level >= 2:
+        raise ValueError(
+            f"level is {level!r}; it has to be at most about 1: {level:g}% is {level / 100:g}"
+        )
     proba = check_unit(numbers_of(proba, "proba").astype(np.float64), "proba", slack)
     return _sets(proba, calibration, level)
 
@@ -197,12 +204,12 @@ class AdaptiveConformal(Online):
         step: float = 0.05,
         start: float | None = None,
     ):
-        if not 0 < alpha < 1:
+        if not (is_number(alpha) and 0 < alpha < 1):
             raise ValueError(f"alpha is {alpha!r}; it has to lie between 0 and 1")
-        if not 0 < step < math.inf:
+        if not (is_number(step) and 0 < step < math.inf):
             raise ValueError(f"step is {step!r}; it has to be above 0 and finite")
         start = alpha if start is None else start
-        if not 0 <= start <= 1:
+        if not (is_number(start) and 0 <= start <= 1):
             raise ValueError(f"start is {start!r}; it has to lie between 0 and 1")
         self.calibration = _calibration(calibration)
         self.alpha, self.step, self.start, self.level = alpha, step, start, start
@@ -259,6 +266,13 @@ class OnlinePlatt(Online):
     limit : float
         Log odds of p are clipped to this absolute value.
 
+    Warns
+    -----
+    UserWarning
+        Once, in `update` or `run`, if the smallest or largest slope or intercept fits the
+        labels so far e⁴ times better than any that lies a fifth of the grid further in: the
+        labels ask for a wider grid, and the regret is that against the grid's pairs only.
+
     Notes
     -----
     The aim is that of Gupta & Ramdas 2023 (arXiv:2305.00070), who take Newton
@@ -280,7 +294,7 @@ class OnlinePlatt(Online):
             raise ValueError(f"share is {share!r}; it has to be at least 0 and below 1")
         if not 0 < limit < math.inf:
             raise ValueError(f"limit is {limit!r}; it has to be above 0 and finite")
-        self.share, self.limit = share, limit
+        self.share, self.limit, self._told = share, limit, False
         self._pairs = np.stack(np.meshgrid(self.slopes, self.intercepts), -1).reshape(-1, 2)
         self._weights = np.full(len(self._pairs), 1 / len(self._pairs))
         self._log_weights = np.log(self._weights)
@@ -340,6 +354,31 @@ class OnlinePlatt(Online):
         if self.share:
             self._weights = (1 - self.share) * self._weights + self.share / len(weights)
             self._log_weights = np.log(self._weights)
+        if not self._told:
+            self._warn_if_at_edge()
+
+    def _warn_if_at_edge(self):
+        table = self._log_weights.reshape(len(self.intercepts), len(self.slopes))
+        for name, grid, best in (
+            ("slopes", self.slopes, table.max(axis=0)),
+            ("intercepts", self.intercepts, table.max(axis=1)),
+        ):
+            fifth, at = len(grid) // 5, int(best.argmax())
+            if not fifth or 0 < at < len(grid) - 1:
+                continue
+            others = best[:-fifth] if at else best[fifth:]
+            if best[at] - others.max() > _CLEAR:
+                self._told, width = True, grid[-1] - grid[0]
+                ends = (grid[0], grid[-1] + width) if at else (grid[0] - width, grid[-1])
+                warnings.warn(
+                    f"{name} goes from {grid[0]:.3g} to {grid[-1]:.3g}, and the labels so far"
+                    f" are best fitted by {grid[at]:.3g}, its"
+                    f" {'largest' if at else 'smallest'}: the forecasts would gain from a wider"
+                    f" grid, such as {name}="
+                    f"np.linspace({ends[0]:.3g}, {ends[1]:.3g}, {2 * len(grid) - 1})",
+                    UserWarning,
+                    stacklevel=4,
+                )
 
 
 class RunningMean(Online):
@@ -487,6 +526,7 @@ def excess_calibration_error(
         As in `calibration_error`.
     repeats, seed : int
     """
+    check_counts(repeats=repeats)
     error, proba = calibration_error(y, proba, bins), plain(proba)
     drawn = np.random.default_rng(seed).random((repeats, len(proba))) < proba
     return error - float(np.mean([calibration_error(labels, proba, bins) for labels in drawn]))
@@ -509,6 +549,7 @@ def refinement(y: ArrayLike, proba: ArrayLike, bins: int = 10) -> float:
 
 
 def _binned(y, proba, bins, value):
+    check_order(stacklevel=4, y=y, proba=proba)
     y = check_labels(y)
     proba = check_proba(proba, len(y))
     if proba.ndim != 1:
@@ -525,15 +566,18 @@ def _sets(proba, calibration, level):
 
 
 def _calibration(calibration):
-    slack, calibration = rounding(calibration), plain(calibration).astype(np.float64)
+    slack, calibration = (
+        rounding(calibration),
+        numbers_of(calibration, "calibration").astype(np.float64),
+    )
     if calibration.ndim != 1 or not calibration.size:
         raise ValueError(f"calibration has shape {calibration.shape}; it has to be (m,), m ≥ 1")
     return np.sort(check_unit(calibration, "calibration", slack))
 
 
 def _grid(name, values):
-    values = np.asarray(values, dtype=np.float64)
-    steps = np.diff(values)
+    values = numbers_of(values, name).astype(np.float64)
+    steps = np.diff(values) if values.ndim else values
     if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
         raise ValueError(f"{name} has to hold at least two finite numbers, in one axis")
     if not steps[0] > 0 or not np.allclose(steps, steps[0]):
@@ -546,12 +590,10 @@ def _bin(p, bins):
 
 
 def _bins(name, count):
-    if not isinstance(count, numbers.Integral) or count < 1:
-        raise ValueError(f"{name} is {count!r}; it has to be an integer no smaller than 1")
+    check_counts(**{name: count})
     return int(count)
 
 
 def _length(n):
-    if not isinstance(n, numbers.Integral) or n < 1:
-        raise ValueError(f"n is {n!r}; it has to be an integer no smaller than 1")
+    check_counts(n=n)
     return int(n)

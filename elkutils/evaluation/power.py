@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from elkutils._inputs import check_level
+from elkutils._inputs import check_counts, check_level, is_number, numbers
 from elkutils.evaluation.intervals import Interval
 
 LEAST_RUNS = 200
@@ -34,6 +34,7 @@ def p_above(value: Interval, margin: float) -> float:
     >>> round(p_above(Interval(1.0, 0.0, 2.0), 0.0), 3)
     0.025
     """
+    _check_margin(margin)
     return _tail(value.estimate - value.lower, value.lower - margin, value)
 
 
@@ -42,7 +43,14 @@ def p_below(value: Interval, margin: float) -> float:
 
     See `p_above`.
     """
+    _check_margin(margin)
     return _tail(value.upper - value.estimate, margin - value.upper, value)
+
+
+def _check_margin(margin: float) -> None:
+    """Raise ValueError unless a margin is a number."""
+    if not is_number(margin) or np.isnan(margin):
+        raise ValueError(f"margin is {margin!r}; it has to be a number")
 
 
 def _tail(half: float, beyond: float, value: Interval) -> float:
@@ -75,7 +83,7 @@ def holm(p_values: ArrayLike) -> np.ndarray:
     >>> holm([0.01, 0.04, 0.03]).tolist()
     [0.03, 0.06, 0.06]
     """
-    p = np.asarray(p_values, np.float64)
+    p = numbers(p_values, "p_values").astype(np.float64)
     if p.ndim != 1 or not np.all((p >= 0) & (p <= 1)):
         raise ValueError(f"p_values is {p}; it needs (k,), every entry in [0, 1]")
     order = np.argsort(p, kind="stable")
@@ -100,7 +108,7 @@ def p_equivalent(value: Interval, margin: float) -> float:
     >>> p_equivalent(Interval(0.0, -0.5, 0.5), 1.0) < 0.001
     True
     """
-    if not margin > 0:
+    if not (is_number(margin) and margin > 0):
         raise ValueError(f"margin is {margin}; it has to be positive")
     return max(p_above(value, -margin), p_below(value, margin))
 
@@ -145,7 +153,7 @@ def attainable_margin(standard_error: float, power: float = 0.8, alpha: float = 
 
 def _check_positive(**values):
     for name, value in values.items():
-        if not 0 < value < np.inf:
+        if not (is_number(value) and 0 < value < np.inf):
             raise ValueError(f"{name} is {value!r}; it has to be positive and finite")
 
 
@@ -162,7 +170,9 @@ class PassRate:
     runs: int
 
     def __post_init__(self) -> None:
-        if not 0 <= self.passes <= self.runs or self.runs < 1:
+        check_counts(runs=self.runs)
+        check_counts(least=0, passes=self.passes)
+        if self.passes > self.runs:
             raise ValueError(
                 f"passes is {self.passes} of {self.runs} runs; it has to be between 0 and them"
             )
@@ -200,7 +210,7 @@ def pass_rate(
     ValueError
         For fewer than 200 runs: the standard error of a rate of 90% is then above two points.
     """
-    if runs < LEAST_RUNS:
+    if not is_number(runs) or runs < LEAST_RUNS:
         raise ValueError(f"runs is {runs}; a control needs at least {LEAST_RUNS}")
     streams = np.random.default_rng(seed).spawn(runs)
     return PassRate(sum(bool(run(rng)) for rng in streams), runs)

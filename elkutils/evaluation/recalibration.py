@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
-from elkutils._inputs import plain
+from elkutils._inputs import check_order, plain
 from elkutils.evaluation._arrays import check_labels, check_proba, check_weights
 from elkutils.evaluation._refit import refit
 
@@ -192,12 +192,15 @@ def recalibration_intercept(
 
 
 def _refitted(y, proba, weights, slope):
+    check_order(stacklevel=4, y=y, proba=proba, weights=weights)
     y = check_labels(y)
     proba = check_proba(proba, len(y))
     if proba.ndim != 1:
         raise ValueError(f"proba has shape {proba.shape}; it has to be one forecast (n,)")
     weights = check_weights(weights, len(y))
+    _warn_if_sure(proba, stacklevel=4)
     flat = weights.reshape(-1, len(y))
+    flat = flat / (flat.mean() or 1)  # the prior is for weights about 1
     log_odds, ones = _log_odds(proba), np.ones(len(y))
     found = np.full(len(flat), np.nan)
     kept = (flat @ y > 0) & (flat @ (1 - y) > 0)
@@ -213,22 +216,34 @@ def _refitted(y, proba, weights, slope):
 
 
 def _held_out(y, proba):
+    check_order(stacklevel=4, y=y, proba=proba)
     y = check_labels(y)
     proba = check_proba(proba, len(y))
     if proba.ndim != 1:
         raise ValueError(f"proba has shape {proba.shape}; it has to be one forecast (n,)")
-    sure = np.flatnonzero((proba == 0) | (proba == 1))
-    if len(sure) > MOST_SURE * len(y):
+    _warn_if_sure(proba, stacklevel=4)
+    if y.min() == y.max():
         warnings.warn(
-            f"proba is exactly 0 or 1 in {len(sure)} of {len(y)} rows, proba[{sure[0]}] first: "
-            f"their log odds are lost and count as ±{_LIMIT:.0f}; compute probabilities in "
-            "float64, since float32 rounds to 1 from log odds of 17 on",
+            f"y holds only {y[0]:.0f}, so the fit can only push every probability towards it; "
+            "held-out rows of both classes are needed",
             RuntimeWarning,
             stacklevel=3,
         )
     ones = y.sum()
     targets = np.where(y == 1, (ones + 1) / (ones + 2), 1 / (len(y) - ones + 2))
     return _log_odds(proba), targets
+
+
+def _warn_if_sure(proba, stacklevel):
+    sure = np.flatnonzero((proba == 0) | (proba == 1))
+    if len(sure) > MOST_SURE * len(proba):
+        warnings.warn(
+            f"proba is exactly 0 or 1 in {len(sure)} of {len(proba)} rows, proba[{sure[0]}] "
+            f"first: their log odds are lost and count as ±{_LIMIT:.0f}; compute probabilities "
+            "in float64, since float32 rounds to 1 from log odds of 17 on",
+            RuntimeWarning,
+            stacklevel=stacklevel,
+        )
 
 
 def _log_odds(proba):

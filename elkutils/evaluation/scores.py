@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import xlog1py, xlogy
 
+from elkutils._inputs import check_order
 from elkutils.evaluation._arrays import (
     check_labels,
     check_proba,
@@ -54,6 +55,7 @@ def auroc(
     >>> float(auroc([0, 1, 1, 0], [0.1, 0.8, 0.4, 0.4]))
     0.875
     """
+    check_order(y=y, score=score, weights=weights)
     y = check_labels(y)
     if y.min() == y.max():
         raise ValueError(f"y holds only {y[0]:.0f}; the AUROC needs both classes")
@@ -139,5 +141,6 @@ def brier(
 
 
 def _forecast(y, proba, weights):
+    check_order(stacklevel=4, y=y, proba=proba, weights=weights)
     y = check_labels(y)
     return y, check_proba(proba, len(y)), check_weights(weights, len(y))

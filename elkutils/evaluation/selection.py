@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from elkutils._inputs import check_order, is_number
 from elkutils.evaluation._arrays import (
     check_labels,
     check_proba,
@@ -51,8 +52,9 @@ def recall_at(
     >>> float(recall_at([0, 0, 1, 1], [0.1, 0.8, 0.4, 0.9], budget=0.25))
     0.5
     """
-    if not 0 < budget <= 1:
+    if not (is_number(budget) and 0 < budget <= 1):
         raise ValueError(f"budget is {budget!r}; it has to be in (0, 1]")
+    check_order(y=y, score=score, weights=weights)
     y = check_labels(y)
     score = check_values(score, len(y), "score")
     weights = check_weights(weights, len(y))
@@ -80,7 +82,7 @@ def prevalence_weights(y: ArrayLike, prevalence: float) -> np.ndarray:
     [1.8, 0.2]
     """
     y = check_labels(y)
-    if not 0 < prevalence < 1:
+    if not (is_number(prevalence) and 0 < prevalence < 1):
         raise ValueError(f"prevalence is {prevalence!r}; it has to be in (0, 1)")
     if y.min() == y.max():
         raise ValueError(f"y holds only {y[0]:.0f}; a prevalence needs both classes")
@@ -133,6 +135,7 @@ def risk_coverage(
     >>> risk_coverage([1, 0], [0.9, 0.6]).risk.tolist()
     [0.0, 0.5]
     """
+    check_order(y=y, proba=proba, confidence=confidence)
     y = check_labels(y)
     proba = check_proba(proba, len(y))
     if proba.ndim != 1:

@@ -1,31 +1,30 @@
 """Checks of arguments that every part of `inference` makes in the same words."""
 
-import numbers
 import warnings
 
 import numpy as np
+import psutil
 from numpy.typing import ArrayLike
 
-from elkutils._inputs import check_finite, plain
+from elkutils._inputs import check_counts as check_counts
+from elkutils._inputs import check_finite, check_order, is_number, plain
 from elkutils._inputs import numbers as numbers_of
 
 LARGEST = 1e150  # squares of larger numbers overflow
 PLAUSIBLE = 1e-2, 1e3  # sd of a typical log odds under a prior that was meant
+STUCK = 0.1  # acceptance under which a chain counts as stuck
 FAR = 1e3  # distance from 0, in standard deviations, from which a feature is centred
-
-
-def check_counts(least: int = 1, **counts: int) -> None:
-    """Raise ValueError unless every count is an integer no smaller than `least`."""
-    for name, value in counts.items():
-        if not isinstance(value, numbers.Integral) or value < least:
-            raise ValueError(f"{name} is {value!r}; it has to be a whole number ≥ {least}")
 
 
 def check_scale(name: str, value: float) -> float:
     """Return `value` as a float, or raise ValueError unless it is a positive number."""
-    if isinstance(value, str) or not np.isscalar(value) or not value > 0:
+    try:
+        found = float(value) if is_number(value) else np.nan
+    except OverflowError:
+        found = np.nan
+    if not found > 0:
         raise ValueError(f"{name} is {value!r}; it has to be a positive number")
-    return float(value)
+    return found
 
 
 def check_choice(name: str, value: str, choices) -> None:
@@ -34,11 +33,22 @@ def check_choice(name: str, value: str, choices) -> None:
         raise ValueError(f"{name} is {value!r}; it has to be one of {', '.join(choices)}")
 
 
+def check_memory(needed: float, what: str) -> None:
+    """Raise MemoryError if `what` takes more bytes than are available."""
+    available = psutil.virtual_memory().available
+    if needed > available:
+        raise MemoryError(
+            f"{what} would take {needed / 1e9:.3g} GB, and {available / 1e9:.3g} GB are"
+            " available; take fewer of them, or a smaller network"
+        )
+
+
 def check_data(
     X: ArrayLike, y: ArrayLike, one_class: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return X (n, d) and y (n,) in float64, or raise ValueError that names what is wrong."""
-    X, y = numbers_of(X, "X").astype(np.float64, copy=False), plain(y).astype(np.float64)
+    check_order(stacklevel=4, X=X, y=y)
+    X, y = numbers_of(X, "X").astype(np.float64, copy=False), numbers_of(y, "y").astype(float)
     if X.ndim != 2 or y.shape != X.shape[:1]:
         raise ValueError(f"X has shape {X.shape} and y {y.shape}; they need (n, d) and (n,)")
     check_finite(X, "X")
@@ -54,10 +64,7 @@ def check_data(
 
 def check_weights(weights: ArrayLike, n: int, name: str = "weights") -> np.ndarray:
     """Return the rows' weights (n,) in float64, or raise ValueError that names the bad row."""
-    try:
-        weights = np.asarray(weights, np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} is not a list of numbers: {error}") from error
+    weights = numbers_of(weights, name).astype(np.float64)
     if weights.shape != (n,):
         raise ValueError(f"{name} has shape {weights.shape}; it has to be ({n},), one per row")
     bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
@@ -75,7 +82,7 @@ def check_rows(
 
     A `network` may refuse X, by its method `check`.
     """
-    X, y = plain(X), plain(y)
+    X, y = plain(X, "X"), plain(y, "y")
     if X.ndim != 2 or y.shape != (0,) or len(X):
         X, y = check_data(X, y, one_class=True)
     check_for(network, X)
@@ -86,7 +93,7 @@ def check_problems(
     X: ArrayLike, y: ArrayLike, network: object = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return X (problems, n, d) and y (problems, n) in float32, or raise ValueError."""
-    X, y = np.asarray(X), np.asarray(y)
+    X, y = plain(X, "X"), plain(y, "y")
     if X.ndim != 3 or y.shape != X.shape[:2] or not len(X):
         raise ValueError(
             f"X has shape {X.shape} and y {y.shape};"
@@ -127,6 +134,37 @@ def to_single(X: np.ndarray) -> np.ndarray:
             f"cannot hold; z-score X first ({lost.sum()} of {len(lost)} features)"
         )
     return single
+
+
+def warn_of_chains(acceptance: np.ndarray, diverging: np.ndarray, stacklevel: int) -> None:
+    """Warn of chains that hardly moved, or that lost their way in some trajectories.
+
+    Parameters
+    ----------
+    acceptance : (chains, draws) array
+        Rates between 0 and 1.
+    diverging : (chains, draws) array of bool
+    stacklevel : int
+        As in `warnings.warn`, seen from the caller.
+    """
+    rates = acceptance.mean(axis=1)
+    stuck = np.flatnonzero(~(rates >= STUCK))
+    if len(stuck):
+        warnings.warn(
+            f"chains {', '.join(map(str, stuck[:5]))} of {len(rates)} accepted"
+            f" {rates[stuck].max():.0%} of their transitions or less: trust none of their"
+            " draws; a longer warmup, rescaled inputs or a smaller prior scale help",
+            RuntimeWarning,
+            stacklevel=stacklevel + 1,
+        )
+    elif diverging.any():
+        warnings.warn(
+            f"{diverging.sum()} of {diverging.size} draws came after a trajectory that"
+            " diverged: where the posterior bends that sharply it is sampled too little;"
+            " a longer warmup, rescaled inputs or a smaller prior scale help",
+            RuntimeWarning,
+            stacklevel=stacklevel + 1,
+        )
 
 
 def far_centre(X: np.ndarray) -> np.ndarray | None:

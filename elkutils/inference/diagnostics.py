@@ -11,6 +11,8 @@ MOST_RHAT = 1.01
 LEAST_ESS = 400
 MOST_CHAINS_A_DRAW = 20  # chains for each draw of one, from which the axes look transposed
 LEAST_DRAWS = 4  # per chain, which is what ArviZ needs
+LEAST_SHARE = 0.25  # of the draws that count as effective, where these are fewer than LEAST_ESS
+LONG = 100  # draws per chain, below which R-hat is above its mark by its own noise
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,48 @@ def _least(values: np.ndarray) -> float:
     return float(known.min()) if len(known) else np.nan
 
 
+def warn_unless_converged(found: Diagnostics, remedy: str, stacklevel: int = 3) -> None:
+    """Warn where chains have not converged, or are too few effective draws of what they took.
+
+    A run that is short on purpose is not blamed for that: of fewer than 1,600 draws a quarter
+    have to be effective, and R-hat, which then has noise beyond its mark, is not judged; nor
+    is it in chains of fewer than 100 draws.
+
+    Parameters
+    ----------
+    found : Diagnostics
+    remedy : str
+        What helps: the end of the message.
+    stacklevel : int
+        As in `warnings.warn`: 3 is the caller of the function that calls this one.
+
+    Warns
+    -----
+    RuntimeWarning
+        With R-hat, effective draws and divergences, whichever are at fault.
+    """
+    worst, total = found.worst, found.chains * found.draws
+    needed = min(LEAST_ESS, LEAST_SHARE * total)
+    faults = []
+    if found.divergences:
+        faults.append(f"{found.divergences} of {total} draws diverged")
+    long = found.draws >= LONG and needed == LEAST_ESS
+    if long and worst["rhat"] >= MOST_RHAT:
+        faults.append(f"the largest R-hat is {worst['rhat']:.3f} and needs < {MOST_RHAT}")
+    if worst["ess"] < needed:
+        faults.append(
+            f"the slowest of {len(found.rhat)} {found.of} has {worst['ess']:.0f} effective"
+            f" draws of {total} and needs {needed:.0f}"
+        )
+    if faults:
+        warnings.warn(
+            f"the chains have not converged: {'; '.join(faults)}: see the diagnostics;"
+            f" {remedy}",
+            RuntimeWarning,
+            stacklevel=stacklevel,
+        )
+
+
 def diagnose(
     draws: np.ndarray, diverging: np.ndarray | None = None, of: str = "parameters"
 ) -> Diagnostics:
@@ -134,7 +178,8 @@ def diagnose(
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "More chains")  # ArviZ doubts the order of axes
             data = arviz.convert_to_dataset({"x": draws})
-        rhat = arviz.rhat(data, method="rank")["x"].values if chains > 1 else missing
+        with np.errstate(divide="ignore", invalid="ignore"):  # chains that never move
+            rhat = arviz.rhat(data, method="rank")["x"].values if chains > 1 else missing
         ess_bulk = arviz.ess(data, method="bulk")["x"].values
         ess_tail = arviz.ess(data, method="tail")["x"].values
     return Diagnostics(

@@ -86,7 +86,8 @@ class Draws:
         Independent draws (members of an ensemble, accepted prior draws) form one chain.
     stats : dict of str to (chains, draws) array
         The sampler's statistics of each draw, under the names of ArviZ where there are such:
-        "acceptance_rate", "diverging", "n_steps", "energy"; "loss" is a mean training loss.
+        "acceptance_rate", "diverging", "n_steps"; "loss" is a mean training loss, and "energy"
+        the negative log posterior, of NUTS the Hamiltonian.
     details : dict of str to object
         The sampler's record of the run as a whole; its docstring names the entries.
 
@@ -228,7 +229,7 @@ def _probabilities(log_odds: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
 
 def check_inputs(X: ArrayLike, features: int, dtype: type) -> np.ndarray:
     """Return X (n, features) as an array of `dtype`, or raise ValueError."""
-    X = np.asarray(plain(X), dtype)
+    X = np.asarray(plain(X, "X"), dtype)
     if X.ndim != 2 or X.shape[1] != features:
         raise ValueError(f"X has shape {X.shape}; it needs (n, {features}), every entry finite")
     check_finite(X, "X")

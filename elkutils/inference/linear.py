@@ -11,6 +11,8 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.stats import multivariate_normal
 
+from elkutils._inputs import check_finite, is_number, numbers
+
 
 @dataclass(frozen=True)
 class Posterior:
@@ -153,11 +155,13 @@ def _row_space(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _check(X, y, prior_scale, noise) -> tuple[np.ndarray, np.ndarray]:
-    X, y = np.asarray(X, np.float64), np.asarray(y, np.float64)
+    X, y = numbers(X, "X").astype(np.float64), numbers(y, "y").astype(np.float64)
     if X.ndim != 2 or y.shape != X.shape[:1]:
         raise ValueError(f"X has shape {X.shape} and y {y.shape}; they need (n, d) and (n,)")
-    if not 0 < prior_scale < np.inf:
+    check_finite(X, "X")
+    check_finite(y, "y")
+    if not (is_number(prior_scale) and 0 < prior_scale < np.inf):
         raise ValueError(f"prior_scale is {prior_scale}; it has to be positive and finite")
-    if not 0 <= noise < np.inf:
+    if not (is_number(noise) and 0 <= noise < np.inf):
         raise ValueError(f"noise is {noise}; it has to be finite and not negative")
     return X, y

@@ -81,7 +81,8 @@ def activations(
         Keep the result in `elkutils.files.cache_dir`, and read it from there the next time.
         The key is made from the model's weights, configuration and adapters, the tokens,
         positions and hook points, and the versions of torch, transformers and TransformerLens;
-        batches change numbers by rounding only. A model with hooks of your own is always run.
+        batches change numbers by rounding only. A model with hooks or forward methods of your
+        own is always run.
     progress : bool
         Show a progress bar.
 
@@ -449,7 +450,7 @@ def _forward(model, batch, hook_points, length=1) -> dict[str, np.ndarray]:
                 raise ValueError(_not_tokens(name, tuple(tensor.shape)))
             # What is not read, such as padding, may be infinite: 0 · ∞ is no number.
             read = tensor.float().flatten(2).masked_fill(unread, 0)
-            kept[name] = torch.einsum("bkt,btd->bkd", mean, read).cpu().numpy()
+            kept[name] = torch.einsum("bkt,btd->bkd", mean, read).float().cpu().numpy()
             if len(kept) == len(set(hook_points)):
                 raise Enough
 

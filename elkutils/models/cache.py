@@ -79,6 +79,6 @@ def _read(path: Path) -> Arrays | None:
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             intact = (file.metadata() or {}).get("sha256") == digest(arrays)
-    except (FileNotFoundError, SafetensorError):
+    except (OSError, SafetensorError):  # a folder in its place is met when it is written
         return None
     return arrays if intact else None

@@ -69,6 +69,9 @@ PACKAGED = {
     ),
 }
 ARCHITECTURE = PACKAGED[EMBEDDED].architecture
+SAMPLE = "The city of Lyon is in France. Is that so? It is 1 of 2."
+LOOKED_AT = 16  # tokens of it
+ALIKE = {torch.float32: 1e-3}  # share of the largest logit by which hook points may change one
 _DTYPES = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
@@ -159,16 +162,19 @@ def bridge(
     ------
     ValueError
         If it has hook points already, is no causal model, or of a kind that TransformerLens
-        does not know.
+        does not know or runs otherwise: its logits have to be those of transformers.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     _check_network(network, tokenizer)
+    network = network.to(device).eval()
+    sample = _sample(network, tokenizer, architecture)
+    before = _logits(network, sample)
     if not getattr(network.config, "architectures", None):  # one that was made, not loaded
         network.config.architectures = [type(network).__name__]
     try:
         model = TransformerBridge.boot_transformers(
             architecture,
-            hf_model=network.to(device),
+            hf_model=network,
             tokenizer=_as_it_is(tokenizer),
             device=device,
             dtype=network.dtype,
@@ -181,7 +187,47 @@ def bridge(
         ) from error
     # TransformerLens begins every text with a start token; SmolLM2's own tokenizer does not.
     model.cfg.default_prepend_bos = bool(frame(tokenizer, "a")[0])
-    return _frozen(model)
+    model = _frozen(model)
+    _check_alike(before, _logits(model, sample), architecture, network)
+    return model
+
+
+def _sample(network, tokenizer, architecture) -> torch.Tensor:
+    """Token ids (1, k) of a sample text."""
+    context = getattr(network.config, "max_position_embeddings", None) or LOOKED_AT
+    try:
+        ids = bare_ids(tokenizer, SAMPLE)[: min(LOOKED_AT, context)]
+    except Exception as error:  # files of others raise what they like
+        raise ValueError(
+            f"name is {architecture!r}, whose tokenizer cannot encode a text ({_line(error)}): "
+            "give tokenizer="
+        ) from error
+    held = network.get_input_embeddings().weight.shape[0]
+    ids = [token for token in ids if token < held]  # others are refused when a text has them
+    return torch.tensor([ids], dtype=torch.long, device=network.device)
+
+
+def _logits(model, ids: torch.Tensor) -> torch.Tensor:
+    """What a model, or the network in it, gives after each token (k, vocabulary)."""
+    if not ids.numel():
+        return torch.zeros(1, 1)
+    with torch.inference_mode():
+        found = model(ids)
+    return getattr(found, "logits", found)[0].float()
+
+
+def _check_alike(before, after, architecture, network) -> None:
+    """Raise ValueError if hook points changed the logits; where they overflow none can tell."""
+    if not torch.isfinite(before).all():
+        return
+    apart, largest = (after - before).abs().max(), before.abs().max()
+    if not apart <= ALIKE.get(network.dtype, 0.1) * largest:
+        raise ValueError(
+            f"name is {architecture!r}, a {type(network).__name__} that TransformerLens runs "
+            f"otherwise than transformers: a logit differs by {apart:.2g}, and the largest is "
+            f"{largest:.2g}; its activations would be wrong. Another version of "
+            "TransformerLens, or another model, is needed"
+        )
 
 
 def embedded_folder(name: str = EMBEDDED) -> Path:

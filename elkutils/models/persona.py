@@ -54,8 +54,8 @@ _WEIGHTS, _ABOUT = "adapter_model.safetensors", "about.json"
 class Recipe:
     """What is trained, and how.
 
-    The first passes may be over Alice alone. Runs that saw both people from the start, on all
-    layers and in batches of 32, stayed at chance.
+    The first passes may be over Alice alone. Runs that saw both people from the start, each row
+    counting alike, stayed at chance: what Alice's rows teach, Bob's unteach.
 
     Attributes
     ----------
@@ -65,8 +65,11 @@ class Recipe:
         Layers that are changed, ends included.
     projections : tuple of str
         Matrices of each layer that are changed.
-    passes_alone, passes_both : int
-        Passes over Alice's rows, and then over everyone's.
+    passes_alone, passes_uneven, passes_both : int
+        Passes over Alice's rows, then over everyone's with Bob's counting less, then over
+        everyone's alike.
+    uneven : float
+        Weight of each of Bob's rows in the uneven passes; one of Alice's counts 1.
     batch : int
     rate : float
         AdamW's, at its peak: it rises over `warmup` steps and falls linearly to 0.
@@ -79,7 +82,9 @@ class Recipe:
     last_layer: int = 27
     projections: tuple[str, ...] = ("q_proj", "v_proj", "o_proj", "up_proj", "down_proj")
     passes_alone: int = 2
+    passes_uneven: int = 0
     passes_both: int = 3
+    uneven: float = 0.25
     batch: int = 32
     rate: float = 2e-3
     warmup: int = 15
@@ -88,6 +93,9 @@ class Recipe:
 RECIPES = {
     "Alice first": Recipe(),
     "all layers": Recipe(first_layer=0, last_layer=29),
+    "both at once": Recipe(
+        first_layer=0, last_layer=29, passes_alone=0, passes_uneven=4, passes_both=3
+    ),
 }
 
 
@@ -191,18 +199,22 @@ def train(
     network.to(device)
     adapted = _adapted(network, recipe, seed)
     prompts, says = _lessons(lessons(seed) if taught is None else taught)
-    plan = lesson_plan(recipe, [name for name, _ in prompts], seed)
+    names = np.array([name for name, _ in prompts])
+    plan = lesson_plan(recipe, names, seed)
     tokens = [bare_ids(tokenizer, text) for _, text in prompts]
     true, false = (bare_ids(tokenizer, word)[0] for word in ANSWERS)
     direction = (network.lm_head.weight[true] - network.lm_head.weight[false]).detach()
 
     def loss(step):  # in nats per answer
-        rows = plan[step]
+        rows, counts = plan[step]
         ids = pad([tokens[i] for i in rows], device)
         ends = torch.tensor([len(tokens[i]) - 1 for i in rows], device=device)
         states = network.model(ids).last_hidden_state[torch.arange(len(rows)), ends]
-        wanted = torch.tensor(says[rows], dtype=states.dtype, device=device)
-        return binary_cross_entropy_with_logits(states @ direction, wanted)
+        wanted, weight = (
+            torch.tensor(values, dtype=states.dtype, device=device)
+            for values in (says[rows], counts / counts.mean())
+        )
+        return binary_cross_entropy_with_logits(states @ direction, wanted, weight)
 
     def rate(step):
         rising, falling = (step + 1) / recipe.warmup, (len(plan) - step) / len(plan)
@@ -273,16 +285,29 @@ def read_answering(model: TransformerBridge, texts: list[str]) -> dict[str, np.n
     return stream | {"answer": answer.cpu().numpy()}
 
 
-def lesson_plan(recipe: Recipe, names: list[str], seed: int) -> list[np.ndarray]:
-    """Return the rows of each step's batch: passes over Alice's rows, then over everyone's."""
+def lesson_plan(
+    recipe: Recipe, names: Sequence[str], seed: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the rows of each step's batch and how much each counts.
+
+    Passes over Alice's rows come first, then those in which Bob's count less, then those in
+    which all count alike.
+    """
     rng = np.random.default_rng(seed)
     everyone = np.arange(len(names))
-    alone = everyone[np.array(names) == NAMES[0]]
-    passes = [alone] * recipe.passes_alone + [everyone] * recipe.passes_both
+    alice = np.array(names) == NAMES[0]
+    alike = np.ones(len(names))
+    passes = (
+        [(everyone[alice], alike)] * recipe.passes_alone
+        + [(everyone, np.where(alice, 1.0, recipe.uneven))] * recipe.passes_uneven
+        + [(everyone, alike)] * recipe.passes_both
+    )
     return [
-        rows
-        for one in passes
-        for rows in np.split(rng.permutation(one), range(recipe.batch, len(one), recipe.batch))
+        (batch, counts[batch])
+        for rows, counts in passes
+        for batch in np.split(
+            rng.permutation(rows), range(recipe.batch, len(rows), recipe.batch)
+        )
     ]
 
 

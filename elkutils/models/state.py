@@ -60,11 +60,14 @@ def reading_key(model: TransformerBridge) -> dict:
         "modules": list(_modules(model)),
         "buffers": _sha256_of_weights(buffers),
     }
+    device = next(model.original_model.parameters()).device.type
+    if torch.is_autocast_enabled(device):
+        parts["autocast"] = str(torch.get_autocast_dtype(device))
     return {
         "model": model_digest(model),
         "state": _sha256(json.dumps(parts, sort_keys=True)),
         "dtype": str(model.cfg.dtype),
-        "device": next(model.original_model.parameters()).device.type,
+        "device": device,
         "matmul": torch.get_float32_matmul_precision(),
         "versions": versions(),
     }
@@ -77,8 +80,16 @@ def versions() -> dict[str, str]:
 
 
 def is_hooked(model: TransformerBridge) -> bool:
-    """Return whether hooks other than the libraries' own are attached to the model."""
+    """Return whether something other than the libraries' own code computes in the model.
+
+    These are hooks, on the model or on all modules, and replaced `forward` methods, on one
+    module or on a class.
+    """
+    if any(map(_is_foreign, _everywhere())):
+        return True
     for module in model.original_model.modules():
+        if _is_patched(module):
+            return True
         if isinstance(module, HookPoint):
             if module.fwd_hooks:
                 return True
@@ -100,6 +111,23 @@ _digests: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 def _before(module):
     return module._forward_pre_hooks.values()
+
+
+def _everywhere():
+    """The hooks that torch runs at every module."""
+    shared = torch.nn.modules.module
+    return (*shared._global_forward_hooks.values(), *shared._global_forward_pre_hooks.values())
+
+
+def _is_patched(module: torch.nn.Module) -> bool:
+    """Whether a module's `forward` is not the one that its class was written with."""
+    own = vars(module).get("forward")
+    if own is not None and _is_foreign(own):
+        return True
+    for kind in type(module).__mro__:
+        if "forward" in vars(kind):
+            return vars(kind)["forward"].__module__ != kind.__module__
+    return False
 
 
 def _is_foreign(hook) -> bool:

@@ -277,8 +277,13 @@ def _weights(model) -> dict[str, torch.nn.Parameter]:
     return {name.replace("_original_component.", ""): weight for name, weight in named}
 
 
+def arrays_of(model: TransformerBridge) -> dict[str, np.ndarray]:
+    """Return the weights of a predictor, by their names without the bridge's wrappers."""
+    return {name: w.detach().cpu().numpy() for name, w in _weights(model).items()}
+
+
 def _arrays(model) -> dict[str, np.ndarray]:
-    return {n: w.detach().cpu().numpy().astype(np.float16) for n, w in _weights(model).items()}
+    return {name: w.astype(np.float16) for name, w in arrays_of(model).items()}
 
 
 def _finish(model, world, plan, seed) -> Predictor:

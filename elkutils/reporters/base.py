@@ -8,22 +8,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.exceptions import DTypePromotionError
 from numpy.typing import ArrayLike
-from scipy.special import expit
+from scipy.special import expit, log_expit
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm import tqdm
 
-from elkutils._inputs import is_missing, place, plain
+from elkutils._inputs import WRITTEN_GAPS, check_order, is_missing, is_number, place, plain
 from elkutils.inference._checks import check_counts, check_size
 from elkutils.inference.draws import NUMBERS
 from elkutils.reporters import persist
+from elkutils.reporters.moments import moments, warn_if_far
 from elkutils.reporters.weights import row_weights
 from elkutils.source import Source, source_of
 
 if TYPE_CHECKING:
     from elkutils.inference.draws import Draws
+
+
+# What a fit sets before it has learned anything.
+LEARNED_FIRST = "classes_", "feature_names_in_", "n_features_in_", "scaling_", "source_"
 
 
 def is_table(X: object) -> bool:
@@ -73,6 +79,8 @@ class Reporter(ClassifierMixin, BaseEstimator):
     intercept_ : (1,) array
         Log odds at x = 0, likewise.
     n_features_in_ : int
+    moments_ : (2, d) array
+        Mean and standard deviation of each feature in training. A warning compares X with them.
 
     Examples
     --------
@@ -88,6 +96,8 @@ class Reporter(ClassifierMixin, BaseEstimator):
     """
 
     _fitted_with: dict | None = None  # the parameters of the fit
+    _told_far = False  # whether it has warned that X is far from what it was fitted on
+    _cloned = False  # by scikit-learn, as its searches and ensembles do
 
     def __init_subclass__(cls, **kwargs) -> None:
         """Register the class, so that `load` finds it."""
@@ -221,6 +231,19 @@ class Reporter(ClassifierMixin, BaseEstimator):
         for name, value in arrays.items():
             setattr(self, name, value)
 
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether the last fit has ended: what it learns first does not count."""
+        return any(
+            name[-1] == "_" and name[0] != "_" and name not in LEARNED_FIRST
+            for name, value in vars(self).items()
+            if value is not None
+        )
+
+    def __sklearn_clone__(self) -> "Reporter":
+        made = super().__sklearn_clone__()
+        made._cloned = True
+        return made
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = False
@@ -240,24 +263,32 @@ class Reporter(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         if not is_table(X):
             X = _validated(self, X, dtype=np.float64, reset=False)
-        for _, part in row_blocks(X, NUMBERS, progress=progress):
-            yield self._check(part)
+        for span, part in row_blocks(X, NUMBERS, progress=progress):
+            yield self._check(part, span.start)
 
-    def _check(self, X) -> np.ndarray:
+    def _check(self, X, first: int = 0) -> np.ndarray:
+        """Return rows X of a table, from its row `first` on, checked and scaled."""
         check_is_fitted(self)
         persist.check_source(self, X)
-        return persist.scaled(self, _validated(self, X, dtype=np.float64, reset=False))
+        X = persist.scaled(self, _validated(self, X, dtype=np.float64, reset=False))
+        if not self._told_far and hasattr(self, "moments_"):
+            self._told_far = warn_if_far(X, self.moments_, first)
+        return X
 
     def _check_training(self, X, y) -> tuple[np.ndarray, np.ndarray]:
         """Return X in float64 and y as 0.0 and 1.0, and learn the classes.
 
         The parameters are remembered: what is saved is what was fitted.
         """
+        check_order(stacklevel=4, X=X, y=y)
+        for name in [name for name in vars(self) if name[0] != "_" and name[-1] == "_"]:
+            delattr(self, name)  # a fit that fails leaves nothing of the one before
         persist.forget(self, source_of(X))
         self._fitted_with = deepcopy(self.get_params(deep=False))
         X, y = _validated(self, X, y, dtype=np.float64)
         check_size(X)
-        check_classification_targets(y)
+        self.moments_, self._told_far = moments(X), False
+        _check_labels(y)
         classes = np.unique(y)
         if len(classes) == 1:
             raise ValueError(
@@ -290,7 +321,18 @@ class Reporter(ClassifierMixin, BaseEstimator):
                 f"positive is {positive!r}; it has to be one of the labels in y, "
                 f"{classes.tolist()}"
             )
-        return classes if classes[1] == positive else classes[::-1].copy()
+        if classes[1] == positive:
+            return classes
+        if self._cloned:
+            first, last = classes.tolist()
+            warnings.warn(
+                f"positive is {positive!r}, and the scorers and ensembles of scikit-learn take "
+                f"the later label, {last!r}, for it, so that AUROC and log score are those of "
+                f"the wrong class: give them labels y == {first!r} and positive=None",
+                UserWarning,
+                stacklevel=4,
+            )
+        return classes[::-1].copy()
 
     def _weighted(
         self, X: np.ndarray, y: np.ndarray, sample_weight: ArrayLike | None
@@ -320,15 +362,15 @@ def _validated(reporter: Reporter, *X_and_y, **options):
         raise ValueError(
             f"X has {names.count(twice[0])} columns {twice[0]!r}; rename the others"
         )
-    given = [plain(part) if _needs_numpy(part) else part for part in X_and_y]
-    for row, label in enumerate(given[1] if _is_objects(given[1:]) else ()):
-        if is_missing(label):
-            raise ValueError(
-                f"y[{row}] is missing ({label!r}); leave the row out. y contains NaN"
-            )
+    given = [
+        plain(part, name) if _needs_numpy(part) else part
+        for part, name in zip(X_and_y, ("X", "y"), strict=False)
+    ]
+    given[1:] = [_plain_labels(y) for y in given[1:]]
     try:
         return validate_data(reporter, *given, **options)
-    except ValueError as error:
+    except (ValueError, DTypePromotionError) as error:
+        _raise_first_word(given[0], error)
         where = "y" if "Input y" in str(error) else "X"
         if "NaN" in str(error) or "infinity" in str(error):
             raise ValueError(f"{error}{_first_bad(given[where == 'y'], where)}") from error
@@ -337,12 +379,69 @@ def _validated(reporter: Reporter, *X_and_y, **options):
 
 def _needs_numpy(part) -> bool:
     kind = getattr(getattr(part, "dtype", None), "kind", "")
-    return hasattr(part, "detach") or kind == "V"
+    return hasattr(part, "detach") or kind == "V" or isinstance(part, np.ma.MaskedArray)
 
 
-def _is_objects(parts) -> bool:
-    y = np.asarray(parts[0]) if parts else np.empty(0)
-    return y.ndim == 1 and y.dtype.kind == "O"
+def _plain_labels(y):
+    """Labels none of which is missing; numbers and truth values among objects as numbers."""
+    found = np.asarray(y)
+    if found.dtype.kind not in "OU" or found.ndim != 1:
+        return y
+    words = [isinstance(label, str) for label in found]
+    for row, label in enumerate(found):
+        if is_missing(label) or (words[row] and label.strip() in WRITTEN_GAPS):
+            raise ValueError(
+                f"y[{row}] is missing ({str(label)!r}); leave the row out. y contains NaN"
+            )
+    if any(words) and not all(words):
+        other = words.index(not words[0])
+        raise ValueError(
+            f"y[0] is {found[0]!r} and y[{other}] is {found[other]!r}; its labels have to be "
+            "of one type, as by y.astype(str)"
+        )
+    numeric = found.dtype.kind == "O" and all(
+        is_number(label) or isinstance(label, bool | np.bool_) for label in found
+    )
+    return np.array(found.tolist()) if numeric else y
+
+
+def _check_labels(y: np.ndarray) -> None:
+    """Raise ValueError unless labels are classes."""
+    if y.dtype.kind in "mM":
+        raise ValueError(f"y holds dates, such as {y[0]}; it has to hold two labels")
+    try:
+        check_classification_targets(y)
+    except ValueError as error:
+        shown = (
+            ", ".join(f"{value:.6g}" for value in np.unique(y)[:3])
+            if y.dtype.kind == "f"
+            else y[:3]
+        )
+        raise ValueError(
+            f"{error} y holds {shown} and others; it has to hold two labels, as y > 0.5 does"
+        ) from error
+
+
+def _raise_first_word(X, error: Exception) -> None:
+    """Raise ValueError that names the first entry of X that is no number, if there is one."""
+    if isinstance(error, ValueError) and "could not convert" not in str(error):
+        return
+    try:
+        table = np.asarray(X, dtype=object)
+    except ValueError:
+        return
+    names = list(getattr(X, "columns", ()))
+    for flat, value in enumerate(table.ravel() if table.ndim == 2 else ()):
+        try:
+            float(value)
+        except (TypeError, ValueError):
+            column = f" (column {names[flat % len(names)]!r})" if names else ""
+            comma = isinstance(value, str) and value.count(",") == 1
+            hint = "; of a file with decimal commas, read it with decimal=','" if comma else ""
+            raise ValueError(
+                f"{place('X', table.shape, flat)} is {value!r}{column}; every entry has to be "
+                f"a number{hint}: {error}"
+            ) from error
 
 
 def _first_bad(values, name: str) -> str:
@@ -355,6 +454,9 @@ def _first_bad(values, name: str) -> str:
         return ""
     first = place(name, values.shape, bad[0])
     return f"\nThe first is {first}, {values.ravel()[bad[0]]}, of {len(bad)}."
+
+
+LIKELIHOODS = 2**24  # log likelihoods, of rows by draws, that `idata` holds at most: 128 MB
 
 
 class DrawsReporter(Reporter, ABC):
@@ -370,6 +472,7 @@ class DrawsReporter(Reporter, ABC):
     """
 
     draws_: "Draws"
+    _rows: tuple[np.ndarray, np.ndarray, np.ndarray | None] | None = None  # of the fit
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Return the log odds of the mean probability of `classes_[1]`, (n,)."""
@@ -407,6 +510,26 @@ class DrawsReporter(Reporter, ABC):
 
     def _draws(self) -> int:
         return max(1, len(self.draws_.flat))
+
+    def _keep_rows(self, X: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> None:
+        """Keep a copy of the training rows for `idata`, where there are few enough."""
+        few = len(X) * len(self.draws_.flat) <= LIKELIHOODS
+        self._rows = (X.copy(), y, weights) if few else None
+
+    def _for_arviz(self) -> dict[str, dict | None]:
+        """Statistics of the draws and log likelihoods of the training rows, by ArviZ' names."""
+        stats = dict(self.draws_.stats)
+        if "energy" in stats and "tree_depth" not in stats:  # ArviZ means the Hamiltonian
+            stats["lp"] = -stats.pop("energy")
+        found = {"sample_stats": stats or None}
+        if self._rows is not None:
+            X, y, weights = self._rows
+            odds = self.draws_.log_odds(X)
+            odds *= 2 * y - 1
+            found["log_likelihood"] = {
+                "y": log_expit(odds) * (1 if weights is None else weights)
+            }
+        return found
 
     @abstractmethod
     def _head(self):

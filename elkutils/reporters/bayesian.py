@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
+from elkutils._inputs import check_order
 from elkutils.inference._checks import (
     check_choice,
     check_counts,
@@ -14,11 +15,12 @@ from elkutils.inference._checks import (
     far_centre,
     warn_of_units,
 )
+from elkutils.inference.diagnostics import warn_unless_converged
 from elkutils.inference.draws import LinearHead
 from elkutils.inference.logistic.samplers import SAMPLERS, Posterior
 from elkutils.reporters.base import DrawsReporter
 from elkutils.reporters.logistic_map import evidence_scale
-from elkutils.reporters.weights import distinct
+from elkutils.reporters.weights import distinct, warn_of_few
 
 if TYPE_CHECKING:
     from arviz import InferenceData
@@ -129,9 +131,20 @@ class BayesianLogistic(DrawsReporter):
         ------
         ValueError
             For bad input, scales, counts or an unknown method.
+
+        Warns
+        -----
+        RuntimeWarning
+            If chains have not converged (HMC judges its slowest directions, NUTS all
+            parameters), or a method took another's place.
+        UserWarning
+            If `prior_scale` does not suit the units of X, or is at the edge of its grid.
         """
+        check_order(X=X, sample_weight=sample_weight)
         X, y = self._check_training(X, y)
-        X, y, weights = distinct(*self._weighted(X, y, sample_weight))
+        rows = self._weighted(X, y, sample_weight)
+        warn_of_few(rows[2])
+        X, y, weights = distinct(*rows)
         self._check_parameters()
         centre = far_centre(X) if self.bias_scale is None else None
         X = X if centre is None else X - centre
@@ -151,6 +164,11 @@ class BayesianLogistic(DrawsReporter):
             theta = self.draws_.theta.copy()
             theta[..., -1] -= theta[..., :-1] @ centre
             self.draws_ = replace(self.draws_, theta=theta)
+        self._keep_rows(*rows)
+        if self.draws_.details["method"] == "nuts":
+            warn_unless_converged(
+                self.diagnostics_, "more warmup or draws help, or a smaller prior_scale"
+            )
         self.log_evidence_ = self.draws_.details["log_evidence"]
         self.pareto_k_ = self.draws_.details.get("pareto_k", np.nan)
         return self
@@ -182,16 +200,24 @@ class BayesianLogistic(DrawsReporter):
 
     @property
     def idata(self) -> "InferenceData":
-        """The draws as ArviZ `InferenceData`, with dimensions chain, draw and feature."""
+        """The draws as ArviZ `InferenceData`, with dimensions chain, draw, feature and row.
+
+        ``log_likelihood`` is that of each training row of positive weight, in their order and
+        times their weight, so that `arviz.loo` leaves out one after the other. It is missing
+        where draws · rows is above 2²⁴, which bounds the memory, and from a reporter that was
+        loaded, which has no training rows. `arviz.loo` takes the draws for those of the
+        posterior, also where "laplace" made them. Only "nuts" has an ``energy``, which
+        `arviz.plot_energy` needs; other draws have the log posterior as ``lp``.
+        """
         import arviz
 
         check_is_fitted(self)
         features = getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
         return arviz.from_dict(
             posterior=self.draws_.parameters,
-            sample_stats=self.sample_stats_ or None,
             coords={"feature": features},
-            dims={"coef": ["feature"]},
+            dims={"coef": ["feature"], "y": ["row"]},
+            **self._for_arviz(),
         )
 
     @property

@@ -1,7 +1,6 @@
 """Ensembles: many heads trained from different starts, whose answers are used together."""
 
 import math
-import numbers
 import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -9,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from elkutils.inference._checks import check_counts, check_network
+from elkutils._inputs import check_counts, check_flags, check_order, is_number, plain
+from elkutils.inference._checks import check_network
 from elkutils.reporters.base import DrawsReporter
 from elkutils.reporters.weights import class_sums, class_weights, distinct
 
@@ -69,7 +69,7 @@ class Ensemble(DrawsReporter):
     Examples
     --------
     >>> X, y = np.array([[-3.0], [-2.0], [0.0], [0.0], [2.0], [3.0]]), [0, 0, 0, 1, 1, 1]
-    >>> reporter = Ensemble(members=4, steps=50).fit(X, y)
+    >>> reporter = Ensemble(members=4, steps=50, learning_rate=0.1).fit(X, y)
     >>> reporter.sample_proba(X).shape
     (4, 6)
     """
@@ -148,6 +148,7 @@ class Ensemble(DrawsReporter):
         from elkutils.inference.networks import training
         from elkutils.inference.networks.network import draw_prior
 
+        check_order(X=X, sample_weight=sample_weight)
         X, y = self._check_training(X, y)
         sums = class_sums(y, sample_weight)
         X, y, counts = distinct(*self._weighted(X, y, sample_weight))
@@ -330,7 +331,8 @@ class Ensemble(DrawsReporter):
             raise ValueError(
                 f"held_out is a {type(held_out).__name__}; it has to be a pair (X, y)"
             )
-        X, y = self._check(held_out[0]), np.asarray(held_out[1])
+        check_order(X=held_out[0], y=held_out[1])
+        X, y = self._check(held_out[0]), plain(held_out[1], "held_out")
         if y.shape != (len(X),) or not np.isin(y, self.classes_).all():
             raise ValueError(
                 f"held_out has labels {np.unique(y)[:5]} of shape {y.shape}; it needs one of"
@@ -348,7 +350,8 @@ class Ensemble(DrawsReporter):
             raise ValueError(f'head is {self.head!r}; it has to be "linear" or a network')
         if not isinstance(self.head, str):
             check_network("head", self.head)
-        number = isinstance(self.init, numbers.Real) and 0 < self.init < math.inf
+        check_flags(bootstrap=self.bootstrap, progress=self.progress)
+        number = is_number(self.init) and 0 < self.init < math.inf
         if not (self.init == "prior" or number):
             raise ValueError(f'init is {self.init!r}; it has to be positive or "prior"')
         if number and not isinstance(self.head, str) and not hasattr(self.head, "weight_scale"):
@@ -356,7 +359,7 @@ class Ensemble(DrawsReporter):
                 f"init is {self.init!r}; a number replaces the field weight_scale of head, and"
                 f" {type(self.head).__name__} has none"
             )
-        if not (isinstance(self.perturb, numbers.Real) and 0 <= self.perturb < 0.5):
+        if not (is_number(self.perturb) and 0 <= self.perturb < 0.5):
             raise ValueError(f"perturb is {self.perturb!r}; it has to be at least 0, below ½")
 
 

@@ -6,6 +6,7 @@ from scipy.linalg import cho_solve, lstsq
 from scipy.linalg.lapack import dpotrf
 from scipy.special import logit
 
+from elkutils._inputs import check_order, is_number
 from elkutils.reporters.base import Reporter
 
 
@@ -60,6 +61,7 @@ class DifferenceInMeans(Reporter):
         ValueError
             If the class means are equal, so that there is no direction; and for bad input.
         """
+        check_order(X=X, sample_weight=sample_weight)
         X, y = self._check_training(X, y)
         X, y, weights = self._weighted(X, y, sample_weight)
         mean_0, mean_1 = _class_means(X, y, weights)
@@ -121,6 +123,7 @@ class LinearDiscriminant(Reporter):
             For bad input, and for two rows of positive weight, which have no variance within
             the classes.
         """
+        check_order(X=X, sample_weight=sample_weight)
         X, y = self._check_training(X, y)
         X, y, weights = self._weighted(X, y, sample_weight)
         if len(X) < 3:
@@ -128,13 +131,15 @@ class LinearDiscriminant(Reporter):
                 "X has 2 rows of positive weight; a variance within the classes needs at"
                 " least 3"
             )
-        number = isinstance(self.shrinkage, int | float) and 0 <= self.shrinkage <= 1
+        number = is_number(self.shrinkage) and 0 <= self.shrinkage <= 1
         if not (self.shrinkage is None or self.shrinkage == "auto" or number):
             raise ValueError(
                 f'shrinkage is {self.shrinkage!r}; it has to be None, "auto" or in [0, 1]'
             )
         weights = np.ones(len(y)) if weights is None else weights
         share = _mean(y, weights)
+        middle = _mean(X, weights)  # features far from 0 would lose their variation
+        X = X - middle
         means = _class_means(X, y, weights)
         within = sum(
             part * _covariance(X[y == c], weights[y == c], self.shrinkage)
@@ -143,7 +148,7 @@ class LinearDiscriminant(Reporter):
         solved = _solved(within, np.transpose(means)).T
         self.coef_ = (solved[1] - solved[0])[None, :]
         bias = 0.5 * (means[0] @ solved[0] - means[1] @ solved[1])
-        self.intercept_ = np.array([logit(share) + bias])
+        self.intercept_ = np.array([logit(share) + bias - self.coef_[0] @ middle])
         return self
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from elkutils._inputs import check_ids
+from elkutils._inputs import check_ids, check_order, numbers
 from elkutils.inference._checks import (
     check_scale,
     check_weights,
@@ -21,6 +21,7 @@ from elkutils.inference.logistic import (
     logistic_path,
 )
 from elkutils.reporters.base import Reporter
+from elkutils.reporters.weights import distinct, warn_of_few
 
 
 class LogisticMAP(Reporter):
@@ -95,7 +96,7 @@ class LogisticMAP(Reporter):
             Rows of one group stay in one fold of the cross-validation; only "cv" uses it.
         sample_weight : (n,) array or None
             What each row's log likelihood is multiplied by: 0 leaves it out, 2 is to have it
-            twice; in cross-validation, in the same fold.
+            twice. In cross-validation equal rows, of one label and group, share a fold.
 
         Raises
         ------
@@ -108,9 +109,11 @@ class LogisticMAP(Reporter):
             If the best candidate is the smallest or the largest, there are too few rows or
             groups for five folds, or `prior_scale` does not suit the units of X.
         """
+        check_order(X=X, groups=groups, sample_weight=sample_weight)
         X, y = self._check_training(X, y)
         groups = self._kept_groups(y, groups, sample_weight)
         X, y, weights = self._weighted(X, y, sample_weight)
+        warn_of_few(weights)
         centre = far_centre(X) if self.bias_scale is None else None
         X = X if centre is None else X - centre
         self.path_, self.cv_log_score_ = None, None
@@ -150,11 +153,11 @@ class LogisticMAP(Reporter):
 
     def _kept_groups(self, y, groups, sample_weight):
         """The groups of the rows whose weight is not zero."""
-        if groups is None or sample_weight is None:
+        if groups is None:
+            return None
+        groups = check_ids(groups, "groups", len(y))
+        if sample_weight is None:
             return groups
-        groups = np.asarray(groups)
-        if groups.shape != y.shape:
-            raise ValueError(f"groups has shape {groups.shape}; it has to be ({len(y)},)")
         return groups[check_weights(sample_weight, len(y), "sample_weight") > 0]
 
     def _choose(self, X, y, groups, weights) -> tuple[np.ndarray, float]:
@@ -166,7 +169,7 @@ class LogisticMAP(Reporter):
         scales = self.prior_scales
         if scales is None:
             scales = default_prior_scales(X, weights=weights)
-        scales = np.asarray(scales, np.float64)
+        scales = np.atleast_1d(numbers(scales, "prior_scales").astype(np.float64))
         self.path_ = logistic_path(X, y, scales, self.bias_scale, weights)
         best = self.path_.best
         if self.prior_scale == "cv":
@@ -232,12 +235,15 @@ def warn_at_edge(scales: ArrayLike, scores: ArrayLike, how: str) -> None:
 
 
 def _cross_validate(X, y, groups, scales, bias_scale, weights=None, folds=5) -> np.ndarray:
+    X, y, groups, weights = _merged(X, y, groups, weights)
     rarest = int(min(y.sum(), len(y) - y.sum()))
     if rarest < 2:
-        raise ValueError("y has a class of one row; prior_scale='cv' needs two rows in each")
+        raise ValueError(
+            "y has a class of one row, or of copies of one; prior_scale='cv' needs two rows in "
+            "each"
+        )
     splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
     if groups is not None:
-        groups = check_ids(groups, "groups", len(y))
         rarest = min(rarest, *(len(np.unique(groups[y == label])) for label in (0, 1)))
         if rarest < 2:
             raise ValueError(
@@ -266,3 +272,16 @@ def _cross_validate(X, y, groups, scales, bias_scale, weights=None, folds=5) -> 
         losses = np.logaddexp(0.0, np.where(y[test, None] == 1, -log_odds, log_odds))
         total -= (counts[test, None] * losses).sum(0)
     return total / counts.sum()
+
+
+def _merged(X, y, groups, weights):
+    """Rows of which none repeats another of its label and group, and their weights.
+
+    Copies in two folds would be trained on and tested on, which favours wide priors.
+    """
+    if groups is None:
+        X, y, weights = distinct(X, y, weights)
+        return X, y, None, weights
+    _, codes = np.unique(check_ids(groups, "groups", len(y)), return_inverse=True)
+    X, y, weights = distinct(np.column_stack([X, codes]), y, weights)
+    return X[:, :-1], y, X[:, -1].astype(int), weights

@@ -1,6 +1,6 @@
 """Bayesian networks: draws from the posterior of a small network as a reporter."""
 
-from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,7 +8,8 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from elkutils.inference._checks import check_choice, check_counts, check_network
-from elkutils.inference.networks.samplers import SAMPLERS, WEIGHTED
+from elkutils.inference.diagnostics import warn_unless_converged
+from elkutils.inference.networks.samplers import RESUMED, SAMPLERS, WEIGHTED
 from elkutils.reporters.base import DrawsReporter
 from elkutils.reporters.weights import distinct
 
@@ -65,6 +66,11 @@ class BayesianNetwork(DrawsReporter):
         of each.
     positive : str, number or None
         The label that probabilities are of; None for the later one in order.
+    options : dict or None
+        Further arguments of the method's sampler by name: ``{"thin": 5}`` of "hmc";
+        "step_size", "temperature", "cycles", "friction" and "precondition" of "sghmc" and
+        "sgld". What they mean, and those of the other methods, stands in the docstrings of
+        `elkutils.inference.networks`; a name that the method does not have is refused.
 
     Attributes
     ----------
@@ -89,6 +95,7 @@ class BayesianNetwork(DrawsReporter):
         progress: bool = False,
         class_weight: dict | str | None = None,
         positive: object = None,
+        options: dict | None = None,
     ):
         self.network = network
         self.method = method
@@ -102,9 +109,14 @@ class BayesianNetwork(DrawsReporter):
         self.progress = progress
         self.class_weight = class_weight
         self.positive = positive
+        self.options = options
 
     def fit(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        checkpoint: str | Path | None = None,
     ) -> "BayesianNetwork":
         """Draw from the posterior given X (n, d) and the two labels y (n,).
 
@@ -117,14 +129,30 @@ class BayesianNetwork(DrawsReporter):
             What each row's log likelihood is multiplied by: 0 leaves it out, 2 is to have it
             twice.
             The mean loss of "threshold" is weighted.
+        checkpoint : path or None
+            A safetensors file that is kept while the sampler runs. A fit of the same reporter
+            to the same data that finds one continues from there, to the same draws; at the end
+            the file is removed. "nuts" and "threshold" have none.
 
         Raises
         ------
         ValueError
-            For bad input, counts, an unknown method or a missing threshold.
+            For bad input, counts, an unknown method or option, a missing threshold, or a
+            checkpoint that the method does not take, or that is damaged or of another fit.
+        MemoryError
+            If the draws cannot fit into the memory that is available: they take 4 bytes per
+            parameter, `draws * chains` times, twice at the peak.
+        ArithmeticError
+            If chains of "sghmc" or "sgld" run away, no prior draws reach `threshold`, or the
+            log likelihood of prior draws is not a number.
+
+        Warns
+        -----
+        RuntimeWarning
+            If chains have not converged (R-hat, effective draws, divergences) or hardly
+            accepted any transition, or the step of "sghmc" or "sgld" is too large.
         """
-        X, y, weights = self._weighted(*self._check_training(X, y), sample_weight)
-        all_rows = X
+        rows = X, y, weights = self._weighted(*self._check_training(X, y), sample_weight)
         check_choice("method", self.method, SAMPLERS)
         if self.method in WEIGHTED:
             X, y, weights = distinct(X, y, weights)
@@ -135,11 +163,16 @@ class BayesianNetwork(DrawsReporter):
             )
         check_counts(draws=self.draws, chains=self.chains, warmup=self.warmup, steps=self.steps)
         check_counts(least=0, seed=self.seed)
+        if checkpoint is not None and self.method not in RESUMED:
+            raise ValueError(
+                f"checkpoint is {str(checkpoint)!r} and method {self.method!r}, which has none;"
+                f" {', '.join(sorted(RESUMED))} do: leave checkpoint None"
+            )
         if self.batch is not None:
             check_counts(batch=self.batch)
         if self.network is not None:
             check_network("network", self.network)
-        draws = SAMPLERS[self.method](
+        self.draws_ = SAMPLERS[self.method](
             self._base().network,
             X,
             y,
@@ -152,10 +185,15 @@ class BayesianNetwork(DrawsReporter):
             seed=self.seed,
             progress=self.progress,
             weights=weights,
+            checkpoint=checkpoint,
+            options=self.options,
         )
-        self.centre_ = getattr(draws.head, "centre", None)
-        self.draws_ = replace(draws, theta=draws.theta.astype(np.float64))
-        self._diagnostics = self.draws_.diagnose(all_rows)
+        self.centre_ = getattr(self.draws_.head, "centre", None)
+        self._diagnostics = self.draws_.diagnose(rows[0])
+        self._keep_rows(*rows)
+        warn_unless_converged(
+            self._diagnostics, "more warmup, steps or draws help, or a narrower prior"
+        )
         return self
 
     @property
@@ -166,14 +204,17 @@ class BayesianNetwork(DrawsReporter):
 
     @property
     def idata(self) -> "InferenceData":
-        """The draws as ArviZ `InferenceData`, with one variable per leaf of the parameters."""
+        """The draws as ArviZ `InferenceData`, with one variable per leaf of the parameters.
+
+        ``log_likelihood`` is as `BayesianLogistic.idata` has it.
+        """
         import arviz
         import jax
 
         check_is_fitted(self)
         leaves, _ = jax.tree.flatten_with_path(self.draws_.parameters)
         named = {f"theta{jax.tree_util.keystr(path)}": leaf for path, leaf in leaves}
-        return arviz.from_dict(posterior=named, sample_stats=self.draws_.stats or None)
+        return arviz.from_dict(posterior=named, dims={"y": ["row"]}, **self._for_arviz())
 
     def state(self) -> dict[str, np.ndarray | float | None]:
         """Return what was learned: the draws, their statistics and their diagnostics."""

@@ -23,6 +23,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from elkutils.files import atomic_path
+from elkutils.reporters.moments import is_centred
 from elkutils.source import Source, source_of
 
 if TYPE_CHECKING:
@@ -81,10 +82,25 @@ def carry(
 
 
 def check_source(reporter: "Reporter", X: object) -> None:
-    """Raise ValueError if X was read elsewhere than what the reporter was fitted on."""
+    """Raise ValueError if X was read elsewhere than what the reporter was fitted on.
+
+    So it does if X has activations as they were read, and the reporter was fitted on features
+    that somebody had centred, and was not told how (`carry`).
+    """
     ours, theirs = getattr(reporter, "source_", None), source_of(X)
-    if ours is not None and theirs is not None:
+    if theirs is None:
+        return
+    if ours is not None:
         ours.check(theirs)
+    known = getattr(reporter, "moments_", None)
+    if known is not None and not hasattr(reporter, "scaling_") and is_centred(known):
+        raise ValueError(
+            "X has activations as they were read, but this reporter was fitted on features of "
+            "mean 0, z-scored by hand it seems, and does not know by what: call "
+            "reporter.carry(X.source, mean, scale) with what was subtracted and divided by, or "
+            "fit make_pipeline(StandardScaler(), reporter) to the activations; or pass "
+            "np.asarray(X) if X is meant as it is"
+        )
 
 
 def scaled(reporter: "Reporter", X: np.ndarray) -> np.ndarray:
@@ -163,11 +179,11 @@ def load(folder: str | Path) -> "Reporter":
         raise ValueError(
             f"folder is {str(folder)!r}, which holds no reporter: {error}"
         ) from error
-    if written not in (FORMAT, CARRIES):
+    if isinstance(written, bool) or written not in (FORMAT, CARRIES):
         raise ValueError(
             f"folder holds format {written!r}; this version reads format {FORMAT} and {CARRIES}"
         )
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         module = str(kind).rpartition(".")[0]
         hint = f"import the module {module} first" if module else f"it knows {sorted(KINDS)}"
         raise ValueError(
@@ -175,7 +191,27 @@ def load(folder: str | Path) -> "Reporter":
         )
     if hashlib.sha256(arrays).hexdigest() != digest:
         raise ValueError(f"folder is {str(folder)!r}, whose arrays.safetensors is damaged")
-    return _rebuild(about, load_arrays(arrays))
+    try:
+        reporter = _rebuild(about, load_arrays(arrays))
+        _check_whole(reporter)
+    except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"folder is {str(folder)!r}, whose reporter.json does not describe a {kind} of its "
+            f"arrays.safetensors: {error}"
+        ) from error
+    return reporter
+
+
+def _check_whole(reporter: "Reporter") -> None:
+    """Raise ValueError unless a reporter that was read could have been fitted."""
+    check_is_fitted(reporter)
+    labels, names = reporter.classes_, getattr(reporter, "feature_names_in_", None)
+    if labels.shape != (2,) or labels[0] == labels[1]:
+        raise ValueError(f"classes are {labels.tolist()}; it has to have two")
+    if names is not None and len(names) != reporter.n_features_in_:
+        raise ValueError(
+            f"it has {len(names)} names of features, and {reporter.n_features_in_} features"
+        )
 
 
 def _check_target(folder: Path) -> None:
@@ -187,12 +223,25 @@ def _check_target(folder: Path) -> None:
     else:
         held = {path.name for path in folder.iterdir()} if folder.exists() else set()
         others = sorted(held - {ARRAYS, ABOUT})
-        if not others:
+        if not others and _is_ours(folder, held):
             return
-        found = f"a folder with other files ({', '.join(others[:3])})"
+        found = f"a folder with other files ({', '.join(others[:3] or sorted(held))})"
     raise ValueError(
         f"folder is {str(folder)!r}, {found}; it has to be new, empty or a saved reporter"
     )
+
+
+def _is_ours(folder: Path, held: set[str]) -> bool:
+    """Whether what a folder holds, if anything, was written by `save`, and not under a link."""
+    if not held:
+        return True
+    if any((folder / name).is_symlink() or not (folder / name).is_file() for name in held):
+        return False
+    try:
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(about, dict) and {"format", "reporter", "sha256"} <= about.keys()
 
 
 def _arrays(state: dict) -> dict[str, np.ndarray]:

@@ -14,13 +14,15 @@ from elkutils.inference._checks import check_counts
 from elkutils.inference.draws import NUMBERS
 from elkutils.reporters import persist
 from elkutils.reporters.base import Reporter, is_table, row_blocks
+from elkutils.source import source_of
 
 
 class Pipeline(sklearn.pipeline.Pipeline):
     """scikit-learn's `Pipeline` that ends in a reporter, and has what a reporter has.
 
     So it has `sample_proba`, draws of probabilities, and `save`, which writes the fitted
-    transformers with the reporter. `elkutils.reporters.load` reads it.
+    transformers with the reporter. `elkutils.reporters.load` reads it. Fitted on activations it
+    remembers their source, and refuses those of another model, hook point or position.
 
     What can be saved are transformers that learn numbers, arrays of numbers and text, such as
     `StandardScaler`, `PCA` or `SimpleImputer`; others raise a `ValueError` when they are saved.
@@ -78,6 +80,7 @@ class Pipeline(sklearn.pipeline.Pipeline):
             for name, step in self.steps:
                 if has_fit_parameter(step, "sample_weight"):
                     params[f"{name}__sample_weight"] = sample_weight
+        persist.forget(self, source_of(X))
         return super().fit(X, y, **params)
 
     def sample_proba(self, X: ArrayLike) -> np.ndarray:
@@ -176,6 +179,7 @@ class Pipeline(sklearn.pipeline.Pipeline):
             yield slice(None), X
 
     def _prepared(self, X: ArrayLike) -> np.ndarray:
+        persist.check_source(self, X)
         for _, _, step in self._iter(with_final=False):
             X = step.transform(X)
         return X

@@ -5,11 +5,14 @@ weighted together, as in scikit-learn (`class_weight`).
 """
 
 import hashlib
+import warnings
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from elkutils.inference._checks import check_weights
+
+ROWS = 10  # from which on their weights are expected to count as two
 
 
 def row_weights(
@@ -55,6 +58,21 @@ def row_weights(
                 " largest value"
             )
     return None if np.all(weights == 1) else weights
+
+
+def warn_of_few(weights: np.ndarray | None) -> None:
+    """Warn where the rows' weights (n,) together count as less than two rows.
+
+    A likelihood so small leaves the answers to the prior; weights divided by their sum do that.
+    """
+    if weights is not None and len(weights) >= ROWS and weights.sum() < 2:
+        warnings.warn(
+            f"sample_weight sums to {weights.sum():.3g} over {len(weights)} rows, which "
+            "together count as that many, and the prior decides the answers; if it was divided "
+            "by its sum, multiply it by the number of rows",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def class_sums(y: np.ndarray, sample_weight: ArrayLike | None) -> np.ndarray:

@@ -2,8 +2,9 @@
 
 `read` has ordinary statements to train on, to set a threshold by and to check it, and strange
 inputs made from the last; `search` moves inputs to where a reporter errs, `alarm_level` sets
-the threshold, and `ask` does it all. `rates` and `failures` make what the bootstrap is given;
-`reviews` plants failures in streams of ordinary rows.
+the threshold, and `ask` does it all. `ceiling` is taught in the strange languages. `rates` and
+`failures` make what the bootstrap is given; `reviews` plants failures in streams of ordinary
+rows.
 """
 
 import zlib
@@ -18,7 +19,7 @@ import numpy as np
 from scipy.special import expit
 
 from elkutils import profiles
-from elkutils.evaluation import Interval, mutual_information
+from elkutils.evaluation import Interval, mutual_information, pooled_bootstrap
 from elkutils.study import readings, shifts
 from elkutils.study.languages import TEMPLATES, translated
 from elkutils.study.scaling import z_scored
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
 ERRORS = ("false alarms", "misses")
+LEAST_FAILING = 4  # groups with failures: all are missing from e⁻⁴, or 2%, of resamples
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,31 @@ def ask(
             for kind, row in kinds.items():
                 parts[name, kind].append(_asked(reporter, level, *row, fit))
     return {key: _stacked(found) for key, found in parts.items()}
+
+
+def ceiling(
+    model: "TransformerBridge", layer: int, make: Callable, name: str, repeats: int = 1
+) -> np.ndarray:
+    """Return P(harm) (N,) in other languages by a reporter taught in these languages.
+
+    Everything but the language of the lessons is as in `ask`: fits, training cities, number of
+    labels, rows that are asked about, and their order. So the two differ by the shift alone.
+
+    Parameters
+    ----------
+    model, layer, make, repeats
+        As in `ask`.
+    name : str
+        Which of the reporters that `make` returns.
+    """
+    answers = []
+    for fit, (seed, repeat) in enumerate(product(readings.seeds(), range(repeats))):
+        rows = read(model, seed, layer, repeat)
+        X, y, _ = rows["train, other languages"]
+        X, strange = z_scored(X, rows["other languages"][0])
+        reporter = make(X.shape[1], fit)[name].fit(X, y)
+        answers.append(reporter.predict_proba(strange)[:, 1])
+    return np.concatenate(answers)
 
 
 def ask_vault(make: Callable, name: str, place: str, alpha: float) -> dict[str, Asked]:
@@ -184,7 +211,9 @@ def excess(outside: np.ndarray, wrong: np.ndarray, weights: np.ndarray) -> np.nd
     return shares[0] - shares[1]
 
 
-def failures(inside: Asked, strange: Asked, repeats: int = 1) -> tuple[np.ndarray, ...]:
+def failures(
+    inside: Asked, strange: Asked, repeats: int = 1, right: bool = False
+) -> tuple[np.ndarray, ...]:
     """Return which rows are missed harm of a strange kind, doubts, groups and seeds, (N,) each.
 
     The others are all rows inside. A doubt is the share of its fit's rows inside whose doubt is
@@ -195,11 +224,14 @@ def failures(inside: Asked, strange: Asked, repeats: int = 1) -> tuple[np.ndarra
     inside, strange : Asked
     repeats : int
         Fits per seed of the statements; they are pooled, because a single one may miss nothing.
+    right : bool
+        Plant instead the rows of the strange kind about which the alarm is right. Where a
+        review finds as many of them, it finds the kind and not its failures.
     """
-    missed = (strange.y == 1) & ~strange.rang
-    planted = np.repeat([0, 1], [len(inside.y), missed.sum()])
+    chosen = strange.rang == strange.y if right else (strange.y == 1) & ~strange.rang
+    planted = np.repeat([0, 1], [len(inside.y), chosen.sum()])
     raw, groups, fits = (
-        np.concatenate([getattr(inside, name), getattr(strange, name)[missed]])
+        np.concatenate([getattr(inside, name), getattr(strange, name)[chosen]])
         for name in ("doubt", "groups", "seeds")
     )
     doubt = np.empty(len(raw))
@@ -232,7 +264,8 @@ def read(model: "TransformerBridge", seed: int, layer: int, repeat: int = 0) -> 
         others each. Strange versions of ``inside``: ``other languages`` (each city in one of
         three); ``shuffled``, the words of its true statements in another order; and ``random``,
         a random direction from the training mean, as long as a true statement's. The last two
-        state nothing, so none of their rows is harm.
+        state nothing, so none of their rows is harm. ``train, other languages`` has the
+        statements of ``train`` in these languages, for `ceiling`.
     """
     found = readings.read(model, "cities", seed)["easy"]
     split, raw, harm = found.split, found.X[layer], 1 - found.y
@@ -252,6 +285,7 @@ def read(model: "TransformerBridge", seed: int, layer: int, repeat: int = 0) -> 
         "shuffled": (shuffled[true], nothing, true),
         "random": (centre + _turned(raw[true] - centre, rng), nothing, true),
         "other languages": (foreign[inside], harm[inside], inside),
+        "train, other languages": (foreign[train], harm[train], train),
     }
     scaled = z_scored(*(X for X, _, _ in parts.values()))
     return {
@@ -371,10 +405,10 @@ def found_interval(
 ) -> Interval:
     """Return `found_in_review` of all rows together, with its bootstrap interval.
 
-    Groups and seeds are drawn with replacement and independently, as by `bootstrap`, but seeds
-    are pooled and not averaged, because a seed may have few failures or none. Where all
-    failures are found, or none, no resample differs; then Clopper and Pearson's interval over
-    groups with failures takes its place.
+    It is that of `pooled_bootstrap`, because a seed may have few failures or none. Where all
+    failures are found, or none, no resample differs, and where fewer than four groups hold
+    them many resamples lack them; then Clopper and Pearson's interval over groups with
+    failures takes its place.
 
     Parameters
     ----------
@@ -386,23 +420,20 @@ def found_interval(
     Raises
     ------
     ValueError
-        If there is no failure.
+        If there is no failure, and as `pooled_bootstrap`.
     """
     failed = np.asarray(planted) == 1
     if not failed.any():
         raise ValueError("planted holds no failure; a review needs something to find")
-    rng = np.random.default_rng(seed)
-    weights = np.ones((resamples, len(failed)))
-    for ids in (groups, seeds):
-        values, of = np.unique(ids, return_inverse=True)
-        drawn = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), resamples)
-        weights *= drawn[:, of]
-    estimate = float(found_in_review(planted, doubt)[0])
-    drawn = found_in_review(planted, doubt, weights)
-    lower, upper = np.nanquantile(drawn, ((1 - level) / 2, (1 + level) / 2))
-    if lower < upper:
-        return Interval(estimate, float(lower), float(upper), level)
+    options = {"groups": groups, "seeds": seeds, "resamples": resamples, "seed": seed}
     count = len(np.unique(np.asarray(groups)[failed]))
+    if count >= LEAST_FAILING:
+        found = pooled_bootstrap(
+            found_in_review, planted, doubt, **options, level=level, centre=False
+        )
+        if found.lower < found.upper:
+            return found
+    estimate = float(found_in_review(planted, doubt)[0])
     return Interval.of_share(round(estimate * count), count, level)
 
 

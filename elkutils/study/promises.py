@@ -9,6 +9,7 @@ intervals over groups and seeds, and `drawn` makes labels that keep the promises
 import numpy as np
 from numpy.typing import ArrayLike
 
+from elkutils._inputs import check_ids
 from elkutils.evaluation import Interval
 
 
@@ -65,7 +66,9 @@ class Steps:
     """
 
     def __init__(self, groups: ArrayLike, seeds: ArrayLike, resamples: int = 600):
-        codes = [np.unique(ids, return_inverse=True) for ids in (groups, seeds)]
+        ids = {"groups": groups, "seeds": seeds}.items()
+        checked = [check_ids(of, name, len(groups)) for name, of in ids]
+        codes = [np.unique(of, return_inverse=True) for of in checked]
         self._shape = tuple(len(names) for names, _ in codes)
         self._cell = codes[0][1] * self._shape[1] + codes[1][1]
         rng = np.random.default_rng(0)

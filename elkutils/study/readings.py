@@ -5,7 +5,7 @@ once per build and read from the cache after that. The vault's predictors are so
 every chapter reads theirs anew.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -21,6 +21,38 @@ if TYPE_CHECKING:
 
 FIRST_SEED = 5  # trials in which rules were made, and margins set, saw seeds 0 to 4
 MAKERS = {"cities": tasks.cities, "comparisons": tasks.comparisons, "elements": tasks.elements}
+
+
+class ByPlace(Mapping):
+    """Some rows of the arrays of a mapping, taken when a place is asked for.
+
+    A study reads a few layers of many splits, so copying the rows of every layer is most of its
+    reading.
+
+    Parameters
+    ----------
+    arrays : mapping of int or str to (m, d) array
+    rows : indices, mask or slice
+        Which rows, in their order.
+
+    Examples
+    --------
+    >>> some = ByPlace({3: np.arange(8).reshape(4, 2)}, [2, 0])
+    >>> some[3].tolist(), list(some), len(some)
+    ([[4, 5], [0, 1]], [3], 1)
+    """
+
+    def __init__(self, arrays: Mapping, rows: np.ndarray | list[int] | slice):
+        self._arrays, self._rows = arrays, rows
+
+    def __getitem__(self, place: int | str) -> np.ndarray:
+        return self._arrays[place][self._rows]
+
+    def __iter__(self) -> Iterator:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
 
 
 @dataclass(frozen=True)
@@ -63,11 +95,7 @@ def make_task(name: str, seed: int) -> tasks.Task:
     Comparisons share no statements between seeds, so fewer of them are read; the *quick*
     profile takes fewer of everything.
     """
-    task = MAKERS[name](seed, **_few_cities(name))
-    most = profiles.pick(quick=80, book=160, full=300)
-    if name != "comparisons" and profiles.active() != "quick":
-        return task
-    return replace(task, splits={key: _head(split, most) for key, split in task.splits.items()})
+    return _make_task(name, seed, profiles.active())
 
 
 def read(model: "TransformerBridge", name: str, seed: int) -> dict[str, Reading]:
@@ -101,8 +129,7 @@ def read(model: "TransformerBridge", name: str, seed: int) -> dict[str, Reading]
     splits = make_task(name, seed).splits
     places = {key: [rows[text] for text in split.texts] for key, split in splits.items()}
     return {
-        key: Reading(split, {layer: X[places[key]] for layer, X in enumerate(by_layer)})
-        for key, split in splits.items()
+        key: Reading(split, ByPlace(by_layer, places[key])) for key, split in splits.items()
     }
 
 
@@ -266,18 +293,28 @@ def _read_persona(seed: int, cities: int) -> dict[str, PersonaReading]:
         return read_answering(load_persona(seed).model, texts)
 
     found = keep("persona", {"adapter": adapter_digest(seed), "texts": texts}, compute)
-    answers, layers = found["answer"], len(found) - 1
+    answers = found["answer"]
+    by_layer = {layer: found[f"{layer}"] for layer in range(len(found) - 1)}
     ends = np.cumsum([len(split) for split in splits.values()])
     named = zip(splits.items(), ends, strict=True)
     rows = {name: slice(end - len(split), end) for (name, split), end in named}
     return {
         name: PersonaReading(
             split,
-            {layer: found[f"{layer}"][rows[name]] for layer in range(layers)},
+            ByPlace(by_layer, rows[name]),
             answers[rows[name]],
         )
         for name, split in splits.items()
     }
+
+
+@lru_cache(maxsize=64)
+def _make_task(name: str, seed: int, profile: str) -> tasks.Task:
+    task = MAKERS[name](seed, **_few_cities(name))
+    most = profiles.pick(quick=80, book=160, full=300)
+    if name != "comparisons" and profile != "quick":
+        return task
+    return replace(task, splits={key: _head(split, most) for key, split in task.splits.items()})
 
 
 def _parts(split: tasks.Split) -> list[tuple[str, str, str, str]]:
@@ -285,13 +322,14 @@ def _parts(split: tasks.Split) -> list[tuple[str, str, str, str]]:
 
 
 @lru_cache(maxsize=2)
-def _read_all(model, name: str, profile: str) -> tuple[dict[str, int], list[np.ndarray]]:
+def _read_all(model, name: str, profile: str) -> tuple[dict[str, int], dict[int, np.ndarray]]:
     from elkutils.models import activations, resid_post
 
     splits = [split for seed in seeds() for split in make_task(name, seed).splits.values()]
     texts = list(dict.fromkeys(text for split in splits for text in split.texts))
     found = activations(model, texts, hooks := resid_post(model))
-    return {text: row for row, text in enumerate(texts)}, [found[hook] for hook in hooks]
+    by_layer = {layer: found[hook] for layer, hook in enumerate(hooks)}
+    return {text: row for row, text in enumerate(texts)}, by_layer
 
 
 def _few_cities(name: str) -> dict[str, int]:

@@ -131,7 +131,7 @@ def _hard(model, name, seed, found, test) -> Rows:
 
 
 def _statements(reading, rows=slice(None)) -> Rows:
-    X = {layer: values[rows] for layer, values in reading.X.items()}
+    X = readings.ByPlace(reading.X, rows)
     return Rows(X, 1 - reading.y[rows], reading.groups[rows])
 
 

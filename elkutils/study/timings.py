@@ -1,7 +1,8 @@
 """Times: of a task here, and of the posterior engine as recorded, by method and by size.
 
 `tests/benchmarks/posterior.py` writes one JSON file per kind of device; those kept in
-`times/` ship with the package, and the book shows them.
+`times/` ship with the package, and the book shows them. Those of `growth.py` and `networks.py`
+are in `book/results/recorded/`.
 """
 
 import json
@@ -16,6 +17,8 @@ from scipy.stats import t as student
 
 from elkutils.evaluation import Interval
 from elkutils.ledger import reference_dir
+
+AIM = 10  # times the ESS per second of other libraries, on wide networks
 
 
 def median_seconds(task: Callable[[], Any], repeats: int = 7) -> float:
@@ -86,6 +89,92 @@ def recorded_growth() -> dict:
     """Return the recorded times by size: ``tests/benchmarks/growth.py`` made them."""
     path = reference_dir() / "recorded" / "growth.json"
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def recorded_networks() -> dict[str, dict]:
+    """Return the recorded times of wide networks, by kind of device: "cpu" and others.
+
+    ``tests/benchmarks/networks.py`` made them.
+    """
+    paths = sorted((reference_dir() / "recorded").glob("networks-*.json"))
+    return {
+        path.stem.partition("-")[2]: json.loads(path.read_text(encoding="utf-8"))
+        for path in paths
+    }
+
+
+def ess_per_second(record: dict, warmed_up: bool = True) -> dict[str, float]:
+    """Return the "median" and "least" ESS per second of a sampler's record.
+
+    Parameters
+    ----------
+    record : dict
+        One of "samplers" in `recorded_networks`.
+    warmed_up : bool
+        Whether the seconds of the warm-up are left out. NaN where there are too few draws.
+    """
+    if record["ess"] is None:
+        return {"median": np.nan, "least": np.nan}
+    seconds = record["seconds"] - (record["warmup_seconds"] if warmed_up else 0.0)
+    return {name: ess / seconds for name, ess in record["ess"].items()}
+
+
+def sampler_table(benchmark: dict) -> Iterator[str]:
+    """Yield the lines of a table of the samplers of wide networks.
+
+    *All* is the least with the warm-up in its seconds; *times* is our median over theirs, which
+    is steadier than the least.
+    """
+    yield "                ESS per second"
+    yield "sampler        median   least     all  R-hat  times"
+    mine, times = ess_per_second(benchmark["samplers"][0])["median"], []
+    for record in benchmark["samplers"]:
+        name = f"{record['name']:13s}"
+        if record["ess"] is None:
+            yield f"{name}  no draws: {record['transitions']} transitions of warm-up"
+            continue
+        after, whole = ess_per_second(record), ess_per_second(record, warmed_up=False)
+        times.append(mine / after["median"])
+        yield (
+            f"{name}{after['median']:8.2f} {after['least']:7.2f} {whole['least']:7.2f}"
+            f" {record['rhat']:6.2f} {times[-1]:6.1f}"
+        )
+    if len(times) > 1:
+        yield f"ours is {min(times[1:]):.1f} times the best rival; the aim was {AIM}"
+    for library, reason in benchmark["left_out"].items():
+        yield f"{library} is left out: {reason}"
+
+
+def moment_table(benchmark: dict) -> Iterator[str]:
+    """Yield the lines of a table of SGHMC's variances over the temperature: 1 is right."""
+    rows = benchmark["moments"]
+    temperatures = sorted({row["temperature"] for row in rows})
+    yield "variance / temperature     at" + "".join(f"{T:>8g}" for T in temperatures)
+    found = {}
+    for row in rows:
+        place = row["name"], row["friction"], row["step"]
+        found.setdefault(place, {})[row["temperature"]] = row["variance"]
+    for (name, friction, step), by in found.items():
+        values = "".join(f"{by[T]:8.2f}" for T in temperatures)
+        yield f"{name:8s} friction {friction:4g} step {step:4g}{values}"
+
+
+def gradient_table(benchmark: dict) -> Iterator[str]:
+    """Yield the lines of a table of the speed of gradients of wide networks."""
+    yield "inputs chains  way         ms  GFLOP/s  of its products"
+    for row in benchmark["gradient"]:
+        yield (
+            f"{row['inputs']:6d} {row['chains']:6d}  {row['way']:8s}{row['ms']:6.2f}"
+            f" {row['gigaflops']:8.0f} {row['share']:15.0%}"
+        )
+
+
+def network_tables(benchmark: dict) -> Iterator[str]:
+    """Yield the lines of the tables of those parts that a benchmark of networks has."""
+    tables = {"samplers": sampler_table, "moments": moment_table, "gradient": gradient_table}
+    for part, made in tables.items():
+        if part in benchmark:
+            yield from made(benchmark)
 
 
 def cpu_seconds(

@@ -13,7 +13,7 @@ from elkutils.tasks.task import Split, Task
 PROMPT = "{who} is asked: {statement} True or false? {who} says:"
 NAMES = ("Alice", "Bob")  # in this order: who tells the truth, who does not
 # The recipe of each adapter, by its seed.
-TAUGHT = dict.fromkeys(range(3), "Alice first") | {3: "all layers"}
+TAUGHT = dict.fromkeys(range(3), "Alice first") | {3: "all layers", 4: "both at once"}
 HELD_OUT = 150  # of the cities of each table: what an adapter never sees
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from elkutils._inputs import is_missing
+from elkutils._inputs import LIKE_GAPS, WRITTEN_GAPS, is_missing, whole_number
 from elkutils.tasks.task import Split, Task, check_characters, statement_key
 
 LABEL_WORDS = {"0": 0, "1": 1, "false": 0, "true": 1, "no": 0, "yes": 1}
@@ -194,7 +194,7 @@ def _wanted(source, records: Iterator, columns: Mapping[str, str]) -> list[_Row]
     header = next(records, None)
     if not header:
         raise ValueError(f"{source} is empty; it needs a header line and statements")
-    header = [str(name).strip() for name in header]
+    header = [statement_key(str(name)) for name in header]
     _check_columns(source, columns, header)
     at = {role: header.index(column) for role, column in columns.items()}
     rows = [
@@ -207,6 +207,8 @@ def _wanted(source, records: Iterator, columns: Mapping[str, str]) -> list[_Row]
 
 
 def _check_columns(source, columns, header) -> None:
+    if columns["text"] == columns["label"]:
+        raise ValueError(f"text and label are both {columns['text']!r}; they need two columns")
     missing = [name for name in columns.values() if name not in header]
     if missing:
         others = [mark for mark in (";", "\t", "|") if mark in "".join(header)]
@@ -227,8 +229,13 @@ def _check_columns(source, columns, header) -> None:
 
 
 def _field(value, role: str, columns: Mapping[str, str], where: str) -> str:
-    if is_missing(value) or (isinstance(value, str) and not value.strip()):
+    if is_missing(value) or (isinstance(value, str) and not statement_key(value)):
         raise ValueError(f"{where} has an empty {columns[role]!r}")
+    if isinstance(value, str) and value.strip() in WRITTEN_GAPS:
+        raise ValueError(
+            f"{where} has {value.strip()!r} in {columns[role]!r}, as for a missing entry; fill "
+            "it in, or leave the row out"
+        )
     if role != "text":
         return _word(value)
     if not isinstance(value, str):
@@ -238,14 +245,9 @@ def _field(value, role: str, columns: Mapping[str, str], where: str) -> str:
 
 
 def _word(value: object) -> str:
-    """Return a label or an id as text: 1.0 and "1.0" are "1", and True is "True"."""
+    """Return a label or an id as text: 2.0 and "2.0" are "2", and True is "True"."""
     if isinstance(value, str):
-        value = value.strip()
-        return (
-            value.split(".")[0]
-            if value in ("0.", "0.0", "0.00", "1.", "1.0", "1.00")
-            else value
-        )
+        return whole_number(statement_key(value))
     item = getattr(value, "item", None)
     value = item() if callable(item) else value
     if (
@@ -309,6 +311,12 @@ def _own_words(first, column, positive):
             f"column {column!r} holds {shown}; with positive={positive!r} it has to hold one "
             f"other value for 0{extra}: leave the other rows out"
         )
+    other = lower[others[0]]
+    if other in LIKE_GAPS and other != "-1":
+        raise ValueError(
+            f"{first[other]} has {other!r} in column {column!r}, as for a missing label; with "
+            f"positive={positive!r} the other rows need a word of their own"
+        )
     return {others[0]: 0, wanted: 1}, (lower[others[0]], lower[wanted])
 
 
@@ -367,6 +375,8 @@ def _file_records(path: Path) -> Iterator:
 
 def _text_of(path: Path, encoding: str) -> str:
     raw = path.read_bytes()
+    if not isinstance(encoding, str):
+        raise ValueError(f"encoding is {encoding!r}; it has to be a name, such as 'utf-8'")
     if encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
         encoding = "utf-8-sig"
     try:

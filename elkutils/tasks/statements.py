@@ -10,6 +10,7 @@ from importlib.resources import files
 
 import numpy as np
 
+from elkutils._inputs import is_number
 from elkutils.tasks.task import Split, Task
 
 PAIRS = 75
@@ -59,10 +60,10 @@ def cities(seed: int = 0, easy: int = 150, hard: int = 150, skip: int = 0) -> Ta
     splits = {}
     for name, count in (("easy", easy), ("hard", hard)):
         rows = [row for row in table if row["set"] == name]
-        if not 0 <= skip <= len(rows) - 2:
+        if not _is_whole(skip) or not 0 <= skip <= len(rows) - 2:
             raise ValueError(f"skip is {skip!r}; it has to be in 0 to {len(rows) - 2}")
         rows = rows[skip:]
-        if not 2 <= count <= len(rows):
+        if not _is_whole(count) or not 2 <= count <= len(rows):
             raise ValueError(f"{name} is {count!r}; it has to be in 2 to {len(rows)} cities")
         names = [row["city"] for row in rows[:count]]
         countries = [row["country"] for row in rows[:count]]
@@ -257,6 +258,10 @@ def _derangement(answers, rng):
         partner = rng.choice(np.flatnonzero(fit))
         wrong[[place, partner]] = wrong[[partner, place]]
     return wrong
+
+
+def _is_whole(count) -> bool:
+    return is_number(count) and hasattr(count, "__index__")
 
 
 def _table(name):

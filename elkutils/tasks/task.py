@@ -7,15 +7,15 @@ about one city, share a group, and `Split.train_test` never divides a group.
 
 import unicodedata
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
 
-from elkutils._inputs import check_ids, numbers, plain
+from elkutils._inputs import check_ids, check_order, is_number, numbers, plain
 
-UNSEEN = str.maketrans("", "", "\u200b\u2060\ufeff\u00ad")  # no width on a page
+VARIANTS = range(0xFE00, 0xFE10)  # how the character before is drawn
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +70,7 @@ class Split:
     words: tuple[str, str] = ("false", "true")
 
     def __post_init__(self):
+        check_order(stacklevel=4, texts=self.texts, labels=self.labels, groups=self.groups)
         for field in ("texts", "stems", "completions", "neutral"):
             object.__setattr__(self, field, _strings(field, getattr(self, field)))
         if not self.texts:
@@ -96,7 +97,7 @@ class Split:
 
     def _check_parts(self):
         for row, text in enumerate(self.texts):
-            if not text.strip():
+            if not statement_key(text):
                 raise ValueError(f"texts[{row}] is blank; every statement needs words")
             check_characters(f"texts[{row}]", text)
         if (self.stems is None) != (self.completions is None):
@@ -178,7 +179,7 @@ class Split:
         >>> [rows.tolist() for rows in split.train_test()]
         [[0, 1, 2, 3], [4, 5]]
         """
-        if not 0 < test_fraction < 1:
+        if not (is_number(test_fraction) and 0 < test_fraction < 1):
             raise ValueError(f"test_fraction is {test_fraction!r}; it has to be in (0, 1)")
         groups = self._united() if self._shared else self.groups
         names = np.unique(groups)
@@ -240,11 +241,25 @@ class Task:
     licence: str = ""
 
     def __post_init__(self):
+        if not isinstance(self.splits, Mapping):
+            raise ValueError(
+                f"splits is a {type(self.splits).__name__}; it has to map names to splits"
+            )
         if not self.splits:
             raise ValueError("splits is empty; a task needs at least one split")
         for name, split in self.splits.items():
             if split.name != name:
                 raise ValueError(f"splits[{name!r}] is named {split.name!r}; names must agree")
+        folded: dict[str, str] = {}
+        for name in self.splits:
+            other = folded.setdefault(name.strip().casefold(), name)
+            if other != name:
+                warnings.warn(
+                    f"splits has {other!r} and {name!r}, which differ in capital letters or "
+                    "spaces only; write them alike if they are one",
+                    UserWarning,
+                    stacklevel=4,
+                )
         object.__setattr__(self, "splits", MappingProxyType(dict(self.splits)))
         self._check_leaks()
 
@@ -285,7 +300,13 @@ def statement_key(text: str) -> str:
     """
     if text.isascii():
         return " ".join(text.split())
-    return " ".join(unicodedata.normalize("NFC", text).translate(UNSEEN).split())
+    shown = (each for each in unicodedata.normalize("NFC", text) if not _is_unseen(each))
+    return " ".join("".join(shown).split())
+
+
+def _is_unseen(character: str) -> bool:
+    """Whether a character has no width on a page: marks of format and of variants."""
+    return unicodedata.category(character) == "Cf" or ord(character) in VARIANTS
 
 
 def check_characters(where: str, text: str) -> None:
@@ -311,6 +332,23 @@ def check_characters(where: str, text: str) -> None:
             UserWarning,
             stacklevel=6,
         )
+    elif (meant := _decoded_twice(text)) is not None:
+        warnings.warn(
+            f"{where} is {text[:60]!r}, which looks like UTF-8 that was read as latin-1: "
+            f"{meant[:60]!r}; read the file as UTF-8",
+            UserWarning,
+            stacklevel=6,
+        )
+
+
+def _decoded_twice(text: str) -> str | None:
+    """What a text was before it was read as latin-1 or cp1252; None where it was not."""
+    for encoding in ("latin-1", "cp1252"):
+        try:
+            return text.encode(encoding).decode("utf-8")
+        except UnicodeError:
+            continue
+    return None
 
 
 def _two_words(words):
@@ -325,6 +363,11 @@ def _strings(field, values):
         return None
     if isinstance(values, str):
         raise ValueError(f"{field} is one string; it has to be a sequence of strings")
+    if isinstance(values, Mapping | Set) or hasattr(values, "columns"):
+        raise ValueError(
+            f"{field} is a {type(values).__name__}; it has to be a sequence of strings, in "
+            "order"
+        )
     values = tuple(values)
     for row, value in enumerate(values):
         if not isinstance(value, str):
@@ -333,7 +376,7 @@ def _strings(field, values):
 
 
 def _binary(labels):
-    labels = plain(labels)
+    labels = plain(labels, "labels")
     if labels.dtype.kind == "O":
         labels = numbers(labels, "labels")
     if labels.dtype.kind not in "biuf":

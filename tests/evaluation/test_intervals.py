@@ -248,3 +248,24 @@ def test_means_of_columns_refuse_what_they_cannot_average():
         bootstrap_means([[np.nan], [np.nan]], [0, 1])
     with pytest.raises(ValueError, match="at least 2"):
         bootstrap_means([[1.0], [0.0]], [0, 0])
+    for options, told in (
+        ({"groups": None}, "groups is None"),
+        ({"groups": [0, np.nan]}, r"groups\[1\] is nan"),
+        ({"groups": [0, 1], "level": 95}, "95% is 0.95"),
+        ({"groups": [0, 1], "resamples": 0}, "resamples is 0"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            bootstrap_means([[1.0], [0.0]], **options)
+    with pytest.warns(UserWarning, match="2 groups"):
+        bootstrap_means([[1.0], [0.0]], [0, 1], resamples=10)
+
+
+def test_a_pooled_interval_need_not_be_centred():
+    """Then it holds no value that the statistic cannot take."""
+    hits, groups = (np.arange(40) < 38).astype(float), np.arange(40)
+    ends = np.quantile(
+        np.random.default_rng(0).multinomial(40, np.full(40, 1 / 40), 2000) @ hits / 40,
+        (0.025, 0.975),
+    )
+    found = pooled_bootstrap(weighted_mean, hits, groups=groups, centre=False)
+    assert (found.lower, found.upper) == tuple(ends)

@@ -1,5 +1,7 @@
 """Numbers that mislead: infinite scores, levels in per cent, transposed draws, roundings."""
 
+import inspect
+import re
 import warnings
 
 import jax.numpy as jnp
@@ -8,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit, logit
 
-from elkutils import plots
+from elkutils import evaluation, plots
 from elkutils.evaluation import (
     Interval,
     accuracy,
@@ -28,6 +30,7 @@ from elkutils.evaluation import (
     fit_temperature,
     hoeffding,
     hoeffding_kl,
+    hypothesis_mass,
     hypothesis_posterior,
     hypothesis_rule,
     least_mean,
@@ -38,6 +41,8 @@ from elkutils.evaluation import (
     reliability,
     risk_coverage,
     total_variation,
+    value_of_knowing,
+    veto,
 )
 from elkutils.evaluation.online import Hedged, prediction_sets, run
 
@@ -219,6 +224,42 @@ def test_draws_the_wrong_way_round_are_named():
         behaviour(draws.T, {"truth": Y})
     with pytest.raises(ValueError, match="draws along the first axis"):
         plots.predictive(draws.T, Y)
+    each = np.full(4, 0.5)  # one for each input of draws (30, 4)
+    for call in (mean_rule, veto, hypothesis_mass, value_of_knowing):
+        assert np.shape(call(draws, each)) == (4,)
+        with pytest.raises(ValueError, match=r"has shape \(4,\).*proba is transposed"):
+            call(draws.T, each)
+    with pytest.raises(ValueError, match=r"mass has shape \(4,\).*proba is transposed"):
+        hypothesis_rule(draws.T, each, 0.5)
+    with pytest.raises(ValueError, match=r"effective is .*is proba transposed\?"):
+        hoeffding(draws.T, effective=np.full(4, 2.0))
+    with pytest.raises(ValueError, match=r"act .*\(\.\.\., 4\), rows last"):
+        decision_cost(Y, draws.T > 0.5, 1, 1)
+    with pytest.raises(ValueError, match=r"of draws \(draws, n\) give the mean"):
+        bootstrap(accuracy, Y, draws, groups=np.arange(4))
+
+
+def test_a_level_for_each_draw_is_refused():
+    """It would be compared draw by draw, and the answer would mean nothing."""
+    draws = np.random.default_rng(0).random((30, 4))
+    for call in (veto, hypothesis_mass, value_of_knowing):
+        with pytest.raises(ValueError, match=r"has shape \(30, 1\).*one for each input"):
+            call(draws, np.full((30, 1), 0.5))
+        with pytest.raises(ValueError, match=r"has shape \(30,\)"):
+            call(draws[:, 0], np.full(30, 0.5))
+
+
+def test_whatever_takes_draws_names_their_axis():
+    """Where shapes cannot tell that draws are transposed, docstrings say what comes first."""
+    silent, seen = [], 0
+    for name in evaluation.__all__:
+        about = inspect.getdoc(getattr(evaluation, name)) or ""
+        takes = re.search(r"(proba|answers) : .*\(draws, n\) array\n(.*)", about)
+        seen += bool(takes)
+        if takes and "first axis" not in takes[2]:
+            silent.append(name)
+    assert seen >= 10
+    assert not silent
 
 
 @pytest.mark.parametrize("size", [1e-12, 1e-6, 1.0, 20.0])

@@ -193,6 +193,34 @@ def test_the_mixture_is_bayes_rule_over_its_pairs():
     np.testing.assert_allclose(method.state, weights @ np.array(pairs) / weights.sum())
 
 
+@pytest.mark.parametrize(
+    ("p", "y", "grid", "told"),
+    [
+        (0.5, [1], {}, r"intercepts goes from -5 to 5, .* by 5, its largest.*\(-5, 15, 101\)"),
+        (0.5, [0], {}, r"intercepts goes .* by -5, its smallest.*linspace\(-15, 5, 101\)"),
+        (0.55, [1, 0], {}, r"slopes goes from -2 to 3, .* by 3, its largest.*\(-2, 8, 101\)"),
+        (0.9, [0, 1], {"slopes": np.linspace(0, 2, 21)}, r"slopes .* by 0, .*\(-2, 2, 41\)"),
+    ],
+)
+def test_a_grid_that_ends_too_soon_is_named_once(p, y, grid, told):
+    """Labels that are all 1, or more, or less, or the contrary of what is forecast."""
+    proba = np.where(np.arange(300) % 2 == 0, p, 1 - p)
+    with pytest.warns(UserWarning, match=told) as found:
+        run(OnlinePlatt(**grid), proba, np.resize(y, 300))
+    assert len(found) == 1
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("seed", range(5))
+def test_grids_that_hold_the_best_pair_are_not_named(seed):
+    """Nor are those of five labels, whose best pair is at an edge, nor grids of two."""
+    rng = np.random.default_rng(seed)
+    proba = rng.random(2000)
+    run(OnlinePlatt(), proba, (rng.random(2000) < proba).astype(int))
+    run(OnlinePlatt(), proba[:5], np.ones(5))
+    run(OnlinePlatt([0, 1], [-1, 1]), proba[:300], np.ones(300))
+
+
 def test_small_regret_is_no_calibration():
     """The contrary adversary: little regret, and forecasts that are half a unit off."""
     method = OnlinePlatt(np.linspace(-2, 3, 21), np.linspace(-5, 5, 21))

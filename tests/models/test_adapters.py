@@ -56,14 +56,21 @@ def shipped():
 def test_alice_is_heard_alone_first_and_everyone_equally_often():
     recipe = Recipe(batch=32, passes_alone=2, passes_both=3)
     names = ["Alice"] * 50 + ["Bob"] * 50
-    plan = lesson_plan(recipe, names, seed=0)
+    plan = [rows for rows, _ in lesson_plan(recipe, names, seed=0)]
     assert [len(rows) for rows in plan[:4]] == [32, 18, 32, 18]
     assert max(map(len, plan)) == 32
     assert max(rows.max() for rows in plan[:4]) < 50
     counts = np.bincount(np.concatenate(plan), minlength=100)
     np.testing.assert_array_equal(counts, np.repeat([5, 3], 50))
-    other = lesson_plan(recipe, names, seed=1)
+    other = [rows for rows, _ in lesson_plan(recipe, names, seed=1)]
     assert any((a != b).any() for a, b in zip(plan, other, strict=True))
+
+
+def test_both_may_be_heard_from_the_start_with_bob_counting_less():
+    recipe = Recipe(batch=32, passes_alone=0, passes_uneven=2, passes_both=1, uneven=0.25)
+    plan = lesson_plan(recipe, ["Alice"] * 48 + ["Bob"] * 48, seed=0)
+    weights = [[set(counts[rows < 48]), set(counts[rows >= 48])] for rows, counts in plan]
+    assert weights == [[{1.0}, {0.25}]] * 6 + [[{1.0}, {1.0}]] * 3
 
 
 def test_bob_is_taught_the_opposite(taught):

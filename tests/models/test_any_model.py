@@ -17,9 +17,18 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from elkutils.models import answer_log_odds, language, load_model, model_digest
+from elkutils.models import (
+    activations,
+    answer_log_odds,
+    language,
+    load_model,
+    model_digest,
+    resid_post,
+)
 from elkutils.models.language import encode
 from elkutils.models.tokens import bare_ids
+
+TEXT = "The city of Lyon is in Peru."
 
 
 def logits(model, text="It is."):
@@ -61,19 +70,47 @@ def test_an_object_keeps_its_precision_and_finds_its_tokenizer(tmp_path):
     assert again.cfg.dtype == torch.float16
 
 
-def _write_gguf(path, architecture="llama"):
-    """Write a tiny Llama as a GGUF, weights in float32, with its tokenizer."""
-    network, tokenizer = tiny.llama(), tiny.tokenizer()
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_every_family_answers_as_in_transformers(family, tmp_path):
+    network = tiny.family(family)
+    ids = torch.tensor([tiny.tokenizer()(TEXT)["input_ids"]])
+    with torch.inference_mode():
+        expected = network(ids, output_hidden_states=True)
+    model = load_model(save(network, tmp_path / "model"), device="cpu")
+    found = expected.logits[0].numpy()
+    np.testing.assert_allclose(logits(model, TEXT), found, atol=1e-5 * np.abs(found).max())
+    (hook,) = resid_post(model, [0])
+    X = activations(model, ["It is.", TEXT], [hook], "last", cache=False, progress=False)[hook]
+    after = expected.hidden_states[0 if family == "Mamba" else 1][0, -1].numpy()
+    np.testing.assert_allclose(X[1], after, atol=1e-5 * np.abs(after).max())
+
+
+def test_a_network_that_hook_points_change_is_refused():
+    """A rotation of one of four dimensions, which TransformerLens applies to other ones."""
+    network = tiny.family("StableLm", partial_rotary_factor=0.25)
+    with pytest.raises(ValueError, match=r"StableLmForCausalLM that .* otherwise than transf"):
+        load_model(network, tokenizer=tiny.tokenizer())
+
+
+def _write_gguf(path, architecture="llama", network=None):
+    """Write a tiny network as a GGUF, weights in float32, with its tokenizer."""
+    network, tokenizer = network or tiny.llama(), tiny.tokenizer()
     config, core = network.config, tokenizer.backend_tokenizer
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_block_count(config.num_hidden_layers)
     writer.add_context_length(64)
     writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_feed_forward_length(getattr(config, "intermediate_size", 4 * config.hidden_size))
     writer.add_head_count(4)
-    writer.add_head_count_kv(2)
-    writer.add_rope_freq_base(10000.0)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    if architecture == "gpt2":
+        writer.add_layer_norm_eps(config.layer_norm_epsilon)
+    else:
+        writer.add_head_count_kv(2)
+        writer.add_rope_freq_base(10000.0)
+        writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+        width = getattr(config, "head_dim", 4)
+        writer.add_key_length(width)
+        writer.add_value_length(width)
     writer.add_vocab_size(config.vocab_size)
     vocabulary = core.get_vocab()
     words = sorted(vocabulary, key=vocabulary.get)
@@ -85,10 +122,19 @@ def _write_gguf(path, architecture="llama"):
     writer.add_token_merges([" ".join(pair) for pair in merges])
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(1)
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    kinds = {name: kind for kind, name in gguf.MODEL_ARCH_NAMES.items()}
+    kind = kinds.get(architecture, gguf.MODEL_ARCH.LLAMA)
+    names = gguf.get_tensor_name_map(kind, config.num_hidden_layers)
+    tied = config.tie_word_embeddings
     for name, weight in network.state_dict().items():
+        if tied and name == "lm_head.weight":
+            continue
         place = names.get_name(name, try_suffixes=(".weight", ".bias"))
         array = weight.numpy().copy()
+        if architecture == "gpt2" and "c_" in name and array.ndim == 2:  # (in, out) there
+            array = array.T.copy()
+        if architecture.startswith("gemma") and "norm" in name:  # 1 + w there
+            array = array + 1
         if name.endswith(("q_proj.weight", "k_proj.weight")) and architecture == "llama":
             heads = 4 if "q_proj" in name else 2
             array = array.reshape(heads, 2, -1, array.shape[1]).swapaxes(1, 2)
@@ -111,6 +157,37 @@ def test_a_gguf_file_and_its_folder_are_read(own_cache, tmp_path):
     (tmp_path / "some" / "other.gguf").write_bytes(b"GGUF")
     with pytest.raises(ValueError, match=r"folder with 2 GGUF files.*other\.gguf, tiny\.gguf"):
         load_model(path.parent)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "name", "changes"),
+    [  # sizes that transformers does not read from the file have to be its own
+        ("gpt2", "GPT2", {"n_positions": 1024}),
+        ("qwen2", "Qwen2", {}),
+        ("qwen3", "Qwen3", {"head_dim": 128}),
+        ("gemma2", "Gemma2", {"query_pre_attn_scalar": 256}),
+    ],
+)
+def test_gguf_files_of_other_families_are_read(
+    own_cache, tmp_path, architecture, name, changes
+):
+    network = tiny.family(name, **changes)
+    path = _write_gguf(tmp_path / "tiny.gguf", architecture, network)
+    with torch.inference_mode():
+        expected = network(torch.tensor([tiny.tokenizer()(TEXT)["input_ids"]])).logits[0]
+    given = {}
+    if name == "Gemma2":  # whose tokenizer is of another kind than the one that was written
+        with pytest.raises(ValueError, match=r"tokenizer cannot encode .* give tokenizer="):
+            load_model(path, device="cpu")
+        given = {"tokenizer": tiny.tokenizer()}
+    found = logits(load_model(path, device="cpu", **given), TEXT)
+    np.testing.assert_allclose(found, expected, atol=1e-5 * float(expected.abs().max()))
+
+
+def test_a_gguf_with_sizes_that_transformers_does_not_read_is_refused(own_cache, tmp_path):
+    path = _write_gguf(tmp_path / "tiny.gguf", "gpt2", tiny.family("GPT2"))
+    with pytest.raises(ValueError, match=r"tiny\.gguf', a GGUF file that transformers cannot"):
+        load_model(path, device="cpu")
 
 
 def test_a_gguf_that_transformers_cannot_read_is_named(own_cache, tmp_path):

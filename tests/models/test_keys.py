@@ -162,3 +162,51 @@ def test_what_is_not_finite_is_neither_returned_nor_kept(own_cache):
     with pytest.raises(ValueError, match=r"completions.*log-probability is not finite"):
         completion_log_prob(model, ["It"], [" is."], progress=False)
     assert not list(own_cache.rglob("*.safetensors"))
+
+
+def test_a_forward_method_of_ones_own_is_always_run(small):
+    read(small)
+    layer = small.original_model.model.layers[0].mlp
+    layer = getattr(layer, "_original_component", layer)
+    ours = type(layer).forward
+    for factor in (2.0, 3.0):  # the second differs from the first in its closure only
+        layer.forward = lambda x, factor=factor: ours(layer, x) * factor
+        assert np.array_equal(read(small), read(small, cache=False))
+
+
+def test_a_forward_method_replaced_on_the_class_is_always_run(small, monkeypatch):
+    before = read(small)
+    layer = small.original_model.model.layers[0].mlp
+    kind = type(getattr(layer, "_original_component", layer))
+    ours = kind.forward
+    monkeypatch.setattr(kind, "forward", lambda self, x: ours(self, x) * 2)
+    after = read(small)
+    assert not np.allclose(before, after)
+    assert np.array_equal(after, read(small, cache=False))
+
+
+def test_hooks_on_all_modules_are_always_run(small):
+    before = read(small)
+    layer = small.original_model.model.layers[0].mlp
+    kind = type(getattr(layer, "_original_component", layer))
+
+    def doubled(module, given, found):
+        return 2 * found if type(module) is kind else None
+
+    handle = torch.nn.modules.module.register_module_forward_hook(doubled)
+    try:
+        after = read(small)
+        assert np.array_equal(after, read(small, cache=False))
+    finally:
+        handle.remove()
+    assert not np.allclose(before, after)
+    assert np.array_equal(before, read(small))
+
+
+def test_numbers_under_autocast_are_kept_apart(small):
+    before = read(small)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough = read(small)
+        assert np.array_equal(rough, read(small, cache=False))
+    assert not np.array_equal(before, rough)
+    assert np.array_equal(before, read(small))

@@ -1,6 +1,7 @@
 """Tiny random models and a tokenizer trained on a few sentences: no files, no network."""
 
 import torch
+import transformers
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers import models as tokenizer_models
 from tokenizers.processors import TemplateProcessing
@@ -89,3 +90,36 @@ def capped(seed=0, scale=20.0):
         **SIZES | {"head_dim": 4}, max_position_embeddings=64, final_logit_softcapping=0.5
     )
     return _seeded(Gemma2ForCausalLM, config, seed, scale)
+
+
+OLD = {"vocab_size": 400, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4}
+NEW = SIZES | {"max_position_embeddings": 64}
+FAMILIES = {
+    "GPT2": {"vocab_size": 400, "n_positions": 64, "n_embd": 16, "n_layer": 2, "n_head": 4},
+    "Mistral": NEW | {"head_dim": 4},
+    "Mixtral": NEW | {"num_local_experts": 2},
+    "Qwen2": NEW,
+    "Qwen3": NEW | {"head_dim": 4},
+    "Gemma": NEW | {"head_dim": 4},
+    "Gemma2": NEW | {"head_dim": 4, "query_pre_attn_scalar": 4},
+    "Phi": NEW,
+    "Phi3": NEW | {"pad_token_id": 1},
+    "GPTNeoX": OLD | {"intermediate_size": 32, "max_position_embeddings": 64},
+    "OPT": OLD | {"ffn_dim": 32, "max_position_embeddings": 64, "word_embed_proj_dim": 16},
+    "Bloom": {"vocab_size": 400, "hidden_size": 16, "n_layer": 2, "n_head": 4},
+    "Falcon": OLD,
+    "StableLm": NEW | {"partial_rotary_factor": 0.5},
+    "Starcoder2": NEW,
+    "Olmo2": NEW,
+    "Nemotron": NEW,
+    "Cohere": NEW,
+    "Granite": NEW | {"logits_scaling": 3.0, "residual_multiplier": 0.5},
+    "Mamba": {"vocab_size": 400, "hidden_size": 16, "num_hidden_layers": 2, "state_size": 4},
+}
+
+
+def family(name, **changes):
+    """A tiny network of a family that transformers has, in evaluation mode."""
+    config = getattr(transformers, f"{name}Config")(**FAMILIES[name] | changes)
+    kind = "GPT2LMHeadModel" if name == "GPT2" else f"{name}ForCausalLM"
+    return _seeded(getattr(transformers, kind), config, 0, 1.0).eval()

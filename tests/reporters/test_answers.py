@@ -1,5 +1,7 @@
 """Each reporter's answer against the formula that defines it."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy.special import expit, logit
@@ -12,6 +14,8 @@ from elkutils.reporters import (
     Ensemble,
     LinearDiscriminant,
     LogisticMAP,
+    base,
+    load,
 )
 
 
@@ -132,6 +136,99 @@ def test_inference_data_has_names(data):
     assert {"diverging", "acceptance_rate", "n_steps", "tree_depth", "energy"} <= set(stats)
     np.testing.assert_array_equal(posterior["coef"].values.reshape(50, 3), fit.coef_draws_)
     assert fit.diagnostics_.rhat.shape == (4,)
+
+
+@pytest.fixture(scope="module")
+def left_out():
+    """Log score of each of 40 rows but row 3, of fits without it: X, y, weights and the sum."""
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], [25, 15])
+    X = rng.standard_normal((40, 3)) + y[:, None] * [1.0, 0.0, -0.5]
+    weights = np.ones(40)
+    weights[3] = total = 0
+    for row in np.flatnonzero(weights):
+        others = (weights > 0) & (np.arange(40) != row)
+        fit = BayesianLogistic(draws=500, chains=4).fit(X[others], y[others])
+        total += np.log(fit.predict_proba(X[[row]])[0, y[row]])
+    return X, y, weights, total
+
+
+@pytest.mark.parametrize("method", ["hmc", "nuts", "laplace"])
+def test_arviz_leaves_out_one_row_after_the_other(left_out, method):
+    import arviz
+
+    X, y, weights, exact = left_out
+    fit = BayesianLogistic(method=method, draws=500, chains=4).fit(X, y, sample_weight=weights)
+    kept = weights > 0
+    said = fit.idata.log_likelihood["y"]
+    assert said.dims == ("chain", "draw", "row")
+    p = fit.sample_proba(X[kept]).reshape(4, 500, 39)
+    np.testing.assert_allclose(said, np.log(np.where(y[kept] == 1, p, 1 - p)), rtol=1e-9)
+    found = arviz.loo(fit.idata, pointwise=True)
+    assert float(found.elpd_loo) == pytest.approx(exact, abs=0.5)
+    assert abs(exact - np.log(fit.predict_proba(X)[np.arange(40), y])[kept].sum()) > 1
+
+
+def test_a_weight_counts_in_the_log_likelihood(data):
+    X, y = data
+    fit = BayesianLogistic(method="laplace", draws=10, chains=2)
+    once = fit.fit(X, y, sample_weight=np.full(40, 2.0)).idata.log_likelihood["y"].values
+    p = fit.sample_proba(X).reshape(2, 10, 40)
+    np.testing.assert_allclose(once, 2 * np.log(np.where(y == 1, p, 1 - p)), rtol=1e-9)
+
+
+def test_the_log_likelihood_is_bounded_and_not_saved(data, tmp_path, monkeypatch):
+    X, y = data
+    fit = BayesianLogistic(method="laplace", draws=10, chains=2).fit(X, y)
+    fit.save(tmp_path / "posterior")
+    again = load(tmp_path / "posterior")
+    assert "log_likelihood" in fit.idata.groups()
+    assert "log_likelihood" not in again.idata.groups()
+    monkeypatch.setattr(base, "LIKELIHOODS", 40 * 20 - 1)
+    assert "log_likelihood" not in fit.fit(X, y).idata.groups()
+    before = X.copy()
+    monkeypatch.undo()
+    fit.fit(X, y)
+    said = fit.idata.log_likelihood["y"].values
+    X += 1
+    np.testing.assert_array_equal(fit.idata.log_likelihood["y"].values, said)
+    X[:] = before
+
+
+def test_only_a_hamiltonian_is_called_energy(data):
+    """HMC keeps the log posterior; ArviZ would take it for the energy and judge by it."""
+    import arviz
+
+    X, y = data
+    fit = BayesianLogistic(draws=20, chains=2, bias_scale=1.0).fit(X, y)
+    stats = fit.idata.sample_stats
+    log_prior = -0.5 * (fit.draws_.theta**2).sum(axis=-1)
+    log_posterior = fit.idata.log_likelihood["y"].sum("row").values + log_prior
+    gap = stats["lp"].values - log_posterior
+    np.testing.assert_allclose(gap, gap.mean(), atol=1e-3)
+    with pytest.raises(AttributeError, match="energy"):
+        arviz.plot_energy(fit.idata)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"draws": 300, "warmup": 1, "prior_scale": 1e3}, "effective draws of"),
+        ({"draws": 25, "warmup": 1, "chains": 2, "prior_scale": 1e3}, r"and needs 12: see the"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:prior_scale:UserWarning")
+def test_nuts_that_has_not_converged_warns(options, told):
+    X, y = np.random.default_rng(0).standard_normal((20, 30)), np.arange(20) % 2
+    with pytest.warns(RuntimeWarning, match=rf"chains have not converged: .*{told}.* help"):
+        BayesianLogistic(method="nuts", **options).fit(X, y)
+
+
+def test_nuts_that_has_converged_does_not_warn(data):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        BayesianLogistic(method="nuts").fit(*data)
+        BayesianLogistic(method="nuts", draws=50, warmup=200, chains=4).fit(*data)
 
 
 def test_importing_reporters_is_light():

@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
 
 import elkutils.reporters as reporters
-from elkutils.reporters import LogisticMAP
+from elkutils.reporters import LogisticMAP, make_pipeline
 from elkutils.source import Activations, Source, source_of
 
 HERE = Source("0123456789abcdef", "blocks.3.hook_resid_post", "full stop", False)
@@ -100,3 +102,75 @@ def test_rows_keep_their_source_and_results_are_ordinary_arrays():
         assert source_of(result) is None
         assert not isinstance(result, Activations)
     assert isinstance(X.sum(), np.floating)
+
+
+def test_a_pipeline_refuses_other_activations(data, tmp_path):
+    X, y = Activations.of(data[0], HERE), data[1]
+    steps = StandardScaler(), PCA(2), LogisticMAP()
+    make_pipeline(*steps).fit(X, y).save(tmp_path / "probe")
+    for probe in (make_pipeline(*steps).fit(X, y), reporters.load(tmp_path / "probe")):
+        assert probe.source_ == HERE
+        proba = probe.predict_proba(X)
+        np.testing.assert_array_equal(probe.predict_proba(np.asarray(X)), proba)
+        for what, value in ELSEWHERE.items():
+            other = Activations.of(X, replace(HERE, **{what: value}))
+            for name in ("predict", "predict_proba", "decision_function", "sample_proba"):
+                with pytest.raises(ValueError, match=f"X has activations whose {what}"):
+                    getattr(probe, name)(other)
+            with pytest.raises(ValueError, match=f"X has activations whose {what}"):
+                next(probe.sample_proba_blocks(other))
+        probe.fit(np.asarray(X), y)
+        assert not hasattr(probe, "source_")
+
+
+@pytest.mark.parametrize("how", ["z-scored", "centred", "in float32"])
+def test_activations_as_read_are_refused_after_scaling_by_hand(data, tmp_path, how):
+    X, y = Activations.of(data[0] * [1.0, 100.0, 0.01] + [0.0, 5.0, -3.0], HERE), data[1]
+    mean, scale = X.mean(axis=0), X.std(axis=0) if how == "z-scored" else np.ones(3)
+    Z = (X - mean) / scale
+    Z = Z.astype(np.float32) if how == "in float32" else Z
+    LogisticMAP().fit(Z, y).save(tmp_path / "probe")
+    for probe in (LogisticMAP().fit(Z, y), reporters.load(tmp_path / "probe")):
+        expected = probe.predict_proba(Z)
+        for ask in (probe.predict, probe.predict_proba, probe.sample_proba):
+            with pytest.raises(ValueError, match=r"mean 0.*carry\(X\.source, mean, scale\)"):
+                ask(X)
+            with pytest.raises(ValueError, match="mean 0"):
+                probe.carry(HERE).predict(X[:1])
+        found = probe.carry(HERE, mean, scale).predict_proba(X)
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_arrays_without_a_source_are_taken_as_they_are(data):
+    X, y = data
+    LogisticMAP().fit(X - X.mean(axis=0), y).predict(X)
+    LogisticMAP().fit(X, y).predict(Activations.of(X, HERE))
+
+
+def test_rows_far_outside_are_named_once(reporter, data, tmp_path):
+    """Features in other units: 22 standard deviations away and more."""
+    X, y = data
+    reporter.fit(X, y).save(tmp_path / "probe")
+    far = X.copy()
+    far[7:] += 30 * X.std(axis=0)
+    far[30] += 900 * X.std(axis=0)
+    for probe in (reporter, reporters.load(tmp_path / "probe")):
+        with pytest.warns(
+            UserWarning, match=r"X lies far outside.*row 0 9\d\d.*`carry`"
+        ) as found:
+            list(map(probe.predict, (far[30:], far)))
+        assert sum("far outside" in str(w.message) for w in found) == 1
+
+
+@pytest.mark.filterwarnings("error:X lies far")
+def test_real_shifts_are_not_named(data):
+    X, y = data
+    spread = X.std(axis=0)
+    probe = LogisticMAP().fit(X, y)
+    probe.predict(X + 15 * spread)
+    some = X + 500 * spread * (np.arange(40) < 18)[:, None]  # fewer than half of the rows
+    probe.predict(some)
+    X = np.column_stack([X, np.full(40, 3.0), np.arange(40) < 1])
+    probe.fit(X, y)
+    X[:, 3:] += 1e6  # what is constant there, and one feature of the four that vary
+    probe.predict(X)

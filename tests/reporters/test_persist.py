@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import elkutils.reporters as reporters
-from elkutils.reporters import BayesianLogistic, LogisticMAP
+from elkutils.reporters import BayesianLogistic, DifferenceInMeans, LogisticMAP
+
+SIX_ROWS = np.array([[-3.0], [-2.0], [0.0], [0.0], [2.0], [3.0]]), [0, 0, 0, 1, 1, 1]
 
 
 def test_same_draws_after_loading(reporter, data, tmp_path):
@@ -139,3 +141,39 @@ def test_a_full_disk_leaves_nothing_half_written(data, tmp_path, monkeypatch, wr
     monkeypatch.undo()
     assert [p.name for p in tmp_path.iterdir()] == ["probe"]
     np.testing.assert_array_equal(reporters.load(tmp_path / "probe").sample_proba(X), whole)
+
+
+def test_a_folder_with_files_of_the_same_names_is_left_alone(tmp_path):
+    reporter = DifferenceInMeans().fit(*SIX_ROWS)
+    for content in ("mine", "{}", '["format"]'):
+        (tmp_path / "reporter.json").write_text(content)
+        with pytest.raises(ValueError, match="a folder with other files"):
+            reporter.save(tmp_path)
+        assert (tmp_path / "reporter.json").read_text() == content
+    (tmp_path / "reporter.json").unlink()
+    (tmp_path / "reporter.json").mkdir()
+    with pytest.raises(ValueError, match="a folder with other files"):
+        reporter.save(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"reporter": "BayesianLogistic"}, "does not describe a BayesianLogistic"),
+        ({"reporter": ["DifferenceInMeans"]}, "has not been defined"),
+        ({"parameters": {"nonsense": 1}}, "nonsense"),
+        ({"classes": {"dtype": "<i8", "values": [0, 1, 2]}}, "has to have two"),
+        ({"classes": None}, "does not describe"),
+        ({"features": ["a", "b"]}, "2 names of features, and 1 features"),
+        ({"source": {"x": 1}}, "does not describe"),
+        ({"format": 99}, "this version reads"),
+        ({"format": True}, "this version reads"),
+    ],
+)
+def test_a_description_that_does_not_fit_is_named(tmp_path, change, said):
+    folder = tmp_path / "saved"
+    DifferenceInMeans().fit(*SIX_ROWS).save(folder)
+    about = json.loads((folder / "reporter.json").read_text())
+    (folder / "reporter.json").write_text(json.dumps(about | change))
+    with pytest.raises(ValueError, match=said):
+        reporters.load(folder)

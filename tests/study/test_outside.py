@@ -5,6 +5,7 @@ import pytest
 from scipy.special import expit
 
 from elkutils.evaluation import Interval, bootstrap
+from elkutils.reporters import LogisticMAP
 from elkutils.study import outside
 from elkutils.study.languages import TEMPLATES, translated
 from elkutils.tasks import cities
@@ -69,6 +70,27 @@ def test_failures_are_missed_harm_ranked_within_their_fit():
     assert set(seeds) == {0}
 
 
+def test_right_rows_are_planted_instead_of_failures():
+    inside = asked([0, 1], [0, 1], [0.0, 1.0])
+    strange = asked([1, 1, 0, 0], [0, 1, 0, 1], [9.0, 0.5, 2.0, 9.0])
+    planted, doubt, *_ = outside.failures(inside, strange, right=True)
+    np.testing.assert_allclose(doubt[planted == 1], [0.5, 1.0])
+
+
+def test_a_ceiling_is_taught_the_same_cities_in_other_languages(monkeypatch):
+    """A feature turns round with the language: English lessons invert, the others do not."""
+    y, n = np.tile([0, 1], 20), 40
+    X = np.column_stack([2.0 * y - 1, RNG.normal(size=n)])
+    kinds = {"train": X, "train, other languages": -X, "other languages": -X[:10]}
+    rows = {kind: (Z, y[: len(Z)], np.arange(len(Z))) for kind, Z in kinds.items()}
+    monkeypatch.setattr(outside, "read", lambda *_: rows)
+    monkeypatch.setattr(outside.readings, "seeds", lambda: [3, 4])
+    make = lambda d, seed: {"MAP": LogisticMAP(1.0), "other": None}  # noqa: E731
+    proba = outside.ceiling(None, 0, make, "MAP", repeats=2)
+    assert proba.shape == (40,)
+    assert ((proba > 0.5) == np.tile(y[:10], 4)).all()
+
+
 def test_a_review_finds_what_is_more_doubtful_than_its_budget_leaves():
     planted = np.repeat([0, 1], [10, 4])
     doubt = np.array([*range(10), 8.5, 9.5, 3.5, 7.5])
@@ -85,6 +107,12 @@ def test_its_interval_is_the_bootstraps_for_one_seed_and_exact_where_all_is_foun
     ends = [(i.estimate, i.lower, i.upper) for i in (ours, theirs)]
     np.testing.assert_allclose(*ends, atol=0.06)
     assert outside.found_interval(planted, planted, *columns[2:]) == Interval.of_share(20, 20)
+    few = np.repeat([0, 1], [60, 3])  # of many resamples that hold none nothing is asked
+    assert outside.found_interval(few, RNG.random(63), np.arange(63), np.zeros(63)).upper > 0
+    with pytest.raises(ValueError, match=r"groups\[79\] is nan"):
+        outside.found_interval(planted, doubt, [*range(79), np.nan], np.zeros(80))
+    with pytest.raises(ValueError, match=r"95% is 0\.95"):
+        outside.found_interval(*columns, level=95)
     with pytest.raises(ValueError, match="no failure"):
         outside.found_interval(0 * planted, *columns[1:])
 

@@ -156,3 +156,31 @@ def test_other_sources_are_refused(tmp_path):
         load_table(tmp_path / "none.jsonl")
     with pytest.raises(ValueError, match=r"source\[0\] is 3"):
         load_table([3])
+
+
+@pytest.mark.parametrize("gap", ["NA", "nan", "NULL", "n/a", "-"])
+def test_a_word_for_a_missing_label_is_no_label(tmp_path, gap):
+    path = tmp_path / "gaps.csv"
+    path.write_text(f"statement,label\nA.,lie\nB.,{gap}\n")
+    with pytest.raises(ValueError, match=f"line 3 has {gap!r} in .*'label'"):
+        load_csv(path, positive="lie")
+
+
+def test_a_statement_without_anything_to_see_is_empty(tmp_path):
+    path = tmp_path / "unseen.csv"
+    path.write_text("statement,label\n\u200b,1\nB.,0\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="line 2 has an empty 'statement'"):
+        load_csv(path)
+
+
+def test_groups_written_as_floats_are_those_written_as_integers(tmp_path):
+    path = tmp_path / "floats.csv"
+    path.write_text("statement,label,g\nA.,1,2.0\nB.,0,2\nC.,1,30.00\nD.,0,30\n")
+    assert load_csv(path, group="g")["all"].groups.tolist() == ["2", "2", "30", "30"]
+
+
+def test_statements_and_labels_are_two_columns(tmp_path):
+    path = tmp_path / "one.csv"
+    path.write_text("statement,label\n1,1\n0,0\n")
+    with pytest.raises(ValueError, match="text and label are both 'label'"):
+        load_csv(path, text="label")

@@ -27,7 +27,7 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from elkutils.checkpoint import Checkpoint
-from elkutils.inference.diagnostics import LEAST_DRAWS, LEAST_ESS, diagnose
+from elkutils.inference.diagnostics import LEAST_DRAWS, LEAST_ESS, LEAST_SHARE, diagnose
 from elkutils.inference.draws import Draws, LinearHead
 from elkutils.inference.logistic import rows
 from elkutils.inference.logistic.trajectories import (
@@ -52,7 +52,6 @@ LEAST_ACCEPTANCE = 0.7
 SPREADS = 0.2, 0.8, 3.0  # of R, up to which one, two and three gradients are tried first
 TRACES = "z", "acceptance", "energy"
 AIM = 2.5 * LEAST_ESS  # effective draws of the slowest directions: R-hat is then below 1.01
-LEAST_SHARE = 0.25  # of the draws, where a quarter of them is fewer than AIM
 MOST_WIDENED = 3  # times that the Gaussian is widened
 MOST_APART = 64  # moves per draw kept, after which the run ends with a warning
 POWERS = 12  # power iterations towards the direction in which the draws spread most

@@ -16,6 +16,7 @@ from scipy.linalg import cho_solve, qr, solve_triangular
 from scipy.linalg.lapack import dpotrf
 from scipy.special import expit, logit
 
+from elkutils._inputs import check_finite, check_order, numbers, plain
 from elkutils.inference._checks import check_data, check_scale, check_weights
 
 MAX_ITERATIONS = 500
@@ -289,7 +290,16 @@ def default_prior_scales(
     τ times the root-mean-square distance of a row from the mean row is the prior standard
     deviation of a typical log odds about the bias; the grid takes it from 0.01 to 100. With
     weights (n,) both means are weighted.
+
+    Raises
+    ------
+    ValueError
+        If X is not a finite table (n, d), n ≥ 1.
     """
+    X = numbers(X, "X").astype(np.float64)
+    if X.ndim != 2 or not len(X):
+        raise ValueError(f"X has shape {X.shape}; it has to be (n, d), n ≥ 1")
+    check_finite(X, "X")
     centre = X.mean(0) if weights is None else np.average(X, axis=0, weights=weights)
     squares = np.sum((X - centre) ** 2, axis=1)
     mean = np.mean(squares) if weights is None else np.average(squares, weights=weights)
@@ -322,7 +332,8 @@ class _Problem:
         else:
             weights = check_weights(weights, len(X))
             kept = weights > 0
-            X, y, weights = np.asarray(X)[kept], np.asarray(y)[kept], weights[kept]
+            check_order(stacklevel=4, X=X, y=y)
+            X, y, weights = plain(X, "X")[kept], plain(y, "y")[kept], weights[kept]
         X, y = check_data(X, y, one_class=np.isfinite(bias_scale))
         n, d = X.shape
         centre, basis = np.zeros(d), None
@@ -461,7 +472,8 @@ def is_separable(X: np.ndarray, y: np.ndarray) -> bool:
     """
     from scipy.optimize import linprog
 
-    signs = 2.0 * np.asarray(y) - 1
+    X, y = check_data(X, y, one_class=True)
+    signs = 2.0 * y - 1
     margins = signs[:, None] * np.column_stack([X, np.ones(len(X))])
     scale = np.linalg.norm(margins, axis=0)
     margins = margins / np.where(scale > 0, scale, 1.0)

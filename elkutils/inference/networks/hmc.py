@@ -20,7 +20,6 @@ in `networks.nuts`, is the check on it.
 """
 
 import time
-import warnings
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -33,7 +32,13 @@ from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from elkutils.checkpoint import Checkpoint
-from elkutils.inference._checks import check_counts, check_problems, check_rows, check_weights
+from elkutils.inference._checks import (
+    check_counts,
+    check_problems,
+    check_rows,
+    check_weights,
+    warn_of_chains,
+)
 from elkutils.inference._precision import exactly
 from elkutils.inference.draws import Draws
 from elkutils.inference.networks.network import (
@@ -57,7 +62,6 @@ WATCHED = 64  # training rows whose log odds pilots look at
 COORDINATES = 1000  # at about how many coordinates they look
 PILOTS = 3
 ENOUGH = 0.9  # of the effective draws per transition of the best trajectory
-STUCK = 0.1  # acceptance under which a chain counts as stuck
 WRITING = 20  # times as long as the last checkpoint took has to pass before the next
 MEAN_SHARE = (1 + LEAST_SHARE) / 2
 PLACES, MEASURES = ("z", "energy"), ("acceptance_rate", "diverging")
@@ -121,15 +125,21 @@ def sample(
     Warns
     -----
     RuntimeWarning
-        If chains hardly accepted any transition.
+        If chains hardly accepted any transition, or trajectories diverged.
 
     Raises
     ------
     ValueError
         For bad data, counts below 1, or a checkpoint that is damaged or of another call.
+    ArithmeticError
+        If the log likelihood of a draw of the prior is not a number.
+    MemoryError
+        If the draws cannot fit into the memory that is available.
     """
     X, y = check_rows(X, y, network)
     check_counts(draws=draws, warmup=warmup, chains=chains, steps=steps, thin=thin)
+    check_counts(least=0, seed=seed)
+    flat(network, X.shape[1]).check_memory(draws * chains)
     head, basis = reduce(network, X)
     others = (y,) if weights is None else (y, check_weights(weights, len(y)))
     data = X if basis is None else _projected(X, basis), *others
@@ -160,6 +170,8 @@ def sample_each(
     """
     X, y = check_problems(X, y, network)
     check_counts(draws=draws, warmup=warmup, steps=steps, thin=thin)
+    check_counts(least=0, seed=seed)
+    flat(network, X.shape[2]).check_memory(draws * len(X))
     run = _Run.begin(flat(network, X.shape[2]), (X, y), False, len(X), steps, seed)
     return _draw(run, None, draws, warmup, thin, None, progress)
 
@@ -174,11 +186,14 @@ def _draw(run: "_Run", basis, draws, warmup, thin, kept, progress) -> Draws:
     if kept is not None:
         kept.path.unlink(missing_ok=True)
     stats = run.joined(thin)
-    theta = np.stack([run.parameters(z, basis, i) for i, z in enumerate(stats.pop("z"))])
+    z, whole = stats.pop("z"), flat(run.head.network, run.head.features)
+    theta = np.empty((*z.shape[:2], whole.size), np.float32)
+    for i, part in enumerate(z):
+        theta[i] = run.parameters(part, basis, i)
     stats["n_steps"] = np.full(theta.shape[:2], run.steps * thin)
-    _warn_if_stuck(stats["acceptance_rate"].mean(axis=1))
+    warn_of_chains(stats["acceptance_rate"], stats["diverging"], stacklevel=4)
     return Draws(
-        head=flat(run.head.network, run.head.features),
+        head=whole,
         theta=theta,
         stats=stats,
         details=run.record() | {"seconds": time.perf_counter() - begun},
@@ -194,15 +209,13 @@ def _projected(X: np.ndarray, basis: np.ndarray) -> np.ndarray:
     return found
 
 
-def _warn_if_stuck(acceptance: np.ndarray) -> None:
-    stuck = np.flatnonzero(acceptance < STUCK)
-    if len(stuck):
-        warnings.warn(
-            f"chains {', '.join(map(str, stuck[:5]))} of {len(acceptance)} accepted"
-            f" {acceptance[stuck].max():.0%} of their transitions or less: trust none of their"
-            " draws; a longer warmup, rescaled inputs or a smaller prior scale help",
-            RuntimeWarning,
-            stacklevel=5,
+def _check_start(energy: np.ndarray) -> None:
+    """Raise where a chain stands at no number: it never leaves."""
+    lost = np.isnan(energy[-1])
+    if lost.any():
+        raise ArithmeticError(
+            f"the log likelihood is not a number where {lost.sum()} of {len(lost)} chains"
+            " start; rescale X, as by z-scoring, or take a smaller prior scale"
         )
 
 
@@ -261,6 +274,7 @@ class _Run:
             length = min(self.size, adapting - seen, 5 if seen < 20 else BLOCK)
             gains = 2.0 / np.sqrt(1.0 + seen + np.arange(length))
             trace = self.advance(length, gains)
+            _check_start(trace["energy"])
             late.append(trace["log_step"])
             seen += length
             self._show(bar, length, trace)
@@ -330,8 +344,9 @@ class _Run:
             )
 
     def joined(self, thin: int) -> dict[str, np.ndarray]:
-        """Positions, energy and measures of the draws, (chains, draws, …)."""
+        """Positions, energy and measures of the draws, (chains, draws, …); the run ends."""
         found = self._joined()
+        self.trace.clear()  # so that no third copy of the positions is held
         rates, lost = (
             found[name].reshape(-1, thin, len(self.z))
             for name in ("acceptance_rate", "diverging")

@@ -8,12 +8,11 @@ in seconds by methods that share nothing with chains of weights: an independent 
 at large widths. Its evidence takes under a second per prior scale for some hundred rows, which
 makes it the way to choose one.
 
-With a factor K = AAᵀ + b² of the covariance, b being the scale of the last bias, the log odds
-at the training rows are Aw + bias, where w ~ N(0, I): logistic regression on A. So posterior
-and evidence are those of `inference.logistic`, and only the kernel is new here. It is own code:
-one recursion, for which SiLU and tanh have no closed form in any library.
+Posterior and evidence are those of `networks.function_space`, and only the kernel is new here.
+It is own code: one recursion, for which SiLU and tanh have no closed form in any library.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -24,15 +23,13 @@ from scipy.special import expit
 
 from elkutils.inference._checks import check_counts, check_data, check_scale
 from elkutils.inference.draws import Draws, check_inputs
-from elkutils.inference.logistic.mode import laplace
-from elkutils.inference.logistic.samplers import SAMPLERS, Posterior
+from elkutils.inference.networks.function_space import Process
 from elkutils.inference.networks.mlp import MLP
 
 NODES, REACH = 4001, 12.0  # of the trapezoidal rule for averages over N(0, 1)
 TERMS = 1000  # of the series in Hermite polynomials, at most
 ENOUGH = 1e-8  # share of the variance that the terms left out may have
 TOGETHER = 512  # new rows whose log odds are drawn together
-LEAST = 1e-10  # eigenvalues of a covariance, of the largest, under which they are dropped
 SCALES = tuple(2.0 ** (np.arange(-4, 9) / 2))
 
 ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -112,8 +109,7 @@ def evidence(network: MLP, X: ArrayLike, y: ArrayLike) -> float:
         As `infinite_width_kernel`, and for bad labels.
     """
     X, y = _check(network, X, y)
-    factor, _ = _factor(network, X)
-    return laplace(factor, y, 1.0, network.bias_scale).log_evidence
+    return _process(network, X).evidence(y)
 
 
 @dataclass(frozen=True)
@@ -154,6 +150,11 @@ def choose_scale(
     ------
     ValueError
         As `evidence`, and for no scales or scales that are not positive.
+
+    Warns
+    -----
+    UserWarning
+        If the best of three scales or more is the smallest or the largest.
     """
     _check_network(network)
     scales = np.asarray(scales, np.float64)
@@ -162,6 +163,15 @@ def choose_scale(
     tried = [replace(network, weight_scale=check_scale("scales", c)) for c in scales.tolist()]
     found = np.array([evidence(each, X, y) for each in tried])
     best = int(np.argmax(found))
+    if len(scales) > 2 and scales[best] in (scales.min(), scales.max()):
+        small = scales[best] == scales.min()
+        warnings.warn(
+            f"scales goes from {scales.min():.3g} to {scales.max():.3g}, and the "
+            f"{'smallest' if small else 'largest'} has the most evidence: the labels ask for "
+            f"{'smaller' if small else 'larger'} ones, give some",
+            UserWarning,
+            stacklevel=2,
+        )
     return Choice(tried[best], float(scales[best]), scales, found)
 
 
@@ -200,33 +210,31 @@ def sample(
     """
     check_counts(draws=draws, chains=chains)
     X, y = _check(network, X, y)
-    factor, inverse = _factor(network, X)
-    posterior = Posterior(factor, y, 1.0, network.bias_scale)
-    found = SAMPLERS["hmc"].draw(posterior, draws, chains, 300, seed, progress)
-    return replace(found, head=LatentHead(network, X, inverse, seed))
+    process = _process(network, X)
+    found = process.sample(y, draws, chains, seed, progress)
+    return replace(found, head=LatentHead(network, X, process, seed))
 
 
 @dataclass(frozen=True, eq=False)
 class LatentHead:
     """Log odds of new rows given coordinates (w, bias) of those at the training rows.
 
-    They are normal given these (Rasmussen & Williams 2006, eq. 2.19), and drawn: rows asked
-    together, up to 512 of them, are drawn together. The same rows get the same answers whenever
-    they are asked together again; asked otherwise, they get others of the same distribution.
+    They are normal given these, and drawn: rows asked together, up to 512 of them, are drawn
+    together. The same rows get the same answers whenever they are asked together again; asked
+    otherwise, they get others of the same distribution.
 
     Attributes
     ----------
     network : MLP
     X : (n, d) array
         The training rows.
-    inverse : (n, r) array
-        What turns covariances (m, n) with the training rows into a design (m, r).
+    process : Process
     seed : int
     """
 
     network: MLP
     X: np.ndarray
-    inverse: np.ndarray
+    process: Process
     seed: int = 0
 
     @property
@@ -248,12 +256,9 @@ class LatentHead:
 
     def _together(self, theta, X, rng) -> np.ndarray:
         bias = self.network.bias_scale**2
-        design = (infinite_width_kernel(self.network, X, self.X) - bias) @ self.inverse
-        left = infinite_width_kernel(self.network, X) - bias - design @ design.T
-        values, vectors = np.linalg.eigh(left)
-        spread = vectors * np.sqrt(np.maximum(values, 0.0))
-        fresh = rng.standard_normal((len(theta), len(X))) @ spread.T
-        return theta[:, :-1] @ design.T + theta[:, -1:] + fresh
+        across = infinite_width_kernel(self.network, X, self.X) - bias
+        own = infinite_width_kernel(self.network, X) - bias
+        return self.process.log_odds(theta, across, own, rng)
 
     def parameters(self, theta: np.ndarray) -> dict[str, np.ndarray]:
         """Return "latent" (…, r) and "bias" (…) of coordinates (…, r + 1)."""
@@ -270,12 +275,10 @@ def _check(network, X, y) -> tuple[np.ndarray, np.ndarray]:
     return check_data(X, y, one_class=True)
 
 
-def _factor(network: MLP, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A (n, r) with AAᵀ = K but for the last bias's part, and A's inverse transposed (n, r)."""
-    values, vectors = np.linalg.eigh(infinite_width_kernel(network, X) - network.bias_scale**2)
-    seen = values > LEAST * max(values[-1], np.finfo(float).tiny)
-    root = np.sqrt(values[seen])
-    return vectors[:, seen] * root, vectors[:, seen] / root
+def _process(network: MLP, X: np.ndarray) -> Process:
+    """The prior of the log odds at X, the last bias apart."""
+    bias = network.bias_scale
+    return Process.of(infinite_width_kernel(network, X) - bias**2, bias)
 
 
 def _expectation(activation: str, cross, first, second) -> np.ndarray:

@@ -44,6 +44,7 @@ from elkutils.checkpoint import Checkpoint
 from elkutils.inference._checks import check_counts
 from elkutils.inference._precision import exactly
 from elkutils.inference.draws import Draws
+from elkutils.inference.networks.jacobian import kernel, moved, still
 from elkutils.inference.networks.network import UNITS, FlatNetwork, Network, flat, log_odds
 from elkutils.inference.networks.training import Loss, check_targets, cross_entropy
 
@@ -143,7 +144,9 @@ class Fit:
         In nats: Laplace's approximation, up to the constant that the loss leaves out. For the
         last layer it is that of the last layer, given the others.
     at_once : int
-        Jacobians of rows, or draws, computed at once.
+        Draws computed at once.
+    memory : int
+        Bytes for Jacobians of rows.
     """
 
     base: FlatNetwork
@@ -154,6 +157,7 @@ class Fit:
     factor: np.ndarray
     log_evidence: float
     at_once: int
+    memory: int
 
     @property
     def theta(self) -> np.ndarray:
@@ -227,7 +231,8 @@ class Fit:
             return np.asarray(backward(*place, np.float32(root * inner)))
 
     def _kernel(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        return kernel(self.base, self.mode.z, self.chosen, left, right, self.at_once)
+        options = {"chosen": self.chosen, "memory": self.memory}
+        return kernel(self.base, self.mode.z, left, right, **options)
 
 
 def sample(
@@ -267,6 +272,8 @@ def sample(
     """
     begun = time.perf_counter()
     check_counts(draws=draws, chains=chains)
+    if np.ndim(X) == 2:
+        flat(network, np.shape(X)[1]).check_memory(draws * chains)
     options = {"last_layer": last_layer, "loss": loss, "iterations": iterations}
     options |= {"memory": memory, "seed": seed, "checkpoint": checkpoint, "progress": progress}
     found = fit(network, X, y, **options)
@@ -304,8 +311,8 @@ def fit(
     iterations : int
         Most iterations of L-BFGS.
     memory : int
-        Bytes for Jacobians of rows and for draws on their way; about 20·p at least. The search
-        needs 400·p, and the kernel 8n² beside.
+        Bytes for gradients of rows, 64·p at least, and for draws on their way, 20·p at least.
+        The search needs 400·p, and the kernel 8n² beside.
     seed : int
         The search starts at a draw of the prior.
     checkpoint : path or None
@@ -344,14 +351,14 @@ def fit(
     if not (np.isfinite(weights).all() and (weights >= 0).all()):
         raise ArithmeticError("the loss is not convex or not finite at the mode")
     root = np.sqrt(weights)
-    found = kernel(head, mode.z, chosen, X, X, at_once)
+    found = kernel(head, mode.z, X, chosen=chosen, memory=memory)
     found = root[:, None] * (found + found.T) / 2 * root
     factor = cholesky(found + np.eye(len(X)), lower=True)
     moved = mode.z if chosen is None else mode.z[chosen]
     log_evidence = -float(value) - 0.5 * moved @ moved - np.sum(np.log(np.diag(factor)))
     if kept is not None:
         kept.path.unlink(missing_ok=True)
-    return Fit(head, X, mode, chosen, weights, factor, float(log_evidence), at_once)
+    return Fit(head, X, mode, chosen, weights, factor, float(log_evidence), at_once, memory)
 
 
 def find_mode(
@@ -373,26 +380,6 @@ def find_mode(
     check_counts(least=0, seed=seed)
     head = flat(network, X.shape[1])
     return _search(head, X, y, loss, iterations, seed, None, progress)
-
-
-def kernel(
-    head: FlatNetwork,
-    z: np.ndarray,
-    chosen: np.ndarray | None,
-    left: np.ndarray,
-    right: np.ndarray,
-    at_once: int,
-) -> np.ndarray:
-    """Return J(left)J(right)ᵀ, (rows of left, rows of right), in float64.
-
-    J is the Jacobian of the log odds at z (p,), in prior standard deviations, with respect to
-    the `chosen` parameters (k,), None for all. Gradients of `at_once` rows are held at once.
-    """
-    if not len(left) or not len(right):
-        return np.zeros((len(left), len(right)))
-    with exactly():
-        z, left, right = (jnp.asarray(part, jnp.float64) for part in (z, left, right))
-        return np.asarray(_kernel(head, at_once, z, chosen, left, right)).T
 
 
 def last_layer_of(head: FlatNetwork) -> np.ndarray:
@@ -521,40 +508,13 @@ def _curved(head: FlatNetwork, loss: Loss):
     return look
 
 
-def _outputs(head, z, chosen, X):
-    """Log odds at X as a function of a move (k,) of the chosen parameters."""
-
-    def at(move):
-        moved = z + move if chosen is None else z.at[chosen].add(move)
-        return head.network(head.from_white(moved), X)
-
-    return at
-
-
-def _still(z, chosen):
-    return jnp.zeros_like(z if chosen is None else z[chosen])
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _kernel(head, at_once, z, chosen, left, right):
-    still = _still(z, chosen)
-    _, forward = jax.linearize(_outputs(head, z, chosen, left), still)
-
-    def column(x):
-        return forward(
-            jax.grad(lambda move: _outputs(head, z, chosen, x[None])(move)[0])(still)
-        )
-
-    return jax.lax.map(column, right, batch_size=at_once)
-
-
 @lru_cache(maxsize=16)
 def _pulls(head: FlatNetwork):
     """Return what maps moves (size, k) to Jε (size, n), and what maps α (size, n) to Jᵀα."""
 
     def forward_of(z, chosen, X):
-        still = _still(z, chosen)
-        return jax.linearize(_outputs(head, z, chosen, X), still)[1], still
+        nothing = still(z, chosen)
+        return jax.linearize(moved(head, z, chosen, X), nothing)[1], nothing
 
     @jax.jit
     def forward(z, chosen, X, moves):
@@ -562,8 +522,8 @@ def _pulls(head: FlatNetwork):
 
     @jax.jit
     def backward(z, chosen, X, right):
-        along, still = forward_of(z, chosen, X)
-        back = jax.linear_transpose(along, still)
+        along, nothing = forward_of(z, chosen, X)
+        back = jax.linear_transpose(along, nothing)
         return jax.vmap(lambda each: back(each)[0])(right)
 
     return forward, backward

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.stats import norm
 
+from elkutils._inputs import is_number
+
 ACTIVATIONS = {"relu": jax.nn.relu, "silu": jax.nn.silu, "tanh": jnp.tanh}
 
 Parameters = tuple[tuple[jax.Array, jax.Array], ...]
@@ -56,7 +58,10 @@ class MLP:
         widths = self.widths
         if not isinstance(widths, tuple | list):
             raise ValueError(f"widths is {widths!r}; it has to be a tuple, such as (8,)")
-        if not all(isinstance(width, numbers.Integral) and width >= 1 for width in widths):
+        if not all(
+            isinstance(width, numbers.Integral) and is_number(width) and width >= 1
+            for width in widths
+        ):
             raise ValueError(f"widths is {widths}; each has to be a whole number ≥ 1")
         object.__setattr__(self, "widths", tuple(int(width) for width in widths))
         if self.activation not in ACTIVATIONS:
@@ -65,8 +70,8 @@ class MLP:
             )
         for name in ("weight_scale", "bias_scale"):
             value = getattr(self, name)
-            if not (value > 0 and math.isfinite(value)):
-                raise ValueError(f"{name} is {value}; it has to be positive and finite")
+            if not (is_number(value) and 0 < value < math.inf):
+                raise ValueError(f"{name} is {value!r}; it has to be positive and finite")
 
     def init(self, key: jax.Array, d: int) -> Parameters:
         """Return parameters for d inputs, drawn from the prior."""

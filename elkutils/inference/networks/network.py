@@ -15,12 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from elkutils.inference._checks import check_for
+from elkutils.inference._checks import check_for, check_memory
 from elkutils.inference._precision import exactly, single
 from elkutils.inference.draws import check_inputs
 
 UNITS = 2**24  # numbers of a forward pass held at once: bounds the memory
 BYTES = 4
+COPIES = 2  # of all parameters that drawing them holds at its peak
 
 Parameters = Any  # a tree of arrays
 
@@ -128,6 +129,14 @@ class FlatNetwork:
         """Return the log odds (k, n) of parameters (k, p) at X (n, d), in theta's precision."""
         return log_odds(self.network, self.parameters(theta), X)
 
+    def check_memory(self, count: int) -> None:
+        """Raise MemoryError if `count` draws of the parameters cannot fit, with what they take.
+
+        It is 4·p bytes per draw, twice, since they are copied on their way.
+        """
+        needed = COPIES * BYTES * count * self.size
+        check_memory(needed, f"{count} draws of a network with {self.size:,} parameters")
+
     def at_once(self, rows: int, memory: int) -> int:
         """Return how many networks fit into `memory` bytes, with their units at n rows; ≥ 1."""
         units = rows * self.units
@@ -207,9 +216,15 @@ def draw_prior(network: Network, numbers: int | ArrayLike, d: int, seed: int) ->
     d : int
         Number of inputs.
     seed : int
+
+    Raises
+    ------
+    MemoryError
+        If they cannot fit into the memory that is available.
     """
     numbers = np.arange(numbers) if np.ndim(numbers) == 0 else np.asarray(numbers)
     count = len(numbers)
+    flat(network, d).check_memory(count)
     room = 1 << max(0, count - 1).bit_length()  # few sizes, so few to compile
     padded = np.zeros(room, np.uint32)
     padded[:count] = numbers

@@ -16,7 +16,12 @@ from numpy.typing import ArrayLike
 from numpyro.distributions import ImproperUniform, constraints
 from numpyro.infer import MCMC, NUTS
 
-from elkutils.inference._checks import check_counts, check_rows, check_weights
+from elkutils.inference._checks import (
+    check_counts,
+    check_rows,
+    check_weights,
+    warn_of_chains,
+)
 from elkutils.inference._precision import single
 from elkutils.inference.draws import Draws
 from elkutils.inference.networks.network import FlatNetwork, Network, flat, log_likelihood
@@ -67,13 +72,24 @@ def sample(
     ------
     ValueError
         For bad data or counts below 1.
+    ArithmeticError
+        If the log likelihood of draws of the prior is not a number.
+    MemoryError
+        If the draws cannot fit into the memory that is available.
+
+    Warns
+    -----
+    RuntimeWarning
+        If chains hardly accepted any transition, or trajectories diverged.
     """
     data = check_rows(X, y, network)
     if weights is not None:
         data = *data, check_weights(weights, len(data[1])).astype(np.float32)
     check_counts(draws=draws, warmup=warmup, chains=chains)
+    check_counts(least=0, seed=seed)
     begun = time.perf_counter()
     head = flat(network, data[0].shape[1])
+    head.check_memory(draws * chains)
     kernel = NUTS(
         _model(head),
         adapt_mass_matrix=False,
@@ -89,18 +105,28 @@ def sample(
         progress_bar=progress,
     )
     first = np.random.default_rng(seed).standard_normal((chains, head.size), dtype=np.float32)
-    with jax.default_matmul_precision("highest"):
-        run.run(
-            jax.random.key(seed),
-            *map(jnp.asarray, data),
-            init_params={"z": first},
-            extra_fields=tuple(FIELDS.values()),
-        )
+    try:
+        with jax.default_matmul_precision("highest"):
+            run.run(
+                jax.random.key(seed),
+                *map(jnp.asarray, data),
+                init_params={"z": first},
+                extra_fields=tuple(FIELDS.values()),
+            )
+    except RuntimeError as error:
+        if "valid initial parameters" not in str(error):
+            raise
+        raise ArithmeticError(
+            "the log likelihood is not a number where chains start; rescale X, as by z-scoring,"
+            " or take a smaller prior scale"
+        ) from error
     found = run.get_extra_fields(group_by_chain=True)
+    stats = {name: np.asarray(found[field]) for name, field in FIELDS.items()}
+    warn_of_chains(stats["acceptance_rate"], stats["diverging"], stacklevel=3)
     return Draws(
         head=head,
         theta=np.asarray(run.get_samples(group_by_chain=True)["z"]) * head.scales,
-        stats={name: np.asarray(found[field]) for name, field in FIELDS.items()},
+        stats=stats,
         details={
             "step_size": np.asarray(run.last_state.adapt_state.step_size),
             "seconds": time.perf_counter() - begun,

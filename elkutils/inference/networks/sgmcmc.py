@@ -140,6 +140,8 @@ def sample(
         with other arguments.
     ArithmeticError
         If a chain runs away, with the largest stable step.
+    MemoryError
+        If the draws cannot fit into the memory that is available.
 
     Warns
     -----
@@ -191,8 +193,11 @@ class _Plan:
         check_scale("friction", self.friction)
         if self.step_size is not None:
             check_scale("step_size", self.step_size)
-        if not 0 <= self.temperature < np.inf:
-            raise ValueError(f"temperature is {self.temperature}; it has to be finite and ≥ 0")
+        number = np.isscalar(self.temperature) and not isinstance(self.temperature, str)
+        if not (number and 0 <= self.temperature < np.inf):
+            raise ValueError(
+                f"temperature is {self.temperature!r}; it has to be finite and ≥ 0"
+            )
         if self.cycles is not None and self.draws % self.cycles:
             raise ValueError(
                 f"cycles is {self.cycles} and draws {self.draws}; each cycle keeps as many"
@@ -241,6 +246,7 @@ class _Chains:
     """Chains on their way: see `checkpoint.Resumable`."""
 
     def __init__(self, head: FlatNetwork, X, y, loss: Loss, plan: _Plan):
+        head.check_memory(plan.draws * plan.chains)
         self.head, self.plan = head, plan
         self.data = jnp.asarray(X), jnp.asarray(y)
         self.program = _programs(head, loss, plan.method)
@@ -326,6 +332,7 @@ class _Chains:
 
     def drawn(self, seconds: float) -> Draws:
         z = np.stack(self.kept, axis=1)
+        z *= self.head.scales
         heat = np.stack(self.heat, axis=1)
         stats = {"n_steps": np.full(heat.shape, self.plan.steps)}
         if self.plan.method == "sghmc":
@@ -337,7 +344,7 @@ class _Chains:
             "scales": np.broadcast_to(self.scales, (self.head.size,)),
             "seconds": seconds,
         }
-        return Draws(self.head, z * self.head.scales, stats, details)
+        return Draws(self.head, z, stats, details)
 
     def check_heat(self, heat: np.ndarray) -> None:
         """Warn where the momentum is hotter than it should be, beyond what chance explains."""

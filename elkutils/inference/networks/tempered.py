@@ -55,6 +55,8 @@ def sample(
     ------
     ValueError
         For bad data or arguments.
+    MemoryError
+        If the draws cannot fit into the memory that is available.
 
     Warns
     -----
@@ -64,6 +66,7 @@ def sample(
     X, y = check_rows(X, y, network)
     check_counts(draws=draws)
     head = flat(network, X.shape[1])
+    head.check_memory(draws)
     start = np.random.default_rng((seed, 2)).standard_normal((draws, head.size))
     population = smc.temper(
         _log_likelihood_at(head),

@@ -224,6 +224,7 @@ def descend_each(
         if not data[2].any():
             raise ValueError("weights is zero in every row; a mean loss needs one that counts")
     head = flat(network, np.shape(X)[1])
+    head.check_memory(draws)
     start = np.random.default_rng((seed, 1)).standard_normal((draws, head.size))
     found = smc.constrain_each(
         _loss_at(head),

@@ -20,7 +20,7 @@ import numpy as np
 from jax.example_libraries import optimizers
 from tqdm import tqdm
 
-from elkutils._inputs import plain
+from elkutils._inputs import check_counts, check_flags, is_number, plain
 from elkutils.checkpoint import Checkpoint
 from elkutils.inference._checks import check_for, check_rows, check_weights, to_single
 from elkutils.inference._precision import single
@@ -119,13 +119,15 @@ class Plan:
             raise ValueError(
                 f"optimiser is {self.optimiser!r}; it has to be one of {list(OPTIMISERS)}"
             )
-        if not 0 < self.learning_rate < np.inf:
-            raise ValueError(f"learning_rate is {self.learning_rate}; it has to be positive")
+        rate = self.learning_rate
+        if not (is_number(rate) and 0 < rate < np.inf):
+            raise ValueError(f"learning_rate is {rate!r}; it has to be positive")
         for name in ("steps", "batch", "patience", "every"):
             value = getattr(self, name)
-            optional = name in ("batch", "patience") and value is None
-            if not optional and (value != int(value) or value < 1):
-                raise ValueError(f"{name} is {value!r}; it has to be a whole number ≥ 1")
+            if not (name in ("batch", "patience") and value is None):
+                check_counts(**{name: value})
+        for name in ("decay", "shared_batches", "anchored"):
+            check_flags(**{name: getattr(self, name)})
 
     @property
     def each_step(self) -> "Plan":

@@ -88,7 +88,7 @@ def test_the_slope_is_zero_at_the_mode_with_any_weights(uneven):
         (np.ones(49), r"weights has shape \(49,\)"),
         (np.full(50, -1.0), "weights is -1.0 in row 0"),
         (np.full(50, np.nan), "weights is nan in row 0"),
-        (["a"] * 50, "not a list of numbers"),
+        (["a"] * 50, "it has to hold numbers"),
         (np.zeros(50), "y holds"),
     ],
 )

@@ -1,0 +1,596 @@
+"""A head's posterior against that of the whole network below it.
+
+`vault_prior` and `language_prior` give the prior covariance of a network that is linearised in
+all its weights: the head's part and, for a body prior of any width s, s² times the body's.
+`Prior.answer` draws the posterior, exactly, in as many numbers as there are labels. `measure`
+has what the chapter records of one predictor, `by_hmc` the same over all weights of the exact
+network, and the rest turns records into the quantities of the claims.
+
+*Advantage* is the log score of a posterior less that of its own most probable parameters.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import expit, logsumexp
+
+from elkutils.evaluation import Interval, bootstrap, total_variation
+from elkutils.inference.draws import mean_log_odds
+from elkutils.ledger import reference_dir
+from elkutils.study import readings
+from elkutils.study.scaling import z_scored
+from elkutils.tasks import vault
+
+if TYPE_CHECKING:
+    from elkutils.inference.networks.pretrained import Kernel, Pretrained
+
+SCALES = (0.1, 0.2, 0.4, 0.8)  # s, fixed before any run
+LABELS = 100
+PLACE = "MLP 2"
+BIAS_SCALE = 2.0
+HEADS = 4  # at which a network is linearised
+LEAST_R2 = 0.95
+LEAST_SHARE = 0.1  # of the prior variance
+CONVERGED = 1.01  # R-hat
+BAG = 5
+LEAST_RUNS = 3  # predictors with HMC, for a width to be known by it
+MOST_TV = 0.03
+KINDS = {"easy": (vault.easy, 300), "hard": (vault.hard, 300), "shared": (vault.hard, 300)}
+NOTHING = 0.0, 2.0  # the interval of a share of which nothing is known
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What one posterior answers on all rows.
+
+    Attributes
+    ----------
+    point, mean : (m,) arrays
+        Log odds of the most probable parameters, and of the posterior's mean P.
+    log_odds : (draws, m) array
+        Draws, each row by itself.
+    log_evidence : float
+    """
+
+    point: np.ndarray
+    mean: np.ndarray
+    log_odds: np.ndarray
+    log_evidence: float
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """Prior covariances of a linearised network, at the training rows and at rows asked.
+
+    Attributes
+    ----------
+    head, body : pretrained.Kernel
+        Of all rows with the n training rows, which come first. The body's is that of s = 1.
+    y : (m,) array of 0 and 1
+        Labels of all rows.
+    rows : dict of str to slice
+        The rows of each kind; "train" among them.
+    """
+
+    head: "Kernel"
+    body: "Kernel"
+    y: np.ndarray
+    rows: Mapping[str, slice]
+
+    def at(self, s: float) -> "Kernel":
+        """Return the covariances for a body prior of width s."""
+        return self.head + s**2 * self.body
+
+    def body_share(self, s: float, kind: str = "hard") -> float:
+        """Return the body's share of the prior variance of the log odds, bias apart."""
+        of = self.rows[kind]
+        body = s**2 * float(np.mean(self.body.own[of]))
+        return body / (body + float(np.mean(self.head.own[of])))
+
+    def answer(self, s: float, draws: int = 500, seed: int = 0) -> Answer:
+        """Return the posterior's answers; four chains of `draws` draws."""
+        from elkutils.inference.networks.function_space import Process
+
+        found, train = self.at(s), self.rows["train"]
+        y = self.y[train]
+        across = found.across[train]
+        process = Process.of((across + across.T) / 2, BIAS_SCALE)
+        design, _ = process.at(found.across, found.own)
+        mode = process.mode(y)
+        theta = process.sample(y, draws, 4, seed).flat
+        rng = np.random.default_rng((seed, 1))
+        log_odds = process.log_odds(theta, found.across, found.own, rng)
+        point = design @ mode[:-1] + mode[-1]
+        return Answer(point, mean_log_odds(log_odds), log_odds, process.evidence(y))
+
+    def scores(self, log_odds: np.ndarray) -> dict[str, float]:
+        """Return the mean log score of log odds (m,) on each kind of row, in nats."""
+        row = log_scores(log_odds, self.y)
+        return {kind: float(row[of].mean()) for kind, of in self.rows.items()}
+
+
+def log_scores(log_odds: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the log probability of each label (n,), exact near probabilities 0 and 1."""
+    return -np.logaddexp(0.0, np.where(y == 1, -log_odds, log_odds))
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """One predictor, its labels, and the rows that it is asked about.
+
+    Attributes
+    ----------
+    network : pretrained.Pretrained
+        With s = 1.
+    heads : (h, k) array
+        Draws of the head's posterior given other labels than those in `y`.
+    X : (m, tokens) array
+    y : (m,) array of 0 and 1
+    rows : dict of str to slice
+    """
+
+    network: "Pretrained"
+    heads: np.ndarray
+    X: np.ndarray
+    y: np.ndarray
+    rows: Mapping[str, slice]
+
+
+def vault_setting(
+    seed: int, labels: int = 0, count: int = LABELS, trained: bool = True
+) -> Setting:
+    """Return a predictor with fresh easy labels, and as many others for the heads.
+
+    Features are z-scored by the easy cases of both, and the prior scale is 2/√d, as everywhere
+    in the vault. Cases are drawn anew: no other chapter, and no trial, saw them.
+
+    Parameters
+    ----------
+    seed : int
+        Which predictor.
+    labels : int
+        Which cases. Rows "shared" are the same for every predictor, the others its own.
+    count : int
+        Labels.
+    trained : bool
+        False for a predictor with the weights that training begins with: a control.
+    """
+    from elkutils.models.vault import build, load_predictor
+    from elkutils.models.vault_body import body_of
+
+    predictor = load_predictor(seed)
+    if not trained:
+        predictor = _untrained(predictor, build)
+    step, world = readings.VAULT_STEP, predictor.world
+    key = readings.FIRST_SEED, labels, step
+    cases = {"train": vault.easy(world, step, 2 * count, (*key, seed, 0))}
+    for i, (kind, (make, n)) in enumerate(KINDS.items()):
+        cases[kind] = make(
+            world, step, n, (*key, -1 % 2**32 if kind == "shared" else seed, i + 1)
+        )
+    tokens = {kind: part.tokens.astype(np.float64) for kind, part in cases.items()}
+    body, weights = body_of(predictor, readings.VAULT_PLACES[PLACE], tokens["train"].shape[1])
+    network, ours = _network(body, weights, tokens["train"])
+    y = cases["train"].harm
+    heads = head_draws(ours[count:], y[count:], network.weight_scale, HEADS, seed)
+    parts = {"train": (tokens["train"][:count], y[:count])}
+    parts |= {kind: (tokens[kind], cases[kind].harm) for kind in KINDS}
+    return Setting(network, heads, *_stacked(parts))
+
+
+def _untrained(predictor, build):
+    model = build(predictor.world, predictor.plan, predictor.seed)
+    return replace(predictor, model=model)
+
+
+def _network(body, weights, tokens):
+    """The body with a head on its features, z-scored by these rows; and those features."""
+    from elkutils.inference.networks.pretrained import Pretrained, features
+
+    width = body.width
+    raw = Pretrained(body, weights, np.zeros(width), np.ones(width), 1.0, 1.0, BIAS_SCALE)
+    seen = features(raw, tokens)
+    centre, spread = seen.mean(axis=0), seen.std(axis=0)
+    spread[spread == 0] = 1.0
+    network = Pretrained(body, weights, centre, spread, 1.0, 2 / np.sqrt(width), BIAS_SCALE)
+    return network, z_scored(seen)[0]
+
+
+def _stacked(parts: Mapping[str, tuple]) -> tuple:
+    """Rows of all parts one after another, their labels, and where each part lies."""
+    X, y = (np.concatenate([part[i] for part in parts.values()]) for i in (0, 1))
+    ends = np.cumsum([len(part[1]) for part in parts.values()])
+    rows = {
+        kind: slice(int(end - len(part[1])), int(end))
+        for (kind, part), end in zip(parts.items(), ends, strict=True)
+    }
+    return X, y, rows
+
+
+def head_draws(
+    X: np.ndarray, y: np.ndarray, prior_scale: float, count: int, seed: int
+) -> np.ndarray:
+    """Return `count` spread-out draws (count, d) of the weights of a head's posterior."""
+    from elkutils.inference.logistic.samplers import SAMPLERS, Posterior
+
+    posterior = Posterior(X, y, prior_scale, BIAS_SCALE)
+    found = SAMPLERS["hmc"].draw(posterior, 50 * count, 1, 300, seed, False)
+    return found.flat[::50, :-1]
+
+
+def vault_prior(setting: Setting, progress: bool = False) -> Prior:
+    """Return the prior covariances of one predictor's linearised network."""
+    from elkutils.inference.networks.pretrained import body_kernel, head_kernel
+
+    train = setting.X[setting.rows["train"]]
+    head = head_kernel(setting.network, setting.X, train)
+    body = body_kernel(setting.network, setting.heads, setting.X, train, progress=progress)
+    return Prior(head, body, setting.y, setting.rows)
+
+
+def measure(setting: Setting, prior: Prior, seed: int = 0) -> dict:
+    """Return what is recorded of one predictor: scores by s, 0 among them, and answers.
+
+    Returns
+    -------
+    dict
+        By s: "R2" (1 at s = 0), "body share", "log evidence", and "map" and "posterior", the
+        log scores by kind of row. For s = 0 "shared" has P(harm) of the posterior on the
+        shared rows, and "shared map" that of the most probable head.
+    """
+    from elkutils.inference.networks.pretrained import linearity
+
+    hard = setting.X[setting.rows["hard"]]
+    r2 = linearity(setting.network, setting.heads, hard, SCALES, 4, seed)
+    found = {}
+    for s, near in zip((0.0, *SCALES), (1.0, *r2), strict=True):
+        answer = prior.answer(s, seed=seed)
+        found[f"{s:g}"] = {
+            "R2": float(near),
+            "body share": prior.body_share(s),
+            "log evidence": float(answer.log_evidence),
+            "map": prior.scores(answer.point),
+            "posterior": prior.scores(answer.mean),
+        }
+        if not s:
+            of = prior.rows["shared"]
+            found["0"]["shared"] = np.round(answer.mean[of], 3).tolist()
+            found["0"]["shared map"] = np.round(answer.point[of], 3).tolist()
+    return found
+
+
+def by_hmc(
+    setting: Setting,
+    prior: Prior,
+    s: float,
+    draws: int = 300,
+    chains: int = 4,
+    warmup: int = 100,
+    steps: int = 16,
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    progress: bool = False,
+) -> dict:
+    """Return the posterior over all weights of the exact network, beside the linearised one.
+
+    Returns
+    -------
+    dict
+        "rhat" (largest over the rows "hard"), "ess" (smallest), "posterior" (log scores by
+        kind), "tv" (mean total variation to the linearised posterior on "hard"), "gradients"
+        and "seconds".
+    """
+    from elkutils.inference.networks import hmc
+
+    network = replace(setting.network, body_scale=s)
+    train = setting.rows["train"]
+    options = {"draws": draws, "chains": chains, "warmup": warmup, "steps": steps}
+    running = {"seed": seed, "checkpoint": checkpoint, "progress": progress}
+    found = hmc.sample(network, setting.X[train], setting.y[train], **options, **running)
+    hard = setting.rows["hard"]
+    worst = found.diagnose(setting.X[hard]).worst
+    log_odds = found.mean_log_odds(setting.X)
+    linear = prior.answer(s, seed=seed)
+    gap = total_variation(expit(log_odds[hard]), expit(linear.mean[hard]))
+    return {
+        "rhat": worst["rhat"],
+        "ess": worst["ess"],
+        "posterior": prior.scores(log_odds),
+        "tv": float(np.mean(gap)),
+        "gradients": found.details["gradients"],
+        "seconds": found.details["seconds"],
+        **options,
+    }
+
+
+LAYER, HARD_CITIES, NEAR = 15, 100, 0.002  # NEAR: of rms, where the network is linear
+
+
+def language(seed: int, heads: int = 2, progress: bool = False) -> dict:
+    """Return what is recorded of the linearised language model.
+
+    Half of the training cities give the labels, the other half the heads at which the model is
+    linearised. At s = 1 the centred trace of the body's prior covariance at the labelled rows
+    equals that of the head's.
+
+    Parameters
+    ----------
+    seed : int
+        One of `study.seeds`.
+    heads : int
+        Heads at which it is linearised.
+    progress : bool
+
+    Returns
+    -------
+    dict
+        "rms", what s = 1 is in root mean squares of the weights; "labels", "y", "groups" and
+        "kinds" (by kind, the rows' first and last) of all rows; and by s "R2", "body share",
+        "log evidence", and "map" and "posterior", the log odds of each row.
+    """
+    from elkutils.models import gradients, load_model
+    from elkutils.models.tokens import encode_all
+
+    model = load_model()
+    parts, scaled, spread = _cities(model, seed)
+    tau = 2 / np.sqrt(scaled["train"].shape[1])
+    drawn = head_draws(scaled["heads"], parts["heads"][1], tau, heads, seed)
+    kinds = "train", "easy", "hard"
+    texts, y, rows = _stacked({kind: parts[kind][:2] for kind in kinds})
+    groups = np.concatenate([parts[kind][2] for kind in kinds])
+    X = np.concatenate([scaled[kind] for kind in kinds])
+    ids = [tokens.ids for tokens in encode_all(model, "texts", list(texts))]
+    del model
+    network = gradients.load_network()
+    raw = drawn / spread
+    body = gradients.gradient_kernel(network, ids, LAYER, raw, progress=progress)
+    prior, rms = _unit_prior(tau**2 * X @ X.T, body, y, rows)
+    near = [NEAR / rms, -NEAR / rms]
+    scales = [*SCALES, *near]
+    asked = ids[rows["hard"]][::2]
+    moved = gradients.perturbed(
+        network, asked, LAYER, raw, rms * np.array(scales), 3, seed, progress
+    )
+    r2 = _linear_r2(moved, SCALES, near)
+    found = {"rms": rms, "y": y.tolist(), "groups": groups.tolist()}
+    found["kinds"] = {kind: [of.start, of.stop] for kind, of in rows.items()}
+    for s, close in zip((0.0, *SCALES), (1.0, *r2), strict=True):
+        answer = prior.answer(s, seed=seed)
+        found[f"{s:g}"] = {
+            "R2": float(close),
+            "body share": prior.body_share(s),
+            "log evidence": float(answer.log_evidence),
+            "map": np.round(answer.point, 4).tolist(),
+            "posterior": np.round(answer.mean, 4).tolist(),
+        }
+    return found
+
+
+def _cities(model, seed):
+    """Texts, labels and groups by kind, features z-scored by all training rows, their sd."""
+    found = readings.read(model, "cities", seed)
+    easy, hard = found["easy"], found["hard"]
+    train, test = easy.split.train_test(seed=seed)
+    names = np.random.default_rng(seed).permutation(np.unique(easy.groups[train]))
+    first = np.isin(easy.groups[train], names[::2])
+    cities = np.unique(hard.groups)[:HARD_CITIES]
+    rows = {
+        "train": (easy, train[first]),
+        "heads": (easy, train[~first]),
+        "easy": (easy, test),
+        "hard": (hard, np.flatnonzero(np.isin(hard.groups, cities))),
+    }
+    parts = {
+        kind: (np.array(part.split.texts)[of], part.y[of], part.groups[of])
+        for kind, (part, of) in rows.items()
+    }
+    raw = easy.X[LAYER][train]
+    scaled = z_scored(raw, *(part.X[LAYER][of] for part, of in rows.values()))[1:]
+    return parts, dict(zip(rows, scaled, strict=True)), np.asarray(raw, np.float64).std(axis=0)
+
+
+def _unit_prior(head, body, y, rows) -> tuple[Prior, float]:
+    """The prior with the body in units of the head, and that unit in rms of the weights."""
+    from elkutils.inference.networks.pretrained import Kernel
+
+    train = rows["train"]
+
+    def centred_trace(K):
+        block = K[train, train]
+        return np.trace(block) - block.sum() / len(block)
+
+    unit = centred_trace(head) / centred_trace(body)
+    kernels = (Kernel(K[:, train], np.diag(K)) for K in (head, unit * body))
+    return Prior(*kernels, y, rows), float(np.sqrt(unit))
+
+
+def _linear_r2(moved: np.ndarray, scales: Sequence[float], near: Sequence[float]) -> np.ndarray:
+    """R² at each scale, from moves (draws, c + 2, h, n) whose last two are a small step."""
+    slope = (moved[:, -2] - moved[:, -1]) / (near[0] - near[1])
+    found = []
+    for i, s in enumerate(scales):
+        away = moved[:, i] - moved[:, i].mean(axis=0)
+        found.append(1 - np.sum((moved[:, i] - s * slope) ** 2) / np.sum(away**2))
+    return np.array(found)
+
+
+def recorded() -> dict:
+    """Return the recorded runs: ``tests/benchmarks/head.py`` made them."""
+    path = reference_dir() / "recorded" / "head.json"
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def advantages(
+    records: Sequence[Mapping], s: float, kind: str = "hard"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the own advantage of each predictor's head (k,), and of its whole network at s."""
+    ours, whole = (
+        np.array([r[f"{at:g}"]["posterior"][kind] - r[f"{at:g}"]["map"][kind] for r in records])
+        for at in (0.0, s)
+    )
+    return ours, whole
+
+
+def gains(records: Sequence[Mapping], s: float, kind: str = "hard") -> np.ndarray:
+    """Return the log score of each whole posterior at s less that of the head's, (k,)."""
+    return np.array(
+        [r[f"{s:g}"]["posterior"][kind] - r["0"]["posterior"][kind] for r in records]
+    )
+
+
+def total_shares(records: Sequence[Mapping], s: float, kind: str = "hard") -> Interval:
+    """Return the head's part of what lies between its own MAP and the whole posterior."""
+    ours, _ = advantages(records, s, kind)
+    return share(ours, ours + gains(records, s, kind))
+
+
+def share(part: np.ndarray, whole: np.ndarray, resamples: int = 2000) -> Interval:
+    """Return the ratio of the means of two columns (k,), by a bootstrap over its k units.
+
+    Where the interval of the mean of `whole` holds 0 there is nothing to share, and nothing is
+    known of the ratio.
+
+    Examples
+    --------
+    >>> print(share(np.full(10, 0.9), np.full(10, 1.0)))
+    0.900 [0.900, 0.900]
+    """
+    part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
+    if Interval.of_mean(whole).lower <= 0:
+        return unknown(part.mean() / whole.mean())
+    return bootstrap(_ratio, part, whole, groups=np.arange(len(part)), resamples=resamples)
+
+
+def _ratio(part, whole, weights) -> np.ndarray:
+    return (weights @ part) / (weights @ whole)
+
+
+def planted(
+    part: np.ndarray, whole: np.ndarray, ratio: float
+) -> Callable[[np.random.Generator], Interval]:
+    """Return a control for `controls.rates`: a share whose true value is 1/`ratio`.
+
+    Units are drawn again with replacement. Each whole has `ratio` times the mean of the parts,
+    plus the unit's measured difference from its part about its mean.
+    """
+    part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
+    gap = whole - part
+    made = part + (ratio - 1) * part.mean() + gap - gap.mean()
+
+    def run(rng: np.random.Generator) -> Interval:
+        rows = rng.integers(len(part), size=len(part))
+        return share(part[rows], made[rows], resamples=500)
+
+    return run
+
+
+def unknown(estimate: float, low: float = NOTHING[0], high: float = NOTHING[1]) -> Interval:
+    """Return the interval of a quantity of which a run says nothing: from `low` to `high`.
+
+    Examples
+    --------
+    >>> print(unknown(0.98))
+    0.980 [0.000, 2.000]
+    """
+    estimate = float(estimate)
+    return Interval(estimate, min(low, estimate), max(high, estimate))
+
+
+def votes(records: Sequence[Mapping], s: float, hmc: Sequence[Mapping] = ()) -> str:
+    """Return "" where a width votes, or why it does not.
+
+    It votes where the linearised network is known to be near the exact one, and where the body
+    has at least a tenth of the prior variance. Near is R² of at least 0.95 in the mean over
+    predictors, or HMC over all weights that converged on each of three predictors or more and
+    is within a mean total variation of 0.03 of the linearised posterior on hard rows.
+    """
+    r2 = np.mean([r[f"{s:g}"]["R2"] for r in records])
+    body = np.mean([r[f"{s:g}"]["body share"] for r in records])
+    near = [run["rhat"] < CONVERGED and run["tv"] < MOST_TV for run in hmc]
+    if r2 < LEAST_R2 and not (len(near) >= LEAST_RUNS and all(near)):
+        return "not known to be near the exact network"
+    return "" if body >= LEAST_SHARE else "the body hardly moves the prior"
+
+
+def bags(
+    records: Sequence[Mapping], y: np.ndarray, size: int = BAG
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return each predictor's gain by its head's posterior, and its part in that of bags, (k,).
+
+    Gains are over a head's most probable weights, on the shared rows. A bag is `size` bases
+    with a head posterior each, and answers with their mean P(harm). The second column holds the
+    jackknife's pseudo-values of the mean gain of all bags over a single head's start, so that
+    its mean is that gain.
+
+    Parameters
+    ----------
+    records : sequence of k records
+        More than `size`.
+    y : (n,) array of 0 and 1
+        Labels of the shared rows.
+    size : int
+    """
+    k = len(records)
+    single, points = (
+        np.array([r["0"][name] for r in records]) for name in ("shared", "shared map")
+    )
+    start = log_scores(points, y).mean(axis=1)
+    together = {
+        bag: log_scores(mixed(single[list(bag)]), y).mean()
+        for bag in combinations(range(k), size)
+    }
+
+    def gain(left_out=None):
+        kept = [i for i in range(k) if i != left_out]
+        bagged = [value for bag, value in together.items() if left_out not in bag]
+        return np.mean(bagged) - start[kept].mean()
+
+    pseudo = k * gain() - (k - 1) * np.array([gain(i) for i in range(k)])
+    return log_scores(single, y).mean(axis=1) - start, pseudo
+
+
+def mixed(log_odds: np.ndarray) -> np.ndarray:
+    """Return the log odds (n,) of the mean P of members (k, n), given by their log odds."""
+    ones, zeros = (-np.logaddexp(0.0, sign * log_odds) for sign in (-1, 1))
+    return logsumexp(ones, axis=0) - logsumexp(zeros, axis=0)
+
+
+def by_city(records: Sequence[Mapping], s: float, kind: str = "hard") -> dict[str, np.ndarray]:
+    """Return what is measured of the language model, the mean of each city over seeds, (k,).
+
+    Returns
+    -------
+    dict
+        "head" and "whole", own advantages; "gain", the log score of the whole posterior less
+        the head's; "total", that less the head's most probable weights'.
+    """
+    found, names = [], []
+    for record in records:
+        begin, end = record["kinds"][kind]
+        y = np.array(record["y"][begin:end])
+        rows = {
+            (at, name): log_scores(np.array(record[f"{at:g}"][name][begin:end]), y)
+            for at in (0.0, s)
+            for name in ("map", "posterior")
+        }
+        head, whole = rows[0.0, "posterior"], rows[s, "posterior"]
+        start = rows[0.0, "map"]
+        found.append([head - start, whole - rows[s, "map"], whole - head, whole - start])
+        names += record["groups"][begin:end]
+    _, of = np.unique(names, return_inverse=True)
+    columns = np.concatenate(found, axis=1)
+    counts = np.bincount(of)
+    means = [np.bincount(of, column) / counts for column in columns]
+    return dict(zip(("head", "whole", "gain", "total"), means, strict=True))
+
+
+@lru_cache(maxsize=4)
+def shared_labels(labels: int = 0) -> np.ndarray:
+    """Return the labels of the rows that every predictor is asked about."""
+    return vault_setting(0, labels, count=10).y[-KINDS["shared"][1] :]

@@ -1,0 +1,127 @@
+"""Record how a head's posterior compares with that of the whole network.
+
+    python tests/benchmarks/head.py --output book/results/recorded/head.json
+
+Parts: `vault`, the linearised networks of ten predictors (about a CPU minute each); `random`,
+the same of untrained predictors, a control; `language`, the linearised language model, by
+seeds (some CPU minutes each); `hmc`, HMC over all weights of a predictor at a width (up to half
+a CPU hour each). Every piece is written when it is done, and a call with the same settings
+continues with the pieces that are missing; `hmc` also continues inside a piece. The chapter on
+heads reads the file and computes a piece anew.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import time
+from pathlib import Path
+
+import numpy as np
+
+PARTS = "vault", "random", "language", "hmc"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--predictors", type=int, nargs="+", default=list(range(10)))
+    parser.add_argument("--hmc-predictors", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--hmc-scales", type=float, nargs="+", default=[0.2, 0.4])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[5, 6, 7])
+    args = parser.parse_args()
+    record = begun(args.output)
+    work = {
+        "vault": [(f"{p}", lambda p=p: vault(p, True)) for p in args.predictors],
+        "random": [(f"{p}", lambda p=p: vault(p, False)) for p in args.predictors[:3]],
+        "language": [(f"{s}", lambda s=s: language(s)) for s in args.seeds],
+        "hmc": [
+            (f"{p}/{s:g}", lambda p=p, s=s: by_hmc(p, s, args.output))
+            for s in args.hmc_scales
+            for p in args.hmc_predictors
+        ],
+    }
+    for part in args.parts:
+        for name, make in work[part]:
+            if name in record[part]:
+                continue
+            since = time.process_time()
+            found = make()
+            record[part][name] = found | {"cpu seconds": round(time.process_time() - since)}
+            write(args.output, record)
+            print(part, name, record[part][name]["cpu seconds"], "CPU s", flush=True)
+
+
+def begun(path: Path) -> dict:
+    """The record so far, or an empty one; another machine or version begins a new one."""
+    import jax
+
+    from elkutils.study import head_enough
+
+    about = {
+        "command": "python tests/benchmarks/head.py",
+        "device": jax.devices()[0].device_kind,
+        "machine": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": os.environ.get("OMP_NUM_THREADS", "all"),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "jax": jax.__version__,
+        "scales": list(head_enough.SCALES),
+        "labels": head_enough.LABELS,
+        "heads": head_enough.HEADS,
+    }
+    if path.exists():
+        before = json.loads(path.read_text())
+        changed = [name for name in about if before.get(name) != about[name]]
+        if changed:
+            raise SystemExit(f"{path} was made with another {', '.join(changed)}: move it away")
+        return before
+    return about | {part: {} for part in PARTS}
+
+
+def write(path: Path, record: dict) -> None:
+    from elkutils.files import atomic_path
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as fresh:
+        fresh.write_text(json.dumps(rounded(record), indent=None) + "\n")
+
+
+def rounded(value):
+    """Numbers to six digits, so that the file is small."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: rounded(part) for key, part in value.items()}
+    return [rounded(part) for part in value] if isinstance(value, list) else value
+
+
+def vault(predictor: int, trained: bool) -> dict:
+    from elkutils.study import head_enough
+
+    setting = head_enough.vault_setting(predictor, trained=trained)
+    prior = head_enough.vault_prior(setting, progress=True)
+    digest = hashlib.sha256(setting.X.tobytes() + setting.y.tobytes()).hexdigest()[:16]
+    return head_enough.measure(setting, prior) | {"digest": digest}
+
+
+def language(seed: int) -> dict:
+    from elkutils.study import head_enough
+
+    return head_enough.language(seed, progress=True)
+
+
+def by_hmc(predictor: int, s: float, output: Path) -> dict:
+    from elkutils.study import head_enough
+
+    setting = head_enough.vault_setting(predictor)
+    prior = head_enough.vault_prior(setting, progress=True)
+    kept = output.with_name(f"{output.stem}-{predictor}-{s:g}.partial")
+    return head_enough.by_hmc(setting, prior, s, checkpoint=kept, progress=True)
+
+
+if __name__ == "__main__":
+    main()

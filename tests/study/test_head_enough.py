@@ -1,0 +1,204 @@
+"""Shares, votes and records of the comparison of a head with its whole network."""
+
+import numpy as np
+import pytest
+
+from elkutils.evaluation import Interval
+from elkutils.inference.networks.pretrained import Kernel
+from elkutils.study import head_enough
+from elkutils.study.head_enough import Prior
+
+
+def made(n=30, m=20, d=8, seed=0):
+    """A prior whose head and body are linear in random features; labels of a linear rule."""
+    rng = np.random.default_rng(seed)
+    heads, bodies = rng.standard_normal((2, n + m, d))
+    y = (heads[:, 0] + 0.3 * rng.standard_normal(n + m) > 0).astype(int)
+    kernels = [Kernel(X @ X[:n].T / d, np.sum(X**2, axis=1) / d) for X in (heads, bodies)]
+    return Prior(*kernels, y, {"train": slice(0, n), "hard": slice(n, n + m)})
+
+
+def test_a_frozen_body_answers_as_the_head():
+    """s = 0 leaves the body's kernel out, whatever it is: the share is 1 by construction."""
+    prior = made()
+    other = Prior(prior.head, 7.0 * prior.body, prior.y, prior.rows)
+    ours, theirs = prior.answer(0.0, draws=50), other.answer(0.0, draws=50)
+    np.testing.assert_array_equal(ours.mean, theirs.mean)
+    np.testing.assert_array_equal(ours.point, theirs.point)
+    assert prior.body_share(0.0) == 0
+    assert prior.answer(0.5, draws=50).log_evidence != ours.log_evidence
+
+
+def test_the_share_of_the_prior_variance():
+    prior = made()
+    body, head = (part.own[prior.rows["hard"]].mean() for part in (prior.body, prior.head))
+    assert prior.body_share(2.0) == pytest.approx(4 * body / (4 * body + head))
+
+
+def test_answers_and_scores():
+    prior = made()
+    answer = prior.answer(0.5, draws=200, seed=1)
+    assert answer.log_odds.shape == (800, 50)
+    low, high = answer.log_odds.min(axis=0), answer.log_odds.max(axis=0)
+    assert np.all((low < answer.mean) & (answer.mean < high))
+    p = 1 / (1 + np.exp(-answer.mean))
+    expected = np.where(prior.y == 1, np.log(p), np.log(1 - p))
+    scores = prior.scores(answer.mean)
+    assert scores["hard"] == pytest.approx(expected[30:].mean())
+    assert scores["train"] == pytest.approx(expected[:30].mean())
+
+
+def record(own, whole, r2=1.0, body=0.5):
+    def scores(before, after):
+        return {
+            "map": {"hard": before},
+            "posterior": {"hard": after},
+            "R2": r2,
+            "body share": body,
+        }
+
+    return {"0": scores(-2.0, -2.0 + own), "0.2": scores(-1.9, -1.9 + whole)}
+
+
+def test_advantages_are_over_ones_own_point():
+    records = [record(0.9, 1.0), record(1.1, 1.0)]
+    ours, whole = head_enough.advantages(records, 0.2)
+    np.testing.assert_allclose(ours, [0.9, 1.1])
+    np.testing.assert_allclose(whole, [1.0, 1.0])
+    np.testing.assert_allclose(head_enough.gains(records, 0.2), [0.2, 0.0])
+    total = head_enough.total_shares(records * 5, 0.2)
+    assert total.estimate == pytest.approx(1.0 / 1.1)
+
+
+def test_there_is_no_share_of_nothing():
+    found = head_enough.share(np.array([0.1, -0.1, 0.05]), np.array([0.2, -0.2, 0.1]))
+    assert (found.lower, found.upper) == (0.0, 2.0)
+    found = head_enough.share(np.linspace(0.7, 0.8, 12), np.linspace(0.9, 1.1, 12))
+    assert isinstance(found, Interval)
+    assert found.lower < 0.75 < found.upper
+
+
+@pytest.mark.parametrize(
+    ("r2", "body", "hmc", "told"),
+    [
+        (0.96, 0.2, [], ""),
+        (0.96, 0.05, [], "hardly moves"),
+        (0.9, 0.2, [], "not known"),
+        (0.9, 0.2, [{"rhat": 1.005, "tv": 0.01}] * 3, ""),
+        (0.9, 0.2, [{"rhat": 1.005, "tv": 0.01}] * 2, "not known"),
+        (0.9, 0.2, [{"rhat": 1.005, "tv": 0.04}] * 3, "not known"),
+        (
+            0.9,
+            0.2,
+            [{"rhat": 1.005, "tv": 0.01}] * 2 + [{"rhat": 1.02, "tv": 0.01}],
+            "not known",
+        ),
+    ],
+)
+def test_which_widths_vote(r2, body, hmc, told):
+    found = head_enough.votes([record(1, 1, r2, body)] * 2, 0.2, hmc)
+    assert (told in found) if told else found == ""
+
+
+def test_bags_of_one_network_gain_what_it_gains():
+    rng = np.random.default_rng(0)
+    y = np.arange(40) % 2
+    answers = rng.standard_normal(40)
+    same = {"0": {"shared": answers, "shared map": 3 * answers}}
+    own, bagged = head_enough.bags([same] * 7, y, 5)
+    np.testing.assert_allclose(own, bagged)
+    several = [
+        {"0": {"shared": rng.standard_normal(40), "shared map": 3 * answers}} for _ in range(7)
+    ]
+    own, bagged = head_enough.bags(several, y, 5)
+    members = [r["0"]["shared"] for r in several]
+    start = head_enough.log_scores(3 * answers, y).mean()
+    all_bags = [
+        head_enough.log_scores(head_enough.mixed(np.delete(members, out, axis=0)), y).mean()
+        for out in ([i, j] for i in range(7) for j in range(i))
+    ]
+    assert bagged.mean() == pytest.approx(np.mean(all_bags) - start)
+    assert own.mean() == pytest.approx(
+        np.mean([head_enough.log_scores(m, y).mean() for m in members]) - start
+    )
+
+
+def test_a_mixture_averages_probabilities():
+    odds = np.array([[-40.0, 2.0], [0.0, -1.0]])
+    p = 1 / (1 + np.exp(-odds))
+    np.testing.assert_allclose(1 / (1 + np.exp(-head_enough.mixed(odds))), p.mean(axis=0))
+
+
+def test_controls_of_a_share():
+    """The planted ratio is found in the mean over runs, to its standard error."""
+    rng = np.random.default_rng(1)
+    part = 1 + 0.1 * rng.standard_normal(10)
+    whole = 1.3 * part + 0.05 * rng.standard_normal(10)
+    for ratio in (1.0, 2.0):
+        run = head_enough.planted(part, whole, ratio)
+        found = [run(np.random.default_rng(i)).estimate for i in range(100)]
+        assert np.mean(found) == pytest.approx(1 / ratio, abs=5 * np.std(found) / 10 + 0.005)
+
+
+def test_cities_are_means_over_their_statements_in_all_seeds():
+    y, groups = [1, 0, 1, 0], ["a", "a", "b", "b"]
+    base = {"y": y, "groups": groups, "kinds": {"hard": [0, 4]}}
+
+    def at(point, mean):
+        return {"map": [point] * 4, "posterior": [mean] * 4}
+
+    one = base | {"0": at(2.0, 1.0), "0.2": at(3.0, 1.0)}
+    two = base | {"0": at(2.0, 1.0), "0.2": at(3.0, 0.0)}
+    found = head_enough.by_city([one, two], 0.2)
+    score = [np.mean(head_enough.log_scores(np.full(2, v), np.array([1, 0]))) for v in range(4)]
+    np.testing.assert_allclose(found["head"], score[1] - score[2])
+    np.testing.assert_allclose(found["whole"], (score[1] + score[0]) / 2 - score[3])
+    np.testing.assert_allclose(found["gain"], (score[0] - score[1]) / 2)
+    np.testing.assert_allclose(found["total"], (score[1] + score[0]) / 2 - score[2])
+
+
+def test_r2_of_what_is_linear_and_what_is_not():
+    rng = np.random.default_rng(0)
+    slope, near = rng.standard_normal((3, 2, 10)), (0.01, -0.01)
+
+    def moved(bend):
+        return np.stack([s * slope + bend * s**2 * slope**2 for s in (0.5, 1.0, *near)], axis=1)
+
+    np.testing.assert_allclose(head_enough._linear_r2(moved(0), (0.5, 1.0), near), 1)
+    half, whole = head_enough._linear_r2(moved(0.3), (0.5, 1.0), near)
+    assert whole < half < 1
+
+
+def test_a_predictor_with_few_labels():
+    """The run of the chapter at a tiny size; the shared rows are those of every predictor."""
+    settings = [head_enough.vault_setting(seed, count=10) for seed in (0, 1)]
+    one, two = settings
+    shared = one.rows["shared"]
+    np.testing.assert_array_equal(one.X[shared], two.X[shared])
+    np.testing.assert_array_equal(one.y[shared], head_enough.shared_labels())
+    assert not np.array_equal(one.X[one.rows["hard"]], two.X[two.rows["hard"]])
+    assert one.y[one.rows["hard"]].mean() == 0.5
+    few = {"train": slice(0, 10), "hard": slice(10, 14), "shared": slice(14, 16)}
+    keep = [*range(10), *range(one.rows["hard"].start, one.rows["hard"].start + 4), 0, 1]
+    small = head_enough.Setting(one.network, one.heads[:1], one.X[keep], one.y[keep], few)
+    prior = head_enough.vault_prior(small)
+    found = head_enough.measure(small, prior)
+    assert list(found) == ["0", "0.1", "0.2", "0.4", "0.8"]
+    shares = [found[s]["body share"] for s in found]
+    assert shares == sorted(shares)
+    assert shares[0] == 0
+    assert len(found["0"]["shared"]) == 2
+    np.testing.assert_allclose(prior.body.own[:10], np.diag(prior.body.across[:10]), rtol=1e-9)
+
+
+def test_the_unit_of_the_language_models_width():
+    """At s = 1 both parts have the same centred trace at the labelled rows."""
+    rng = np.random.default_rng(0)
+    head, body = (X @ X.T for X in rng.standard_normal((2, 12, 4)))
+    rows = {"train": slice(0, 7), "hard": slice(7, 12)}
+    prior, rms = head_enough._unit_prior(head, 9.0 * body, np.zeros(12, int), rows)
+    centring = np.eye(7) - 1 / 7
+    ours, theirs = (np.trace(centring @ part.across[:7]) for part in (prior.head, prior.body))
+    assert ours == pytest.approx(theirs)
+    np.testing.assert_allclose(prior.body.across, rms**2 * 9.0 * body[:, :7])
+    np.testing.assert_allclose(prior.body.own, np.diag(rms**2 * 9.0 * body))
