@@ -209,8 +209,9 @@ def test_hmc_and_nuts_agree():
     X, y = labelled(12, 2)
     network = Transformer(INPUTS, width=4, layers=1, heads=2, mlp_width=4)
     new = flattened(sequences(4, 2, seed=5))
-    one = hmc.sample(network, X, y, draws=250, chains=16, steps=16).log_odds(new)
-    two = nuts.sample(network, X, y, draws=150, chains=16).log_odds(new)
+    one = hmc.sample(network, X, y, draws=200, warmup=150, chains=8, steps=16)
+    two = nuts.sample(network, X, y, draws=100, warmup=100, chains=8)
+    one, two = one.log_odds(new), two.log_odds(new)
     a, b = diagnose(one), diagnose(two)
     assert max(a.rhat.max(), b.rhat.max()) < 1.05
     sizes = [np.minimum(quality.ess_bulk, quality.ess_tail) for quality in (a, b)]
