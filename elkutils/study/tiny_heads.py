@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import expit
+from scipy.stats import norm
 
 from elkutils.evaluation import Interval, PassRate, bootstrap_means
 from elkutils.files import atomic_path
 from elkutils.inference.diagnostics import diagnose
-from elkutils.ledger import Criterion, reference_dir
+from elkutils.ledger import ALPHA, Criterion, reference_dir
 from elkutils.study.controls import planted_scores, rates
 from elkutils.study.pooling import pooled
 from elkutils.study.readings import make_task
@@ -871,3 +872,31 @@ def gain_controls(
         return once
 
     return rates(rule, run(planted), run(0.0), places)
+
+
+def attainable_gain(
+    rule: Criterion, measured: Interval, places: int, power: float = 0.9
+) -> float:
+    """Return the gain that a rule "above" a margin finds with probability `power`, in nats.
+
+    For a normal estimate as precise as the measured one, judged as one of `places` at the level
+    of Holm's first step: the margin and (z₁ + z₂) standard errors, where z₁ is the normal
+    quantile of that level and z₂ that of `power`. The lower half of the interval tells the
+    standard error, since the rule judges by it.
+
+    Parameters
+    ----------
+    rule : Criterion
+    measured : Interval
+        Of 95%, in nats.
+    places : int
+    power : float
+        Between 0 and 1.
+
+    Examples
+    --------
+    >>> round(attainable_gain(Criterion("", "above", 0.01, ""), Interval(0, -0.2, 0.2), 1), 2)
+    0.34
+    """
+    error = (measured.estimate - measured.lower) / norm.isf((1 - measured.level) / 2)
+    return rule.margin + (norm.isf(ALPHA / places) + norm.isf(1 - power)) * error

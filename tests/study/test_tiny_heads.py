@@ -2,11 +2,15 @@
 
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.special import expit
 
 from elkutils import ledger
+from elkutils.evaluation import Interval
+from elkutils.inference.networks.mlp import MLP
 from elkutils.ledger import Criterion
 from elkutils.study import tiny_heads
 from elkutils.study.tiny_heads import HMC, LIMIT, LINEAR, WIDER, Parts, Size
@@ -179,3 +183,48 @@ def test_a_planted_gain_is_found_and_none_is_not():
     columns = rng.normal(0, 0.1, 240), groups, seeds
     found = tiny_heads.gain_controls(Criterion("", "above", 0.01, ""), columns, 0.1, 3)
     assert ledger.Controls(*found).good
+
+
+def test_the_attainable_gain_is_found_as_often_as_stated():
+    rng, rule, places = np.random.default_rng(3), Criterion("", "above", 0.01, ""), 24
+    gain = tiny_heads.attainable_gain(rule, Interval(0.0, -0.1, 0.3), places)
+    estimates = rng.normal(gain, 0.1 / 1.96, 4000)
+    found = [
+        rule.judge(Interval(value, value - 0.1, value + 0.1), places) == ledger.HOLDS
+        for value in estimates
+    ]
+    assert np.mean(found) == pytest.approx(0.9, abs=0.015)  # three standard errors
+
+
+STEEPEST = 2.4  # where SiLU's slope is greatest, 1.0998
+
+
+def differences(network, parameters, X):
+    """Differences of log odds of all pairs of rows, and the bound that the chapter proves."""
+    d, m = X.shape[1], network.widths[0]
+    pairs = zip(parameters, network.scales(d), strict=True)
+    product = np.prod([np.linalg.norm(weights) / sd for (weights, _), (sd, _) in pairs])
+    i, j = np.triu_indices(len(X), 1)
+    f = np.asarray(network(parameters, X))
+    apart = np.linalg.norm(X[i] - X[j], axis=1)
+    bound = network.weight_scale**3 * 1.1**2 * product * apart / (m * np.sqrt(d))
+    return np.abs(f[i] - f[j]), bound
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_weights_bound_how_far_log_odds_differ(seed):
+    rng = np.random.default_rng(seed)
+    c, m = rng.choice([0.5, 1.0, 2.0]), int(rng.choice([1, 3, 8]))
+    network = MLP((m, m), weight_scale=float(c), bias_scale=3.0)
+    X = rng.standard_normal((30, 4)) * rng.choice([0.01, 1.0, 10.0])
+    found, bound = differences(network, network.init(jax.random.key(seed), 4), X)
+    assert np.all(found <= bound + 1e-5)  # single precision
+
+
+def test_the_bound_is_reached_where_slopes_are_greatest():
+    network, X = MLP((1, 1), weight_scale=2.0), np.array([[0.0], [0.01]])
+    one = jnp.ones((1, 1))
+    second = STEEPEST - float(jax.nn.silu(STEEPEST))
+    biases = (STEEPEST, second, 0.0)
+    found, bound = differences(network, tuple((one, jnp.array([b])) for b in biases), X)
+    assert 0.97 < found[0] / bound[0] <= 1
