@@ -874,6 +874,38 @@ def gain_controls(
     return rates(rule, run(planted), run(0.0), places)
 
 
+def redrawn_controls(
+    rule: Criterion, columns: tuple, planted: float, places: int, resamples: int = 200
+) -> tuple[PassRate, PassRate]:
+    """Return how often a rule on a gain passes a planted one, and none at all.
+
+    Unlike those of `gain_controls`, rows scatter just as the measured ones do: these, less
+    their mean, with the groups drawn anew in each run.
+
+    Parameters
+    ----------
+    columns : (values, groups, seeds)
+        A measured gain, from `gains`.
+    planted : float
+        In nats.
+    """
+    values, groups, seeds = columns
+    values = values - values.mean()
+    names, of = np.unique(groups, return_inverse=True)
+
+    def run(mean: float) -> Callable:
+        def once(rng: np.random.Generator) -> Interval:
+            times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)))[of]
+            rows = np.repeat(np.arange(len(values)), times)
+            copies = np.concatenate([np.arange(count) for count in times])
+            made = mean + values[rows], of[rows] + len(names) * copies, seeds[rows]
+            return mean_of(made, resamples, int(rng.integers(2**31)))
+
+        return once
+
+    return rates(rule, run(planted), run(0.0), places)
+
+
 def attainable_gain(
     rule: Criterion, measured: Interval, places: int, power: float = 0.9
 ) -> float:

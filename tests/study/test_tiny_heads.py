@@ -177,11 +177,13 @@ def test_controls_know_right_from_wrong(which):
     assert ledger.Controls(*found).good
 
 
-def test_a_planted_gain_is_found_and_none_is_not():
+@pytest.mark.parametrize("controls", ["gain_controls", "redrawn_controls"])
+def test_a_planted_gain_is_found_and_none_is_not(controls):
     rng = np.random.default_rng(2)
     groups, seeds = np.repeat(np.arange(60), 4), np.tile(np.arange(2), 120)
     columns = rng.normal(0, 0.1, 240), groups, seeds
-    found = tiny_heads.gain_controls(Criterion("", "above", 0.01, ""), columns, 0.1, 3)
+    controls = getattr(tiny_heads, controls)
+    found = controls(Criterion("", "above", 0.01, ""), columns, 0.1, 3)
     assert ledger.Controls(*found).good
 
 
