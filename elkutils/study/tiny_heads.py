@@ -931,4 +931,5 @@ def attainable_gain(
     0.34
     """
     error = (measured.estimate - measured.lower) / norm.isf((1 - measured.level) / 2)
-    return rule.margin + (norm.isf(ALPHA / places) + norm.isf(1 - power)) * error
+    errors = norm.isf(ALPHA / places) + norm.isf(1 - power)
+    return float(rule.margin + errors * error)
