@@ -440,7 +440,7 @@ def test_a_claim_says_what_decides_it(claim):
     for text in (claim.title, claim.words, claim.restatement, claim.estimand, claim.fails_if):
         assert text
     assert claim.quantifier in ledger.QUANTIFIERS
-    assert bool(claim.criteria) == bool(claim.chapter)
+    assert claim.criteria or not claim.chapter  # rules may be fixed before a chapter runs them
     for criterion in claim.criteria.values():
         low, high = criterion.bounds
         assert low < high
