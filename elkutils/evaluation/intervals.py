@@ -272,11 +272,7 @@ def _open(taken):
 
 def _checked(statistic, y, arrays, groups, seeds, level, resamples):
     """What both bootstraps refuse or warn of; y, arrays, and the codes of groups and seeds."""
-    if groups is None:
-        raise ValueError(
-            "groups is None; it has to name the group of each row, and is "
-            "np.arange(len(y)) where rows are independent"
-        )
+    _check_given(groups)
     _check_statistic(statistic)
     named = {f"arrays[{i}]": array for i, array in enumerate(arrays)}
     check_order(stacklevel=4, y=y, groups=groups, seeds=seeds, **named)
@@ -292,6 +288,14 @@ def _checked(statistic, y, arrays, groups, seeds, level, resamples):
             )
     _check_resampling(group_count, resamples, level)
     return y, arrays, group_codes, seed_codes
+
+
+def _check_given(groups):
+    if groups is None:
+        raise ValueError(
+            "groups is None; it has to name the group of each row, and is "
+            "np.arange(len(y)) where rows are independent"
+        )
 
 
 def _check_resampling(group_count, resamples, level):
@@ -458,6 +462,7 @@ def bootstrap_means(
     >>> print(*bootstrap_means([[0.0, 1.0], [0.0, 1.0]], groups=[0, 1]))
     0.000 [0.000, 0.000] 1.000 [1.000, 1.000]
     """
+    _check_given(groups)
     check_order(values=values, groups=groups, seeds=seeds)
     values = numbers(values, "values").astype(np.float64)
     if values.ndim != 2 or np.isinf(values).any():

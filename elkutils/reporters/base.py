@@ -29,7 +29,14 @@ if TYPE_CHECKING:
 
 
 # What a fit sets before it has learned anything.
-LEARNED_FIRST = "classes_", "feature_names_in_", "n_features_in_", "scaling_", "source_"
+LEARNED_FIRST = (
+    "classes_",
+    "feature_names_in_",
+    "moments_",
+    "n_features_in_",
+    "scaling_",
+    "source_",
+)
 
 
 def is_table(X: object) -> bool:
@@ -287,7 +294,6 @@ class Reporter(ClassifierMixin, BaseEstimator):
         self._fitted_with = deepcopy(self.get_params(deep=False))
         X, y = _validated(self, X, y, dtype=np.float64)
         check_size(X)
-        self.moments_, self._told_far = moments(X), False
         _check_labels(y)
         classes = np.unique(y)
         if len(classes) == 1:
@@ -300,6 +306,7 @@ class Reporter(ClassifierMixin, BaseEstimator):
                 f" {type_of_target(y)}: y holds {len(classes)} classes, {classes[:5]}"
             )
         self.classes_ = self._ordered(classes)
+        self.moments_, self._told_far = moments(X), False
         return X, (y == self.classes_[1]).astype(np.float64)
 
     def _ordered(self, classes: np.ndarray) -> np.ndarray:

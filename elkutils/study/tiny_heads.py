@@ -126,7 +126,7 @@ class TransformerSize:
 
 TRANSFORMERS = {
     "quick": TransformerSize(4, 2, 8, 8, 8),
-    "book": TransformerSize(32, 2, 100, 80, 512),
+    "book": TransformerSize(32, 6, 600, 80, 512),
     "full": TransformerSize(512, 6, 300, 100, 512),
 }
 

@@ -194,8 +194,9 @@ def _wanted(source, records: Iterator, columns: Mapping[str, str]) -> list[_Row]
     header = next(records, None)
     if not header:
         raise ValueError(f"{source} is empty; it needs a header line and statements")
+    joined = "".join(map(str, header))
     header = [statement_key(str(name)) for name in header]
-    _check_columns(source, columns, header)
+    _check_columns(source, columns, header, joined)
     at = {role: header.index(column) for role, column in columns.items()}
     rows = [
         _Row(where, {role: _field(values[i], role, columns, where) for role, i in at.items()})
@@ -206,12 +207,12 @@ def _wanted(source, records: Iterator, columns: Mapping[str, str]) -> list[_Row]
     return rows
 
 
-def _check_columns(source, columns, header) -> None:
+def _check_columns(source, columns, header, joined) -> None:
     if columns["text"] == columns["label"]:
         raise ValueError(f"text and label are both {columns['text']!r}; they need two columns")
     missing = [name for name in columns.values() if name not in header]
     if missing:
-        others = [mark for mark in (";", "\t", "|") if mark in "".join(header)]
+        others = [mark for mark in (";", "\t", "|") if mark in joined]
         hint = (
             f"; is the separator {others[0]!r}? It has to be a comma, or load_csv needs "
             f"separator={others[0]!r}"
