@@ -142,7 +142,7 @@ def test_example_in_the_readme_runs_as_it_stands(core_python, root, tmp_path):
     auroc = float(re.search(r"AUROC (\S+)", printed)[1])
     assert 0.85 < auroc < 0.99
     assert "largest R-hat" in printed
-    load = "import elkutils.reporters as r; print(r.load('my-reporter').prior_scale)"
+    load = "import elkutils.reporters as r; print(r.load('my-reporter')[-1].prior_scale)"
     assert run(core_python, load, tmp_path).strip() == "evidence"
 
 
