@@ -275,7 +275,6 @@ class Reporter(ClassifierMixin, BaseEstimator):
 
     def _check(self, X, first: int = 0) -> np.ndarray:
         """Return rows X of a table, from its row `first` on, checked and scaled."""
-        check_is_fitted(self)
         persist.check_source(self, X)
         X = persist.scaled(self, _validated(self, X, dtype=np.float64, reset=False))
         if not self._told_far and hasattr(self, "moments_"):
@@ -497,6 +496,7 @@ class DrawsReporter(Reporter, ABC):
 
     def sample_proba(self, X: ArrayLike) -> np.ndarray:
         """Return draws of P(y = classes_[1] | x), (draws, n), chain by chain."""
+        check_is_fitted(self)
         X = self._check(X)
         return self.draws_.sample_proba(X)
 
