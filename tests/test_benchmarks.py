@@ -65,6 +65,7 @@ def test_full_rank_is_refused():
 def test_a_rival_draws_from_the_target(library, algorithm, side_by_side, monkeypatch):
     """On no rows z is standard normal: mean and variance over four chains."""
     monkeypatch.setattr(networks, "on_cpu", lambda: not side_by_side)
+    # The lock leaves BlackJAX out: only benchmarks use it, and they note where it is missing.
     if library == "BlackJAX" and not importlib.util.find_spec("blackjax"):
         pytest.skip("BlackJAX is not installed")
     none = np.zeros((0, 3), np.float32)

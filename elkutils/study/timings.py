@@ -6,8 +6,11 @@ are in `book/results/recorded/`.
 """
 
 import json
+import os
+import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from typing import Any
 
@@ -36,6 +39,39 @@ def median_seconds(task: Callable[[], Any], repeats: int = 7) -> float:
         jax.block_until_ready(task())
         taken.append(time.perf_counter() - begun)
     return float(np.median(taken))
+
+
+def provenance(command: str, *packages: str) -> dict[str, Any]:
+    """Return what a recorded run says of itself: its command, the machine and the versions.
+
+    Parameters
+    ----------
+    command : str
+    *packages : str
+        Whose versions are told beside those of numpy and jax; None for one that is missing.
+
+    Examples
+    --------
+    >>> provenance("python run.py", "no-such-package")["no-such-package"] is None
+    True
+    """
+    import jax
+
+    return {
+        "command": command,
+        "device": jax.devices()[0].device_kind,
+        "machine": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": os.environ.get("OMP_NUM_THREADS", "all"),
+        "python": platform.python_version(),
+    } | {name: _version(name) for name in ("numpy", "jax", *packages)}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def recorded() -> dict[str, dict]:

@@ -13,8 +13,6 @@ smallest sizes anew.
 import argparse
 import hashlib
 import json
-import os
-import platform
 import sys
 from pathlib import Path
 
@@ -30,22 +28,10 @@ def main():
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
 
-    import jax
+    from elkutils.study.timings import cpu_seconds, provenance, synthetic_activations
 
-    from elkutils.study.timings import cpu_seconds, synthetic_activations
-
-    about = {
-        "command": "python tests/benchmarks/growth.py",
-        "protocol": f"all sizes in turn, {args.repeats} times over",
-        "device": jax.devices()[0].device_kind,
-        "machine": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": os.environ.get("OMP_NUM_THREADS", "all"),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "jax": jax.__version__,
-        "seed": 0,
-    }
+    about = provenance("python tests/benchmarks/growth.py")
+    about |= {"protocol": f"all sizes in turn, {args.repeats} times over", "seed": 0}
     rows = {}
     for repeat in range(args.repeats):
         for size in args.sizes:

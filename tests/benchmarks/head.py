@@ -13,12 +13,8 @@ heads reads the file and computes a piece anew.
 import argparse
 import hashlib
 import json
-import os
-import platform
 import time
 from pathlib import Path
-
-import numpy as np
 
 PARTS = "vault", "random", "language", "hmc"
 
@@ -56,19 +52,9 @@ def main():
 
 def begun(path: Path) -> dict:
     """The record so far, or an empty one; another machine or version begins a new one."""
-    import jax
+    from elkutils.study import head_enough, timings
 
-    from elkutils.study import head_enough
-
-    about = {
-        "command": "python tests/benchmarks/head.py",
-        "device": jax.devices()[0].device_kind,
-        "machine": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": os.environ.get("OMP_NUM_THREADS", "all"),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "jax": jax.__version__,
+    about = timings.provenance("python tests/benchmarks/head.py") | {
         "scales": list(head_enough.SCALES),
         "labels": head_enough.LABELS,
         "heads": head_enough.HEADS,

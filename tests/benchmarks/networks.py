@@ -26,14 +26,11 @@ language model, rows are synthetic with the same singular values.
 
 import argparse
 import json
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -478,24 +475,6 @@ def progress(done: str) -> None:
     print(done, "done", file=sys.stderr, flush=True)
 
 
-def machine() -> dict:
-    """What it runs on, and with which versions."""
-    found = {}
-    for name in ("numpy", "jax", "numpyro", "arviz", "blackjax"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = None
-    return {
-        "device": jax.devices()[0].device_kind,
-        "machine": platform.processor() or platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
-        "threads": os.environ.get("OMP_NUM_THREADS", "all"),
-        "python": platform.python_version(),
-        **found,
-    }
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
@@ -512,11 +491,10 @@ def main():
     source, (X, y, rows) = activations(args.data)
     network = MLP((args.width, args.width), weight_scale=WEIGHT_SCALE)
     both = targets(network, X, y, rows)
-    about = {
-        "command": "python tests/benchmarks/networks.py",
+    libraries = "numpyro", "arviz", "blackjax"
+    about = timings.provenance("python tests/benchmarks/networks.py", *libraries) | {
         "protocol": f"{args.patience:g} s and {args.warmup} warm-up transitions per sampler,"
         f" {chains} chains, rivals in two halves around ours",
-        **machine(),
         "clock": "CPU" if on_cpu() else "wall",
         "data": source,
         "n": len(y),

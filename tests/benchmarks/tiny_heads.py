@@ -12,11 +12,8 @@ judges the file, and draws some of it anew.
 import argparse
 import json
 import os
-import platform
 import sys
 from pathlib import Path
-
-import numpy as np
 
 from elkutils.files import atomic_path, cache_dir
 
@@ -30,25 +27,15 @@ def main():
     args = parser.parse_args()
     os.environ["ELKUTILS_PROFILE"] = args.profile
 
-    import jax
-
     from elkutils import study
     from elkutils.models import load_model
-    from elkutils.study import tiny_heads
+    from elkutils.study import timings, tiny_heads
 
     size = tiny_heads.SIZES[args.profile]
     parts = args.parts or cache_dir() / "tiny-heads"
-    about = {
-        "command": f"python tests/benchmarks/tiny_heads.py --profile {args.profile}",
-        "device": jax.devices()[0].device_kind,
-        "machine": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": os.environ.get("OMP_NUM_THREADS", "all"),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "jax": jax.__version__,
-        "size": vars(size),
-    }
+    command = f"python tests/benchmarks/tiny_heads.py --profile {args.profile}"
+    about = timings.provenance(command)
+    about["size"] = vars(size)
     model = load_model()
     args.output.parent.mkdir(parents=True, exist_ok=True)
     seeds, entries = list(args.seeds or study.seeds()), {}

@@ -20,6 +20,10 @@ CHAPTERS = (
     "confused-human",
 )
 MOST_LINES, MOST_COLUMNS = 25, 88
+MOST_PROSE, MOST_CODE = 3200, 150  # words, lines: what is visible unfolded
+FOLDED = r"(?ms)^(:{3,}|`{3,})\{(?:admonition\}[^\n]*\n:class: dropdown|dropdown\}).*?^\1\s*$"
+SOLUTION = r"(?s)```\{solution-start\}.*?\{solution-end\}"
+HIDDEN = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +46,21 @@ def test_contents_number_these_chapters(root):
     numbered = [part for part in toc["parts"] if part.get("numbered")]
     files = [chapter["file"] for part in numbered for chapter in part["chapters"]]
     assert files == [f"book/{name}" for name in CHAPTERS]
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_what_is_visible_unfolded_is_short(texts, name):
+    """Solutions and dropdowns are folded; blank lines of code do not count."""
+    body = re.split(r"^## References", re.sub(SOLUTION, "", texts[name]), flags=re.M)[0]
+    cells = jupytext.reads(body, fmt="md:myst").cells
+    prose = "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    shown = [
+        cell.source
+        for cell in cells
+        if cell.cell_type == "code" and not HIDDEN & set(cell.metadata.get("tags", ()))
+    ]
+    assert len(re.findall(r"\S*\w\S*", re.sub(FOLDED, "", prose))) <= MOST_PROSE
+    assert sum(bool(line.strip()) for code in shown for line in code.split("\n")) <= MOST_CODE
 
 
 def test_cells_are_short_and_narrow(executed):

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from scipy.special import expit, log_expit
+from scipy.special import expit
 from scipy.stats import chi2, kstest, norm
 
 from elkutils.checkpoint import Checkpoint
@@ -22,19 +22,12 @@ def make(n, d, seed):
 
 @pytest.mark.parametrize("separable", [False, True])
 @pytest.mark.parametrize("steps", [1, 32], ids="steps {}".format)
-def test_a_linear_head_against_quadrature(steps, separable):
+def test_a_linear_head_against_quadrature(steps, separable, quadrature):
     """Ten rows, far from normal: mean and sd of weight and bias, whatever the trajectory."""
     X, y = make(10, 1, 0)
     if separable:
         y = (X[:, 0] > 0).astype(float)
-    w, b = np.meshgrid(np.linspace(-9, 9, 401), np.linspace(-6, 6, 401), indexing="ij")
-    log_p = norm.logpdf(w, 0, 1.5) + norm.logpdf(b, 0, 1.0)
-    for x, label in zip(X[:, 0], y, strict=True):
-        log_p += log_expit((2 * label - 1) * (w * x + b))
-    p = np.exp(log_p - log_p.max())
-    p /= p.sum()
-    mean = np.array([(p * w).sum(), (p * b).sum()])
-    sd = np.sqrt([(p * (w - mean[0]) ** 2).sum(), (p * (b - mean[1]) ** 2).sum()])
+    mean, sd = quadrature(X, y)
     head = MLP(weight_scale=1.5)
     draws = 600 if steps < 3 else 200
     found = hmc.sample(head, X, y, draws=draws, chains=20, steps=steps)
