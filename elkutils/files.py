@@ -7,6 +7,7 @@ left alone, a link is followed, and "~" is the user's home.
 import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -103,7 +104,8 @@ def written_path(path: str | Path) -> Path:
 
 def _check_replaceable(fresh: Path, target: Path) -> None:
     """Raise OSError where putting `fresh` at `target` would remove what is not its like."""
-    if fresh.is_dir() and target.is_dir():
+    new, old = _kind(fresh), _kind(target)
+    if new == old == "folder":
         if _is_working_folder(target):
             raise OSError(
                 errno.EBUSY, "Python runs in this folder, which would be replaced", str(target)
@@ -121,14 +123,22 @@ def _check_replaceable(fresh: Path, target: Path) -> None:
                 "lost; choose a new or empty one",
                 str(target),
             )
-    elif target.is_dir():
+    elif old == "folder":
         raise IsADirectoryError(
             errno.EISDIR, "a folder is there; a file needs another name", str(target)
         )
-    elif fresh.is_dir() and target.exists():
+    elif new == "folder" and old == "file":
         raise NotADirectoryError(
             errno.ENOTDIR, "a file is there; a folder needs another name", str(target)
         )
+
+
+def _kind(path: Path) -> str | None:
+    """Return what is at a path, looked at once, as another process may change it."""
+    try:
+        return "folder" if stat.S_ISDIR(path.stat().st_mode) else "file"
+    except FileNotFoundError:
+        return None
 
 
 def _is_working_folder(folder: Path) -> bool:
@@ -152,9 +162,9 @@ def _make_parent(target: Path) -> None:
 def _put(fresh: Path, target: Path, scratch: Path) -> None:
     """Move `fresh` to `target`, in turn with other processes that write there."""
     for turn in range(TURNS):
-        _check_replaceable(fresh, target)
         replaced = scratch / f"replaced-{turn}"
         try:
+            _check_replaceable(fresh, target)
             if fresh.is_dir() and target.is_dir():
                 os.replace(target, replaced)
         except FileNotFoundError:  # another process has just moved it away
