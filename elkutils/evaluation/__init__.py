@@ -8,6 +8,7 @@ weighted, and the weights may have leading axes of their own, so that a bootstra
 vectorised call.
 """
 
+from elkutils.evaluation.alarms import alarm_rate, certified_threshold, rows_needed
 from elkutils.evaluation.bounds import (
     Bounds,
     betting,
@@ -96,6 +97,7 @@ __all__ = [
     "RiskCoverage",
     "accuracy",
     "agreement",
+    "alarm_rate",
     "attainable_margin",
     "auroc",
     "averaged",
@@ -105,6 +107,7 @@ __all__ = [
     "bootstrap_means",
     "brier",
     "centred_bootstrap",
+    "certified_threshold",
     "class_distance",
     "clopper_pearson",
     "confidence_sequence",
@@ -149,6 +152,7 @@ __all__ = [
     "resolvable_mass",
     "risk_coverage",
     "rival_log_odds",
+    "rows_needed",
     "total_variation",
     "value_of_knowing",
     "veto",

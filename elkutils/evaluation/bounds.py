@@ -10,7 +10,7 @@ end for 1 − p, and a two-sided interval gives δ/2 to each end.
 """
 
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -38,10 +38,24 @@ class Bounds:
     Attributes
     ----------
     lower, upper : (n,) arrays or floats
+
+    Examples
+    --------
+    >>> lower, upper = hoeffding([0, 1] * 50)
+    >>> print(f"{lower:.3f} to {upper:.3f}")
+    0.364 to 0.636
     """
 
     lower: np.ndarray
     upper: np.ndarray
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return iter((self.lower, self.upper))
+
+    @property
+    def width(self) -> np.ndarray | float:
+        """Upper less lower end."""
+        return self.upper - self.lower
 
     def hold(self, truth: np.ndarray | float) -> np.ndarray:
         """Return whether each interval holds the truth, with its ends, broadcast."""
