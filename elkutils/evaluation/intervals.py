@@ -156,7 +156,8 @@ def bootstrap(
     statistic : callable
         ``statistic(y, *arrays, weights=W)`` on the rows of one seed, with W of shape (B, n),
         returns (B,). The scores of this package have this form, and so does the `difference` of
-        two of them.
+        two of them. A metric of scikit-learn, ``metric(y, *arrays, sample_weight=w)``, is
+        called once per resample.
     y : (N,) array
         Labels, or whatever `statistic` takes in their place.
     *arrays : (N,) arrays
@@ -200,7 +201,7 @@ def bootstrap(
     >>> print(bootstrap(accuracy, y, proba, groups=np.arange(4)))
     1.000 [1.000, 1.000]
     """
-    y, arrays, (group_of, group_count), (seed_of, seed_count) = _checked(
+    statistic, y, arrays, (group_of, group_count), (seed_of, seed_count) = _checked(
         statistic, y, arrays, groups, seeds, level, resamples
     )
 
@@ -251,29 +252,46 @@ def _scored(statistic, y, arrays, weights):
     return found
 
 
-def _check_statistic(statistic):
-    """Raise ValueError unless a statistic can be called with ``weights=``."""
+def _taking_weights(statistic):
+    """A statistic of ``weights=`` (B, n): itself, or a metric of scikit-learn per resample."""
     try:
         taken = inspect.signature(statistic).parameters
     except (TypeError, ValueError):  # not callable, or built in: the call will show
         taken = {}
-    if not callable(statistic) or (taken and not {"weights", *_open(taken)} & set(taken)):
+    if callable(statistic) and "weights" not in taken and "sample_weight" in taken:
+        return _per_resample(statistic)
+    keywords = [name for name, one in taken.items() if one.kind is one.VAR_KEYWORD]
+    if not callable(statistic) or (taken and not {"weights", *keywords} & set(taken)):
         raise ValueError(
-            f"statistic is {statistic!r}, which takes no weights=; it has to be called as "
-            "statistic(y, *arrays, weights=W), as the scores of elkutils.evaluation: of a "
-            "metric of scikit-learn make one by lambda y, p, weights: np.array([metric(y, p, "
-            "sample_weight=w) for w in weights])"
+            f"statistic is {statistic!r}, which takes neither weights= nor sample_weight=; it "
+            "has to be called as statistic(y, *arrays, weights=W), as the scores of "
+            "elkutils.evaluation, or as the metrics of scikit-learn"
         )
+    return statistic
 
 
-def _open(taken):
-    return [name for name, one in taken.items() if one.kind is one.VAR_KEYWORD]
+def _per_resample(metric):
+    """`metric`, one call for each row of weights; NaN where a class drew no rows."""
+
+    def statistic(y, *arrays, weights=None):
+        if weights is None:
+            return metric(y, *arrays)
+        classes = np.unique(y)
+        found = np.full(len(weights), np.nan)
+        for i, weight in enumerate(weights):
+            drawn = weight > 0
+            if len(classes) != 2 or len(np.unique(y[drawn])) == 2:
+                rows = (array[drawn] for array in (y, *arrays))
+                found[i] = metric(*rows, sample_weight=weight[drawn])
+        return found
+
+    return statistic
 
 
 def _checked(statistic, y, arrays, groups, seeds, level, resamples):
-    """What both bootstraps refuse or warn of; y, arrays, and the codes of groups and seeds."""
+    """What both bootstraps refuse or warn of; their arguments; codes of groups and seeds."""
     _check_given(groups)
-    _check_statistic(statistic)
+    statistic = _taking_weights(statistic)
     named = {f"arrays[{i}]": array for i, array in enumerate(arrays)}
     check_order(stacklevel=4, y=y, groups=groups, seeds=seeds, **named)
     y, arrays = plain(y, "y"), [plain(array, name) for name, array in named.items()]
@@ -287,7 +305,7 @@ def _checked(statistic, y, arrays, groups, seeds, level, resamples):
                 f"an array has shape {a.shape}; it has to match y, {y.shape}{hint}"
             )
     _check_resampling(group_count, resamples, level)
-    return y, arrays, group_codes, seed_codes
+    return statistic, y, arrays, group_codes, seed_codes
 
 
 def _check_given(groups):
@@ -383,7 +401,7 @@ def pooled_bootstrap(
     >>> print(pooled_bootstrap(ece, y, proba, groups=np.arange(2000)))
     0.029 [0.016, 0.044]
     """
-    y, arrays, (group_of, group_count), (seed_of, seed_count) = _checked(
+    statistic, y, arrays, (group_of, group_count), (seed_of, seed_count) = _checked(
         statistic, y, arrays, groups, seeds, level, resamples
     )
     estimate = float(_scored(statistic, y, arrays, np.ones((1, len(y))))[0])
@@ -510,6 +528,7 @@ def difference(statistic: Callable) -> Callable:
     >>> float(difference(accuracy)([0, 1], [0.1, 0.9], [0.9, 0.9]))
     0.5
     """
+    statistic = _taking_weights(statistic)
 
     def paired(y, first, second, weights=None):
         with np.errstate(invalid="ignore"):  # two infinite scores: NaN, which bootstrap names
@@ -524,6 +543,7 @@ def averaged(statistic: Callable, count: int) -> Callable:
     The arrays that it takes are, for each forecast of `statistic`, that forecast at every
     place: ``averaged(difference(auroc), 2)`` takes ours at two layers, then theirs at two.
     """
+    statistic = _taking_weights(statistic)
 
     def mean(y, *arrays, weights=None):
         places = [arrays[i::count] for i in range(count)]

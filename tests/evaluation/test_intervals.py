@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from elkutils.evaluation import (
     Interval,
@@ -7,6 +8,7 @@ from elkutils.evaluation import (
     averaged,
     bootstrap,
     bootstrap_means,
+    brier,
     centred_bootstrap,
     difference,
     excess_ece,
@@ -269,3 +271,34 @@ def test_a_pooled_interval_need_not_be_centred():
     )
     found = pooled_bootstrap(weighted_mean, hits, groups=groups, centre=False)
     assert (found.lower, found.upper) == tuple(ends)
+
+
+def loss(y, proba, weights=None):
+    return -log_score(y, proba, weights=weights)
+
+
+@pytest.mark.parametrize("resample", [bootstrap, pooled_bootstrap])
+@pytest.mark.parametrize(
+    ("metric", "score"),
+    [(roc_auc_score, auroc), (brier_score_loss, brier), (log_loss, loss)],
+)
+def test_a_metric_of_scikit_learn_is_resampled_as_our_score_is(resample, metric, score):
+    rng = np.random.default_rng(4)
+    y, proba = np.arange(60) % 2, rng.uniform(0.05, 0.95, size=60)
+    given = {"groups": np.arange(60) // 2, "resamples": 100}
+    theirs, ours = resample(metric, y, proba, **given), resample(score, y, proba, **given)
+    np.testing.assert_allclose(
+        [theirs.estimate, theirs.lower, theirs.upper], [ours.estimate, ours.lower, ours.upper]
+    )
+
+
+def test_metrics_of_scikit_learn_are_compared_and_lose_resamples_of_one_class():
+    rng = np.random.default_rng(4)
+    y, first, second = np.arange(40) % 2, rng.random(40), rng.random(40)
+    given = {"groups": np.arange(40), "resamples": 100}
+    theirs = bootstrap(difference(roc_auc_score), y, first, second, **given)
+    ours = bootstrap(difference(auroc), y, first, second, **given)
+    assert [theirs.lower, theirs.upper] == pytest.approx([ours.lower, ours.upper])
+    assert difference(roc_auc_score)(y, first, second) == pytest.approx(theirs.estimate)
+    with pytest.raises(ValueError, match=r"NaN on .* resamples"):
+        bootstrap(roc_auc_score, np.arange(40) > 38, first, **given)
