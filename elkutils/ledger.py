@@ -512,21 +512,27 @@ class Chapter:
         return Closing(self.name, verdicts, *_compare(found, reference))
 
 
-def table() -> Table:
-    """Return all claims with their verdicts from the committed reference results."""
-    verdicts = {}
+def verdicts() -> dict[str, Verdict]:
+    """Return the verdict of each claim from the committed reference results.
+
+    In the order of the argument; without conditions where no chapter has examined it.
+    """
+    found = {}
     for path in sorted(reference_dir().glob("*.json")):
         for id, record in _read(path)["verdicts"].items():
             conditions = {name: c["outcome"] for name, c in record["conditions"].items()}
             places = record.get("places", {})
-            verdicts[id] = Verdict(
+            found[id] = Verdict(
                 id, record["verdict"], conditions, note=record["note"], places=places
             )
-    rows = []
-    for id, claim in claims().items():
-        verdict = verdicts.get(id, Verdict(id, NOT_EXAMINED))
-        rows.append((id, claim.title, verdict.verdict, _beside(verdict)))
-    return Table(tuple(rows))
+    return {id: found.get(id, Verdict(id, NOT_EXAMINED)) for id in claims()}
+
+
+def table() -> Table:
+    """Return all claims with their verdicts from the committed reference results."""
+    return Table(
+        tuple((id, claims()[id].title, v.verdict, _beside(v)) for id, v in verdicts().items())
+    )
 
 
 def reference_dir() -> Path:
