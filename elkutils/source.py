@@ -19,8 +19,8 @@ class Source:
         Digest of the model's weights, see `elkutils.models.model_digest`.
     hook_point : str
     position : str
-        "full stop", "last", "span", "token" with its index, or "tokens from" with the first
-        one's.
+        "full stop", "last", "all", "span", "token" with its index, or "tokens from" with the
+        first one's.
     start_token : bool
         Whether texts began with a start token.
     """

@@ -62,6 +62,7 @@ from elkutils.evaluation.intervals import (
     pooled_bootstrap,
     weighted_mean,
 )
+from elkutils.evaluation.pooling import pool
 from elkutils.evaluation.power import (
     PassRate,
     attainable_margin,
@@ -143,6 +144,7 @@ __all__ = [
     "p_below",
     "p_equivalent",
     "pass_rate",
+    "pool",
     "pooled_bootstrap",
     "prevalence_weights",
     "recalibration_intercept",

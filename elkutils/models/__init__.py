@@ -1,9 +1,9 @@
 """Frozen networks and what is read from them.
 
 `load_model` returns a TransformerLens model, `activations` the residual stream at chosen hook
-points and tokens, `sequences` that of all tokens, and `answers` the model's own answers about a
-statement. Only this part of the package imports torch. `elkutils.models.vault` has the
-predictors of the world in `elkutils.tasks.vault`.
+points and tokens, `sequences` that of all tokens as one row per text, and `answers` the model's
+own answers about a statement. Only this part of the package imports torch.
+`elkutils.models.vault` has the predictors of the world in `elkutils.tasks.vault`.
 """
 
 try:
@@ -18,8 +18,10 @@ except ImportError as error:
 from elkutils.models.activations import activations, resid_post, sequences
 from elkutils.models.answers import answer_log_odds, completion_log_prob, pmi
 from elkutils.models.language import load_model, model_digest
+from elkutils.models.tokens import Spans, token_spans
 
 __all__ = [
+    "Spans",
     "activations",
     "answer_log_odds",
     "completion_log_prob",
@@ -28,4 +30,5 @@ __all__ = [
     "pmi",
     "resid_post",
     "sequences",
+    "token_spans",
 ]

@@ -20,7 +20,7 @@ from elkutils.models.state import check_evaluated, is_hooked, model_digest, read
 from elkutils.models.tokens import Encoded, check_batch_size, encode_all, text_list
 from elkutils.source import Activations, Source
 
-POSITIONS = ("full stop", "last")
+POSITIONS = ("full stop", "last", "all")
 # Hook points whose second axis is the heads, not the tokens.
 _BY_HEAD = ("hook_pattern", "hook_attn_scores", "hook_attention_weights")
 
@@ -57,7 +57,7 @@ def activations(
     cache: bool = True,
     progress: bool = True,
 ) -> dict[str, np.ndarray]:
-    """Return the activations at `hook_points`, at one position of each text.
+    """Return the activations at `hook_points`, at one position of each text or at all.
 
     Parameters
     ----------
@@ -69,10 +69,12 @@ def activations(
     hook_points : sequence of str
         Names of hook points that carry ``(batch, token, d)`` tensors, as from `resid_post`, or
         ``(batch, token, heads, d)``, whose heads are put one after another.
-    position : "full stop", "last", int, sequence of n int or of n (start, stop)
+    position : "full stop", "last", "all", int, sequence of n int or of n (start, stop)
         "full stop" is the token that holds the full stop with which the text has to end, "last"
-        the text's last token. An int is the index of a token, for all texts or one per text,
-        with the start token, if there is one, as 0, and −1 as the text's last. A span of
+        the text's last token, "all" every token but start and end tokens, one row each, text
+        after text: `token_spans` has their places in the texts. An int is the index of a
+        token, for all texts or one per text, with the start token, if there is one, as 0, and
+        −1 as the text's last. A span of
         characters per text averages over its tokens. End tokens that the tokenizer may set
         are neither counted nor read.
     batch_size : int
@@ -89,7 +91,8 @@ def activations(
     Returns
     -------
     dict of str to (n, d) float32 array
-        One `elkutils.source.Activations` per hook point, an array that knows its source.
+        One `elkutils.source.Activations` per hook point, an array that knows its source. With
+        "all" it has a row per token.
 
     Raises
     ------
@@ -110,11 +113,13 @@ def activations(
     ]
     ids = [tokens.ids for tokens in encoded]
     options = {"position": rule, "tokens": ids, "reads": reads}
+    groups = [[[i] for i in read] if rule == "all" else [read] for read in reads]
+    counts = [len(group) for group in groups]
+    read = np.arange(max(counts)) >= max(counts) - np.array(counts)[:, None]
 
     def extract() -> dict[str, np.ndarray]:
-        groups = [[read] for read in reads]
-        found = _extract(model, ids, groups, 1, hook_points, batch_size, progress)
-        return {name: rows[:, 0] for name, rows in found.items()}
+        found = _extract(model, ids, groups, max(counts), hook_points, batch_size, progress)
+        return {name: rows[read] for name, rows in found.items()}
 
     kept = _kept("activations", model, hook_points, options, extract, cache)
     return _sourced(kept, model, hook_points, _told(rule, places), encoded)
@@ -363,6 +368,8 @@ def _places(rule, place, row, text, tokens: Encoded) -> list[int]:
         raise ValueError(f"texts has row {row}, {text!a:.40}, which holds no token")
     if rule == "last":
         return [count - 1]
+    if rule == "all":
+        return list(range(tokens.start, count))
     if rule == "token":
         if not -count <= place < count:
             raise ValueError(

@@ -8,6 +8,7 @@ one.
 from collections.abc import Mapping, Sequence, Set
 from typing import NamedTuple
 
+import numpy as np
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
@@ -28,6 +29,44 @@ class Encoded(NamedTuple):
     offsets: list[tuple[int, int]] | None
     start: int
     end: int
+
+
+class Spans(NamedTuple):
+    """Which text each token belongs to, and which of its characters.
+
+    Attributes
+    ----------
+    row : (N,) array of int
+        The text's number, from 0.
+    start, stop : (N,) arrays of int
+        The characters ``texts[row][start:stop]``.
+    """
+
+    row: np.ndarray
+    start: np.ndarray
+    stop: np.ndarray
+
+
+def token_spans(model: TransformerBridge, texts: Sequence[str]) -> Spans:
+    """Return the places of the rows of ``activations(model, texts, …, position="all")``.
+
+    Parameters
+    ----------
+    model : TransformerBridge
+        Its tokenizer has to be a fast one.
+    texts : sequence of n str
+
+    Raises
+    ------
+    ValueError
+        As `elkutils.models.activations` does, for texts; or if the tokenizer does not know the
+        characters of a token.
+    """
+    encoded = encode_all(model, "texts", text_list("texts", texts), offsets=True)
+    own = [tokens.offsets[tokens.start : len(tokens.ids) - tokens.end] for tokens in encoded]
+    row = np.repeat(np.arange(len(own)), [len(spans) for spans in own])
+    places = np.array([span for spans in own for span in spans], dtype=int).reshape(-1, 2)
+    return Spans(row, places[:, 0], places[:, 1])
 
 
 def text_list(name: str, texts: Sequence[str], *, empty: bool = False) -> list[str]:
