@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = (
     ("_inputs", "files", "profiles", "checkpoint", "source"),
     ("tasks", "evaluation"),
-    ("inference", "plots", "ledger", "argument"),
+    ("inference", "plots", "token_scores", "ledger", "argument"),
     ("models", "reporters"),
     ("study",),
 )
