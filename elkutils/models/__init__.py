@@ -17,14 +17,18 @@ except ImportError as error:
 
 from elkutils.models.activations import activations, resid_post, sequences
 from elkutils.models.answers import answer_log_odds, completion_log_prob, pmi
+from elkutils.models.chat import Chats, chat_texts, in_spans
 from elkutils.models.language import load_model, model_digest
 from elkutils.models.tokens import Spans, token_spans
 
 __all__ = [
+    "Chats",
     "Spans",
     "activations",
     "answer_log_odds",
+    "chat_texts",
     "completion_log_prob",
+    "in_spans",
     "load_model",
     "model_digest",
     "pmi",
