@@ -95,7 +95,8 @@ def in_spans(spans: Spans, chosen: Sequence[Sequence[tuple[int, int]]]) -> np.nd
     Raises
     ------
     ValueError
-        If a text has no token within its spans, and so no score, or `chosen` has another length.
+        If a text has no token within its spans, and so no score, or `chosen` has another
+        length.
 
     Examples
     --------
