@@ -213,6 +213,17 @@ def count_tokens(d: int, inputs: int) -> int:
     return tokens
 
 
+def check_tokens(X: np.ndarray, inputs: int) -> None:
+    """Raise ValueError unless every row of X (n, tokens · inputs) has a token."""
+    tokens = X.reshape(len(X), count_tokens(X.shape[1], inputs), inputs)
+    empty = np.flatnonzero(~np.any(tokens != 0, axis=(1, 2)))
+    if len(empty):
+        raise ValueError(
+            f"X has {len(empty)} rows without a token, the first of them row {empty[0]}; "
+            f"each needs {inputs} numbers that are not all 0, at one token at least"
+        )
+
+
 def check_network(name: str, network: object) -> None:
     """Raise ValueError unless `network` has what `networks.network.Network` asks for."""
     if isinstance(network, type):

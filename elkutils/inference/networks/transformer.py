@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.stats import norm
 
-from elkutils.inference._checks import count_tokens
+from elkutils.inference._checks import check_tokens, count_tokens
 
 EPSILON = 1e-6  # added to the mean square in the norm, whose gradient is then finite at 0
 
@@ -156,13 +156,7 @@ class Transformer:
 
     def check(self, X: np.ndarray) -> None:
         """Raise ValueError unless every row of X (n, d) has a token."""
-        tokens = X.reshape(len(X), count_tokens(X.shape[1], self.inputs), self.inputs)
-        empty = np.flatnonzero(~np.any(tokens != 0, axis=(1, 2)))
-        if len(empty):
-            raise ValueError(
-                f"X has {len(empty)} rows without a token, the first of them row {empty[0]}; "
-                f"each needs {self.inputs} numbers that are not all 0, at one token at least"
-            )
+        check_tokens(X, self.inputs)
 
     def _shapes(self) -> Parameters:
         width, hidden = self.width, self.hidden
