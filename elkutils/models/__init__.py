@@ -19,6 +19,7 @@ from elkutils.models.activations import activations, resid_post, sequences
 from elkutils.models.answers import answer_log_odds, completion_log_prob, pmi
 from elkutils.models.chat import Chats, chat_texts, in_spans
 from elkutils.models.language import load_model, model_digest
+from elkutils.models.store import store_activations
 from elkutils.models.tokens import Spans, token_spans
 
 __all__ = [
@@ -34,5 +35,6 @@ __all__ = [
     "pmi",
     "resid_post",
     "sequences",
+    "store_activations",
     "token_spans",
 ]
