@@ -39,10 +39,14 @@ from elkutils.evaluation.decisions import (
 )
 from elkutils.evaluation.distance import class_distance
 from elkutils.evaluation.diversity import (
+    BrierSplit,
     agreement,
+    brier_split,
+    correlations,
     disagreement,
     mutual_information,
     total_variation,
+    variance_share,
 )
 from elkutils.evaluation.hypotheses import (
     Behaviour,
@@ -89,6 +93,7 @@ from elkutils.evaluation.selection import (
 __all__ = [
     "Behaviour",
     "Bounds",
+    "BrierSplit",
     "Interval",
     "PassRate",
     "Recalibration",
@@ -104,10 +109,12 @@ __all__ = [
     "bootstrap",
     "bootstrap_means",
     "brier",
+    "brier_split",
     "centred_bootstrap",
     "class_distance",
     "clopper_pearson",
     "confidence_sequence",
+    "correlations",
     "cost_threshold",
     "decision_cost",
     "difference",
@@ -151,6 +158,7 @@ __all__ = [
     "rival_log_odds",
     "total_variation",
     "value_of_knowing",
+    "variance_share",
     "veto",
     "votes_needed",
     "weighted_mean",

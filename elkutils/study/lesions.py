@@ -8,7 +8,6 @@ after 32 sublayers, and asked again when some are bypassed. `recorded` returns t
 ``tests/benchmarks/lesions.py`` wrote.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,13 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from elkutils.evaluation import Interval, PassRate, bootstrap
 from elkutils.inference.draws import mean_log_odds
-from elkutils.ledger import Criterion, reference_dir
 from elkutils.reporters import BayesianLogistic
 from elkutils.study import readings
-from elkutils.study.controls import auroc_by_pairs, rates
-from elkutils.study.pooling import pooled
 from elkutils.study.scaling import z_scored
 from elkutils.study.tiny_heads import Parts, digest_of
 
@@ -195,7 +190,9 @@ class Reporters:
     def log_odds(self, X: np.ndarray) -> np.ndarray:
         """Return the log odds (m,) of the mean probability at X (m, members · d)."""
         parts = np.split(z_scored(self.raw, X)[1], len(self.each), axis=1)
-        found = [one.decision_function(part) for one, part in zip(self.each, parts, strict=True)]
+        found = [
+            one.decision_function(part) for one, part in zip(self.each, parts, strict=True)
+        ]
         return mean_log_odds(np.array(found))
 
 
@@ -253,8 +250,12 @@ class _Small:
                 seen = sorted({token for row in ids for token in row})
                 known = {token: TRUTH + i for i, token in enumerate(seen)}
             y = self.asked.y[kind]
-            ends = [[*(known.get(t, -1) for t in row[1:]), int(y[i])] for i, row in enumerate(ids)]
-            states = np.concatenate([x[len(x) - len(row) :] for x, row in zip(X, ids, strict=True)])
+            ends = [
+                [*(known.get(t, -1) for t in row[1:]), int(y[i])] for i, row in enumerate(ids)
+            ]
+            states = np.concatenate(
+                [x[len(x) - len(row) :] for x, row in zip(X, ids, strict=True)]
+            )
             text = np.repeat(np.arange(len(ids)), [len(row) for row in ids])
             last = np.concatenate([np.arange(len(row)) == len(row) - 1 for row in ids])
             found[kind] = states, np.concatenate(ends), text, last
