@@ -8,6 +8,7 @@ after 32 sublayers, and asked again when some are bypassed. `recorded` returns t
 ``tests/benchmarks/lesions.py`` wrote.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,9 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from elkutils.evaluation import Interval, PassRate, bootstrap
 from elkutils.inference.draws import mean_log_odds
+from elkutils.ledger import Criterion, reference_dir
 from elkutils.reporters import BayesianLogistic
 from elkutils.study import readings
+from elkutils.study.controls import auroc_by_pairs, rates, redrawn
+from elkutils.study.pooling import pooled
 from elkutils.study.scaling import z_scored
 from elkutils.study.tiny_heads import Parts, digest_of
 
@@ -258,7 +263,7 @@ class _Small:
             )
             text = np.repeat(np.arange(len(ids)), [len(row) for row in ids])
             last = np.concatenate([np.arange(len(row)) == len(row) - 1 for row in ids])
-            found[kind] = states, np.concatenate(ends), text, last
+            found[kind] = np.concatenate(states), np.concatenate(ends), text, last
         self._classes = TRUTH + len(known)
         scaled = z_scored(found["train"][0], found["held out"][0])
         return {
@@ -294,3 +299,110 @@ class _Small:
     def _reporters(self) -> Reporters:
         X, _, _, last = self._tokens["train"]
         return Reporters(self.stack.stream(X[last]), self.asked.y["train"], self.plan.members)
+
+
+def recorded() -> dict[str, Any]:
+    """Return the recorded run, its entries decoded: see ``tests/benchmarks/lesions.py``."""
+    path = reference_dir() / "recorded" / "lesions.json"
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return found | {"entries": [decoded(entry) for entry in found["entries"]]}
+
+
+def decoded(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entry of a file with its lists as arrays."""
+    found = dict(entry) | {key: np.asarray(entry[key]) for key in ("y", "groups", "rows")}
+    for name in ("loss", "score"):
+        found[name] = {key: np.asarray(values) for key, values in entry[name].items()}
+    return found
+
+
+def rises(entries: Sequence[Mapping], network: str) -> np.ndarray:
+    """Return how much the loss rises by each single lesion (sublayers,), in nats per token."""
+    return np.mean(
+        [(e["loss"][network][1:] - e["loss"][network][0]).mean(1) for e in entries], 0
+    )
+
+
+def loss_columns(entries: Sequence[Mapping], network: str) -> tuple[np.ndarray, ...]:
+    """Return the rise by each lesion (sublayers, N), with groups and seeds (N,)."""
+    return pooled(
+        (e["seed"], e["loss"][network][1:] - e["loss"][network][0], e["groups"][e["rows"]])
+        for e in entries
+    )
+
+
+def score_columns(
+    entries: Sequence[Mapping], network: str, counts: Sequence[int], count: int
+) -> tuple[np.ndarray, ...]:
+    """Return labels (N,), scores (orders, N), groups and seeds, `count` sublayers bypassed.
+
+    `counts` are those of the run's size; 0 is the intact network.
+    """
+    at = [0] if count == 0 else slice(1 + list(counts).index(count), None, len(counts))
+    return pooled((e["seed"], e["y"], e["score"][network][at], e["groups"]) for e in entries)
+
+
+def worst_rise(columns: tuple[np.ndarray, ...], **options: object) -> Interval:
+    """Return the largest rise by one lesion, per seed, with its interval over all seeds."""
+    rise, groups, seeds = columns
+    return bootstrap(_largest, *rise, groups=groups, seeds=seeds, **options)
+
+
+def _largest(*rise, weights):
+    return np.max(weights @ np.array(rise).T / weights.sum(axis=1, keepdims=True), axis=1)
+
+
+def mean_auroc(columns: tuple[np.ndarray, ...], **options: object) -> Interval:
+    """Return the AUROC, averaged over orders and seeds, with its interval."""
+    y, scores, groups, seeds = columns
+    return bootstrap(_mean_auroc, y, *scores, groups=groups, seeds=seeds, **options)
+
+
+def _mean_auroc(y, *scores, weights):
+    return np.mean([auroc_by_pairs(y, score, weights) for score in scores], axis=0)
+
+
+def lesion_controls(
+    rule: Criterion, interval: Callable, passing: tuple, failing: tuple
+) -> tuple[PassRate, PassRate]:
+    """Return how often a rule passes an ensemble and a chain, cities and seeds drawn again.
+
+    Parameters
+    ----------
+    rule : Criterion
+    interval : callable
+        `worst_rise` or `mean_auroc`.
+    passing, failing : tuples
+        What it takes, of the ensemble and of the chain.
+    """
+
+    def run(columns: tuple) -> Callable:
+        *values, groups, seeds = columns
+        codes = np.unique(groups, return_inverse=True)[1]
+
+        def once(rng: np.random.Generator) -> Interval:
+            rows, fresh, again = redrawn(codes, seeds, rng)
+            drawn = (*(value[..., rows] for value in values), fresh, again)
+            return interval(drawn, resamples=200, seed=int(rng.integers(2**31)))
+
+        return once
+
+    return rates(rule, run(passing), run(failing))
+
+
+def path_lengths(
+    model: "TransformerBridge", texts: Sequence[str], direction: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the size of the gradient by path length (texts, 33), and of the whole (texts,).
+
+    The gradient is that of direction · stream after `LAYER` at the last token, by the stream
+    that enters the first block; its size is the norm over all tokens but the first.
+    """
+    from elkutils.models.lesions import path_gradients
+
+    found, whole = [], []
+    for text in texts:
+        parts = path_gradients(model, text, LAYER, direction)[:, 1:]
+        found.append(np.sqrt((parts**2).sum(axis=(1, 2))))
+        whole.append(np.linalg.norm(parts.sum(axis=0)))
+    return np.array(found), np.array(whole)
