@@ -6,6 +6,7 @@ variance is judged by, `vault_heads`, `persona_heads` and `ratio` that of indepe
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,6 +42,7 @@ DRAWS, STARTS, RESAMPLED, PERCEPTRON = (
 LANGUAGE = DRAWS, RESAMPLED, STARTS, PERCEPTRON
 HEAD, WHOLE = "draws of the head", "draws of the whole network"
 VAULT = HEAD, WHOLE
+ASKED = 150
 BODY = 0.1  # s, where the linearised network is near the exact one
 HELD_OUT, HARD, NEGATED, OTHER = "held out", "hard", "negated", "other task"
 KINDS = HELD_OUT, HARD, NEGATED, OTHER
@@ -150,9 +152,10 @@ def _spaced(log_odds: np.ndarray) -> np.ndarray:
 def vault_bags(predictor: int) -> dict[str, Bag]:
     """Return draws of a vault predictor's head, and of its whole linearised network.
 
-    Labels and priors are those of `head_enough`; s is `BODY`.
+    Labels and priors are those of `head_enough`; s is `BODY`. The network is linearised at one
+    head, and asked about `ASKED` cases of each kind.
     """
-    setting = head_enough.vault_setting(predictor)
+    setting = _fewer(head_enough.vault_setting(predictor))
     prior = head_enough.vault_prior(setting)
     found = {}
     for name, s in ((HEAD, 0.0), (WHOLE, BODY)):
@@ -163,6 +166,21 @@ def vault_bags(predictor: int) -> dict[str, Bag]:
             ids = np.array([f"{predictor}/{i}" for i in range(rows.stop - rows.start)])
             found[name][kind] = _spaced(drawn[:, rows]), prior.y[rows], ids
     return found
+
+
+def _fewer(setting: head_enough.Setting) -> head_enough.Setting:
+    """The training rows, and the first cases of each kind, every other one of the sorted."""
+    kinds, rows, end = ["train", *VAULT_KINDS.values()], {}, 0
+    kept = []
+    for kind in kinds:
+        of = np.arange(len(setting.y))[setting.rows[kind]]
+        of = of if kind == "train" else of[:: max(1, len(of) // ASKED)]
+        rows[kind] = slice(end, end + len(of))
+        kept.append(of)
+        end += len(of)
+    kept = np.concatenate(kept)
+    heads = setting.heads[:1]
+    return replace(setting, X=setting.X[kept], y=setting.y[kept], rows=rows, heads=heads)
 
 
 def share(bags: Mapping[int, Bag], kind: str, ddof: int = 0, **options: object) -> Interval:
