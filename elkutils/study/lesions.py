@@ -200,6 +200,13 @@ class Reporters:
         ]
         return mean_log_odds(np.array(found))
 
+    @property
+    def direction(self) -> np.ndarray:
+        """The first member's posterior mean of the weights, on what is written, unscaled (d,)."""
+        coef = self.each[0].coef_[0]
+        spread = np.asarray(self.raw[:, : len(coef)], np.float64).std(axis=0)
+        return coef / np.where(spread == 0, 1.0, spread)
+
 
 @dataclass(frozen=True, eq=False)
 class _Language:

@@ -140,7 +140,7 @@ def _perceptron(X, y, groups, asked, seed) -> np.ndarray:
 
     scale = choose_scale(MLP((1, 1)), X, y).scale
     network = MLP((WIDTH, WIDTH), weight_scale=scale)
-    return hmc.sample(network, X, y, 160, 100, chains=1, seed=seed).log_odds(asked)
+    return hmc.sample(network, X, y, 64, 60, chains=1, seed=seed).log_odds(asked)
 
 
 def _spaced(log_odds: np.ndarray) -> np.ndarray:
