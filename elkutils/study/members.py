@@ -6,7 +6,6 @@ variance is judged by, `vault_heads`, `persona_heads` and `ratio` that of indepe
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,13 +39,11 @@ DRAWS, STARTS, RESAMPLED, PERCEPTRON = (
     "draws of a perceptron",
 )
 LANGUAGE = DRAWS, RESAMPLED, STARTS, PERCEPTRON
-HEAD, WHOLE = "draws of the head", "draws of the whole network"
-VAULT = HEAD, WHOLE
-ASKED = 150
-BODY = 0.1  # s, where the linearised network is near the exact one
+HEAD = "draws of a head, vault"
+VAULT = (HEAD,)
 HELD_OUT, HARD, NEGATED, OTHER = "held out", "hard", "negated", "other task"
 KINDS = HELD_OUT, HARD, NEGATED, OTHER
-VAULT_KINDS = {HELD_OUT: "easy", HARD: "hard"}
+VAULT_KINDS = HELD_OUT, HARD
 WIDTH = 32  # of both layers of a perceptron
 HEADS, LABELS, CASES = 8, 100, 300
 QUARTERS = 4  # heads per adapter, since there are fewer cities
@@ -150,37 +147,24 @@ def _spaced(log_odds: np.ndarray) -> np.ndarray:
 
 
 def vault_bags(predictor: int) -> dict[str, Bag]:
-    """Return draws of a vault predictor's head, and of its whole linearised network.
+    """Return draws of the posterior of a vault predictor's head, given `LABELS` easy labels.
 
-    Labels and priors are those of `head_enough`; s is `BODY`. The network is linearised at one
-    head, and asked about `ASKED` cases of each kind.
+    Place and prior are those of `head_enough`.
     """
-    setting = _fewer(head_enough.vault_setting(predictor))
-    prior = head_enough.vault_prior(setting)
-    found = {}
-    for name, s in ((HEAD, 0.0), (WHOLE, BODY)):
-        drawn = prior.answer(s, draws=100, seed=predictor).log_odds
-        found[name] = {}
-        for kind, of in VAULT_KINDS.items():
-            rows = prior.rows[of]
-            ids = np.array([f"{predictor}/{i}" for i in range(rows.stop - rows.start)])
-            found[name][kind] = _spaced(drawn[:, rows]), prior.y[rows], ids
-    return found
+    from elkutils.reporters import BayesianLogistic
 
-
-def _fewer(setting: head_enough.Setting) -> head_enough.Setting:
-    """The training rows, and the first cases of each kind, every other one of the sorted."""
-    kinds, rows, end = ["train", *VAULT_KINDS.values()], {}, 0
-    kept = []
-    for kind in kinds:
-        of = np.arange(len(setting.y))[setting.rows[kind]]
-        of = of if kind == "train" else of[:: max(1, len(of) // ASKED)]
-        rows[kind] = slice(end, end + len(of))
-        kept.append(of)
-        end += len(of)
-    kept = np.concatenate(kept)
-    heads = setting.heads[:1]
-    return replace(setting, X=setting.X[kept], y=setting.y[kept], rows=rows, heads=heads)
+    found = readings.read_vault(predictor)
+    parts = {HELD_OUT: found["held out"], HARD: found["hard"]}
+    first = found["easy"].X[head_enough.PLACE][:LABELS]
+    X, *asked = z_scored(first, *(part.X[head_enough.PLACE] for part in parts.values()))
+    scales = {"prior_scale": 2 / np.sqrt(X.shape[1]), "bias_scale": head_enough.BIAS_SCALE}
+    reporter = BayesianLogistic(**scales, chains=8, draws=100, seed=predictor)
+    reporter.fit(X, found["easy"].y[:LABELS])
+    bag = {}
+    for (kind, part), rows in zip(parts.items(), asked, strict=True):
+        ids = np.array([f"{predictor}/{kind}/{i}" for i in range(len(rows))])
+        bag[kind] = _spaced(reporter.draws_.log_odds(rows)), part.y, ids
+    return {HEAD: bag}
 
 
 def share(bags: Mapping[int, Bag], kind: str, ddof: int = 0, **options: object) -> Interval:

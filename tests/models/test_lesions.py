@@ -90,10 +90,9 @@ def test_hooks_are_gone_after_an_interruption(model, stop, monkeypatch):
     with pytest.raises(stop):
         losses(model, TEXTS, [[PERCEPTRON]], progress=False)
     assert not is_hooked(model)
-    model.unembed.forward, kept = interrupt, model.unembed.forward
+    monkeypatch.setattr("elkutils.models.lesions.pad", interrupt)
     with pytest.raises(stop):
         losses(model, TEXTS, [[]], progress=False)
-    model.unembed.forward = kept
     assert not any(block._forward_pre_hooks for block in model.blocks)
 
 
@@ -113,7 +112,8 @@ def test_paths_add_up_to_the_gradient(model):
     value = kept["out"][0, -1] @ torch.as_tensor(w, dtype=torch.float32)
     (whole,) = torch.autograd.grad(value, kept["in"])
     assert found.shape == (5, len(tokens.ids), 16)
-    np.testing.assert_allclose(found.sum(axis=0), whole[0].numpy(), atol=1e-5)
+    near = 1e-5 * whole.abs().max().item()  # float32, and parts that cancel
+    np.testing.assert_allclose(found.sum(axis=0), whole[0].numpy(), rtol=0, atol=near)
     expected = np.zeros_like(found[0])
     expected[-1] = w
     np.testing.assert_allclose(found[0], expected, atol=1e-6)  # round every sublayer

@@ -68,7 +68,7 @@ def test_a_perfect_member_is_half_a_pair_from_the_ceiling():
 
 
 def test_members_that_scatter_more_under_a_shift_are_found():
-    wide = {seed: made_bag(seed, shifted=1.5) for seed in range(3)}
+    wide = {seed: made_bag(seed, shifted=4.0) for seed in range(3)}
     assert members.spread(wide, HARD, resamples=50).estimate > 2
     assert members.spread(BAGS, HARD, resamples=50).estimate < 1.5
 
@@ -96,15 +96,3 @@ def test_redrawn_rows_keep_groups_together():
     for group in np.unique(fresh):
         assert len(set(groups[rows[fresh == group]])) == 1
         assert (fresh == group).sum() == 2
-
-
-def test_fewer_cases_are_as_balanced():
-    from elkutils.study import head_enough
-
-    made = head_enough.vault_setting(0, count=10)
-    found = members._fewer(made)
-    assert list(found.rows) == ["train", "easy", "hard"]
-    hard = found.y[found.rows["hard"]]
-    assert len(hard) == members.ASKED
-    assert 0.4 < hard.mean() < 0.6
-    np.testing.assert_array_equal(found.X[:10], made.X[:10])
