@@ -202,7 +202,7 @@ class Reporters:
 
     @property
     def direction(self) -> np.ndarray:
-        """The first member's posterior mean of the weights, on what is written, unscaled (d,)."""
+        """The first member's mean weights on what it has written, unscaled (d,)."""
         coef = self.each[0].coef_[0]
         spread = np.asarray(self.raw[:, : len(coef)], np.float64).std(axis=0)
         return coef / np.where(spread == 0, 1.0, spread)
