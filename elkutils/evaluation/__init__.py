@@ -40,10 +40,14 @@ from elkutils.evaluation.decisions import (
 )
 from elkutils.evaluation.distance import class_distance
 from elkutils.evaluation.diversity import (
+    BrierSplit,
     agreement,
+    brier_split,
+    correlations,
     disagreement,
     mutual_information,
     total_variation,
+    variance_share,
 )
 from elkutils.evaluation.hypotheses import (
     Behaviour,
@@ -91,6 +95,7 @@ from elkutils.evaluation.selection import (
 __all__ = [
     "Behaviour",
     "Bounds",
+    "BrierSplit",
     "Interval",
     "PassRate",
     "Recalibration",
@@ -107,11 +112,13 @@ __all__ = [
     "bootstrap",
     "bootstrap_means",
     "brier",
+    "brier_split",
     "centred_bootstrap",
     "certified_threshold",
     "class_distance",
     "clopper_pearson",
     "confidence_sequence",
+    "correlations",
     "cost_threshold",
     "decision_cost",
     "difference",
@@ -157,6 +164,7 @@ __all__ = [
     "rows_needed",
     "total_variation",
     "value_of_knowing",
+    "variance_share",
     "veto",
     "votes_needed",
     "weighted_mean",

@@ -247,6 +247,31 @@ def planted_interval(
     return run
 
 
+def redrawn(
+    groups: np.ndarray, seeds: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return rows of a resampled run, with new groups and seeds: each drawn counts as new.
+
+    Parameters
+    ----------
+    groups, seeds : (N,) arrays
+        Groups as whole numbers.
+    rng : numpy.random.Generator
+    """
+    names, ids = np.unique(groups), np.unique(seeds)
+    times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)))
+    of = np.searchsorted(names, groups)
+    rows, fresh, again = [], [], []
+    for turn, seed in enumerate(rng.choice(ids, len(ids))):
+        mine = np.flatnonzero(seeds == seed)
+        counts = times[of[mine]]
+        copies = np.concatenate([np.arange(c) for c in counts])
+        rows.append(np.repeat(mine, counts))
+        fresh.append(np.repeat(of[mine], counts) + len(names) * copies)
+        again.append(np.full(len(copies), turn))
+    return np.concatenate(rows), np.concatenate(fresh), np.concatenate(again)
+
+
 def auroc_by_pairs(
     y: np.ndarray, score: np.ndarray, weights: np.ndarray | None = None
 ) -> np.ndarray | float:

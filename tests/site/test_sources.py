@@ -14,6 +14,7 @@ CHAPTERS = (
     "ensembles",
     "member-bounds",
     "tiny-heads",
+    "network-as-ensemble",
     "calibrated-online",
     "easy-to-hard",
     "no-guarantees",

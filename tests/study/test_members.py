@@ -1,0 +1,98 @@
+"""Shares, spreads and ratios on made-up bags whose truth is known."""
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from elkutils import ledger
+from elkutils.evaluation import auroc, brier_split, correlations
+from elkutils.study import members
+from elkutils.study.controls import redrawn
+from elkutils.study.members import HARD, HELD_OUT
+
+RULES = ledger.claims()["C7b"].criteria
+
+
+def made_bag(seed, apart=0.2, shifted=0.2, cities=40):
+    """16 members that see the truth more or less clearly, by `shifted` on hard rows."""
+    rng, found = np.random.default_rng(seed), {}
+    for kind, sd in ((HELD_OUT, apart), (HARD, shifted)):
+        y = np.tile([0, 1], cities)
+        clarity = 0.8 + sd * rng.standard_normal((16, 1))
+        log_odds = clarity * (2 * y - 1) + rng.standard_normal(2 * cities)
+        found[kind] = log_odds, y, np.repeat([f"{kind} {i}" for i in range(cities)], 2)
+    return found
+
+
+BAGS = {seed: made_bag(seed) for seed in range(3)}
+
+
+def test_the_share_is_that_of_the_split():
+    found = members.share(BAGS, HARD, resamples=100)
+    each = [brier_split(bag[HARD][1], expit(bag[HARD][0])).share for bag in BAGS.values()]
+    assert found.estimate == pytest.approx(np.mean(each))
+    assert members.share(BAGS, HARD, ddof=1, resamples=100).estimate == pytest.approx(
+        16 / 15 * found.estimate
+    )
+
+
+def test_the_rule_on_the_share_tells_its_controls_apart():
+    passes, fails = members.share_controls(RULES["variance share"], BAGS, HARD, 5)
+    assert passes.rate > 0.9
+    assert fails.rate == 0
+
+
+def test_the_spread_is_that_of_members_aurocs():
+    found = members.spread(BAGS, HARD, resamples=50)
+    ratios = []
+    for bag in BAGS.values():
+        sds = []
+        for kind in (HARD, HELD_OUT):
+            log_odds, y, _ = bag[kind]
+            ones = np.ones((1, len(y)))
+            probits = members.probit_aurocs(y, log_odds, ones)[:, 0]
+            from scipy.stats import norm
+
+            np.testing.assert_allclose(norm.cdf(probits), [auroc(y, m) for m in log_odds])
+            sds.append(probits.std(ddof=1))
+        ratios.append(sds[0] / sds[1])
+    assert found.estimate == pytest.approx(np.mean(ratios))
+
+
+def test_a_perfect_member_is_half_a_pair_from_the_ceiling():
+    y = np.array([0, 0, 1, 1])
+    found = members.probit_aurocs(y, np.array([[0.0, 1.0, 2.0, 3.0]]), np.ones((1, 4)))
+    from scipy.stats import norm
+
+    assert norm.cdf(found[0, 0]) == pytest.approx(1 - 1 / 8)
+
+
+def test_members_that_scatter_more_under_a_shift_are_found():
+    wide = {seed: made_bag(seed, shifted=0.8) for seed in range(3)}
+    assert members.spread(wide, HARD, resamples=50).estimate > 2
+    assert members.spread(BAGS, HARD, resamples=50).estimate < 1.5
+
+
+def test_the_rule_on_bases_tells_its_controls_apart():
+    rng = np.random.default_rng(0)
+    common = rng.standard_normal((10, 1, 200))
+    heads = common + 0.2 * rng.standard_normal((10, 8, 200))
+    rule = ledger.claims()["C7c"].criteria["correlation"]
+    passes, fails = members.base_controls(rule, heads, 2)
+    assert (passes.rate, fails.rate) == (1, 0)
+    table = correlations(heads)
+    found = members.ratio(table, resamples=200)
+    off = ~np.eye(10, dtype=bool)
+    assert found.estimate == pytest.approx(table[off].mean() / np.diag(table).mean())
+    assert found.upper < 0.3
+    one = np.tile(heads[:1], (10, 1, 1)) + 0.2 * rng.standard_normal(heads.shape)
+    assert members.ratio(correlations(one), resamples=200).estimate > 0.95
+
+
+def test_redrawn_rows_keep_groups_together():
+    groups, seeds = np.repeat(np.arange(5), 2), np.zeros(10, int)
+    rows, fresh, again = redrawn(groups, seeds, np.random.default_rng(0))
+    assert len(rows) == len(fresh) == len(again)
+    for group in np.unique(fresh):
+        assert len(set(groups[rows[fresh == group]])) == 1
+        assert (fresh == group).sum() == 2
