@@ -9,6 +9,7 @@ turn a record into what the claims are judged on, one value per stream or lesson
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +40,15 @@ from elkutils.study.tiny_heads import Parts, digest_of
 PROBLEMS = {problem.name: problem for problem in (CURVE, VALLEY, SENSORS)}
 COUNTS = 1000, 3162, 10_000, 31_623, 100_000
 SHORT = {
-    "gradient descent": Training("gradient descent", 0.05, 2000),
-    "Adam": Training("Adam", 0.01, 2000),
-    "SGD": Training("SGD", 0.05, 2000),
+    "gradient descent": Training("gradient descent", 0.05, 1000),
+    "Adam": Training("Adam", 0.01, 1000),
+    "SGD": Training("SGD", 0.05, 1000),
 }
 LONG = {
-    "gradient descent": Training("gradient descent", 0.05, 200_000),
-    "SGD, step 0.05": Training("SGD", 0.05, 200_000),
-    "SGD, step 0.2": Training("SGD", 0.2, 200_000),
-    "Langevin": Training("Langevin", 0.01, 200_000),
+    "gradient descent": Training("gradient descent", 0.05, 100_000),
+    "SGD, step 0.05": Training("SGD", 0.05, 100_000),
+    "SGD, step 0.2": Training("SGD", 0.2, 100_000),
+    "Langevin": Training("Langevin", 0.01, 100_000),
 }
 FIRST = 5  # the first stream that was not seen in trials
 
@@ -98,7 +99,7 @@ class Size:
     members: int = 500
     patient: int = 64
     counts: tuple[int, ...] = (1000, 10_000, 100_000)
-    patience: int = 200_000
+    patience: int = 100_000
     particles: int = 2048
     lessons: int = 10
     pupils: int = 2000
@@ -133,24 +134,37 @@ def posterior_odds(problem: Problem, seed: int, particles: int, noisy: bool = Tr
 
 
 def shares(
-    problem: Problem, plan: Training, seed: int, members: int, counts: tuple[int, ...]
+    problem: Problem, plan: Training, streams: range, members: int, counts: tuple[int, ...]
 ) -> dict:
-    """Return which share of a stream's members end in the first region, at each n.
+    """Return which share of members end in the first region, (streams, len(counts)).
 
     "unfinished" is the share whose loss on noise-free labels is above 0.02 nats per row.
+
+    Raises
+    ------
+    ValueError
+        Unless the last count is that of `COUNTS`: the rows would be those of another stream.
+    ArithmeticError
+        If a member diverges.
     """
-    sums, *rows = stream(problem, counts, seed)
-    start = prior_draws(problem, members, seed)
-    first, unfinished = [], []
-    for each in sums:
-        ends = train(problem, plan, each, rows, start, seed)
-        if not np.isfinite(ends).all():
-            raise ArithmeticError(f"members of {problem.name} diverged: {plan}")
-        first.append(np.mean(np.asarray(jax.vmap(problem.side)(ends)) > 0))
-        away = np.asarray(jax.vmap(problem.features)(ends)) - np.array(problem.truth)
-        loss = 0.5 * np.einsum("ij,jk,ik->i", away, sums[-1].gram / sums[-1].n, away)
-        unfinished.append(np.mean(loss > 0.02))
-    return {"share": np.array(first), "unfinished": np.array(unfinished)}
+    if counts[-1] != COUNTS[-1]:
+        raise ValueError(f"counts is {counts}; the last has to be {COUNTS[-1]}")
+    told = [stream(problem, counts, s) for s in streams]
+    sums = [each for found, _, _ in told for each in found]
+    rows = [(X, y) for _, X, y in told for _ in counts]
+    start = [prior_draws(problem, members, s) for s in streams for _ in counts]
+    ends = train(problem, plan, sums, rows, np.array(start), streams[0])
+    if not np.isfinite(ends).all():
+        raise ArithmeticError(f"members of {problem.name} diverged: {plan}")
+    flat = ends.reshape(-1, problem.size)
+    first = np.asarray(jax.vmap(problem.side)(flat)) > 0
+    away = np.asarray(jax.vmap(problem.features)(flat)) - np.array(problem.truth)
+    loss = 0.5 * np.einsum("ij,jk,ik->i", away, sums[-1].gram / sums[-1].n, away)
+    form = len(streams), len(counts), members
+    return {
+        "share": first.reshape(form).mean(axis=-1),
+        "unfinished": (loss > 0.02).reshape(form).mean(axis=-1),
+    }
 
 
 def lesson(seed: int, name: str, counts: np.ndarray, pupils: int) -> dict:
@@ -190,56 +204,44 @@ def measure(
     """
     settings = size, COUNTS, SHORT, LONG, TAUGHT, FIRST, tuple(PROBLEMS.values())
     parts = Parts(folder, digest_of({}, *map(_plain, settings)), tell)
+
+    def run(name, compute, *given):
+        return _told(parts(name, partial(compute, *given)))
+
     found: dict[str, Any] = {"odds": {}, "short": {}, "long": {}, "lessons": {}}
-    ends = size.counts[0], size.counts[-1]
+    seeds = range(FIRST, FIRST + size.trained)
     for name, problem in (PROBLEMS | {LEVEL.name: LEVEL}).items():
-        count = size.streams.get(name, size.trained)
-        seeds = range(FIRST, FIRST + count)
         found["odds"][name] = [
-            _told(parts(f"odds-{name}-{s}", lambda: posterior_odds(problem, s, size.particles)))
-            for s in seeds
+            run(f"odds-{name}-{s}", posterior_odds, problem, s, size.particles)
+            for s in range(FIRST, FIRST + size.streams.get(name, size.trained))
         ]
         for label, plan in SHORT.items():
-            found["short"][f"{name}, {label}"] = [
-                _told(
-                    parts(
-                        f"short-{name}-{label}-{s}",
-                        lambda: shares(problem, plan, s, size.members, size.counts),
-                    )
-                )
-                for s in seeds[: size.trained]
-            ]
+            given = size.members, size.counts
+            found["short"][f"{name}, {label}"] = run(
+                f"short-{name}-{label}", shares, problem, plan, seeds, *given
+            )
     for name, problem in PROBLEMS.items():
         for label, plan in LONG.items():
             plan = Training(plan.optimiser, plan.rate, size.patience)
-            found["long"][f"{name}, {label}"] = [
-                _told(
-                    parts(
-                        f"long-{name}-{label}-{s}",
-                        lambda: shares(problem, plan, s, size.patient, ends),
-                    )
-                )
-                for s in range(FIRST, FIRST + size.trained)
-            ]
-    for network, count in ((functions.NETWORK, size.counted), (WIDE, size.counted // 4)):
-        counts = [
-            parts(
-                f"prior-{network.widths[0]}-{i}",
-                lambda: {"counts": functions.prior_counts(count, i, network)},
-            )["counts"]
-            for i in range(4)
-        ]
+            given = size.patient, (size.counts[0], size.counts[-1])
+            found["long"][f"{name}, {label}"] = run(
+                f"long-{name}-{label}", shares, problem, plan, seeds, *given
+            )
+    for network, draws in ((functions.NETWORK, size.counted), (WIDE, size.counted // 4)):
+        width = network.widths[0]
+        counts = np.array(
+            [run(f"prior-{width}-{i}", _counted, draws, i, network)["counts"] for i in range(4)]
+        )
         for name in (key for key, (taught, _) in TAUGHT.items() if taught == network):
             found["lessons"][name] = [
-                _told(
-                    parts(
-                        f"lesson-{name}-{s}",
-                        lambda: lesson(s, name, np.array(counts), size.pupils),
-                    )
-                )
+                run(f"lesson-{name}-{s}", lesson, s, name, counts, size.pupils)
                 for s in range(10, 10 + size.lessons)
             ]
     return found
+
+
+def _counted(draws, seed, network) -> dict:
+    return {"counts": functions.prior_counts(draws, seed, network)}
 
 
 def _told(part: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -305,7 +307,7 @@ def away(record: Mapping, kind: str, name: str, label: str, counts: tuple) -> np
     counts : tuple of int
         At which members were trained.
     """
-    found = np.array([each["share"] for each in record[kind][f"{name}, {label}"]])
+    found = np.array(record[kind][f"{name}, {label}"]["share"])
     return found - posterior_shares(record, name, counts)[: len(found)]
 
 
