@@ -17,6 +17,7 @@ import jax
 import numpy as np
 from scipy.special import expit
 
+from elkutils.evaluation import Interval
 from elkutils.inference.networks.mlp import MLP
 from elkutils.inference.networks.training import Plan
 from elkutils.ledger import reference_dir
@@ -180,7 +181,7 @@ def lesson(seed: int, name: str, counts: np.ndarray, pupils: int) -> dict:
     pupils : int
     """
     network, plan = TAUGHT[name]
-    task = functions.lesson(seed, counts.sum(axis=0), 200)
+    task = _task(seed, counts)
     halves = [
         functions.trained_counts(task, plan, pupils // 2, 1000 * seed + half, network)
         for half in (0, 1)
@@ -208,7 +209,7 @@ def measure(
     def run(name, compute, *given):
         return _told(parts(name, partial(compute, *given)))
 
-    found: dict[str, Any] = {"odds": {}, "short": {}, "long": {}, "lessons": {}}
+    found: dict[str, Any] = {"odds": {}, "short": {}, "long": {}, "lessons": {}, "tasks": {}}
     seeds = range(FIRST, FIRST + size.trained)
     for name, problem in (PROBLEMS | {LEVEL.name: LEVEL}).items():
         found["odds"][name] = [
@@ -232,12 +233,20 @@ def measure(
         counts = np.array(
             [run(f"prior-{width}-{i}", _counted, draws, i, network)["counts"] for i in range(4)]
         )
+        tasks = [_task(s, counts) for s in range(10, 10 + size.lessons)]
+        found["tasks"][str(width)] = [
+            {"rows": task.rows.tolist(), "labels": task.labels.tolist()} for task in tasks
+        ]
         for name in (key for key, (taught, _) in TAUGHT.items() if taught == network):
             found["lessons"][name] = [
                 run(f"lesson-{name}-{s}", lesson, s, name, counts, size.pupils)
                 for s in range(10, 10 + size.lessons)
             ]
     return found
+
+
+def _task(seed, counts) -> functions.Lesson:
+    return functions.lesson(seed, counts.sum(axis=0), 200)
 
 
 def _counted(draws, seed, network) -> dict:
@@ -337,3 +346,67 @@ def agreements(record: Mapping, name: str) -> list[Agreement]:
         )
         for each in record["lessons"][name]
     ]
+
+
+def lesson_control(
+    record: Mapping, name: str, power: float = 1.0, noise: float = 0.0
+) -> Callable[[np.random.Generator], dict[str, Interval]]:
+    """Return a control for `elkutils.study.controls.shared`: made-up members in each lesson.
+
+    They are drawn with the fourth count of the prior as their probabilities, to a power and
+    times exp(noise · N(0, 1)).
+
+    Parameters
+    ----------
+    record : mapping
+    name : str
+        Whose lessons are used.
+    power, noise : float
+    """
+    lessons = [np.array(each["prior"]) for each in record["lessons"][name]]
+    members = int(np.array(record["lessons"][name][0]["members"]).sum())
+
+    def run(rng):
+        found = []
+        for one, other, choice, planted in lessons:
+            proba = planted**power * np.exp(noise * rng.standard_normal(len(planted)))
+            halves = functions.drawn(proba, members, rng)
+            found.append(functions.agreement(halves, (one, other, choice)))
+        return means(found)
+
+    return run
+
+
+def means(found: list[Agreement]) -> dict[str, Interval]:
+    """Return the mean rank correlation and the mean slope of some lessons."""
+    return {
+        name: Interval.of_mean([getattr(each, name) for each in found])
+        for name in ("rank", "slope")
+    }
+
+
+def lazy_sd(tangent: np.ndarray, prior: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """Return the sd of trained members on the other rows, in the lazy limit.
+
+    Members are f₀ − Θ(·, X)Θ(X, X)⁻¹(f₀(X) − y) with f₀ ~ N(0, K) (Lee, Xiao, Schoenholz et
+    al. 2019, *Wide neural networks of any depth evolve as linear models under gradient
+    descent*). With Θ = K that is the noise-free posterior of K.
+
+    Parameters
+    ----------
+    tangent : (N, N) array
+        Θ, the kernel of the gradients of what is trained.
+    prior : (N, N) array
+        K, the covariance of the starts.
+    shown : (n,) int array
+        Rows with labels.
+
+    Returns
+    -------
+    (N − n,) array
+    """
+    rest = np.setdiff1d(np.arange(len(prior)), shown)
+    carried = np.linalg.solve(tangent[np.ix_(shown, shown)], tangent[np.ix_(shown, rest)]).T
+    back = np.zeros((len(rest), len(prior)))
+    back[:, rest], back[:, shown] = np.eye(len(rest)), -carried
+    return np.sqrt(np.einsum("ij,jk,ik->i", back, prior, back))
