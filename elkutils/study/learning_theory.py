@@ -406,7 +406,20 @@ def lazy_sd(tangent: np.ndarray, prior: np.ndarray, shown: np.ndarray) -> np.nda
     (N − n,) array
     """
     rest = np.setdiff1d(np.arange(len(prior)), shown)
-    carried = np.linalg.solve(tangent[np.ix_(shown, shown)], tangent[np.ix_(shown, rest)]).T
     back = np.zeros((len(rest), len(prior)))
-    back[:, rest], back[:, shown] = np.eye(len(rest)), -carried
+    back[:, rest], back[:, shown] = np.eye(len(rest)), -lazy_weights(tangent, shown)
     return np.sqrt(np.einsum("ij,jk,ik->i", back, prior, back))
+
+
+def lazy_weights(tangent: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """Return Θ(·, X)Θ(X, X)⁻¹, (N − n, n): what the labels add to the mean of the other rows.
+
+    Parameters
+    ----------
+    tangent : (N, N) array
+        Θ.
+    shown : (n,) int array
+        Rows with labels.
+    """
+    rest = np.setdiff1d(np.arange(len(tangent)), shown)
+    return np.linalg.solve(tangent[np.ix_(shown, shown)], tangent[np.ix_(shown, rest)]).T
