@@ -10,6 +10,7 @@ from scipy.integrate import quad
 from scipy.special import logsumexp
 from scipy.stats import norm
 
+from elkutils.inference import smc
 from elkutils.study import regions
 from elkutils.study.regions import CURVE, LEVEL, SENSORS, VALLEY, Problem, Sums, Training
 
@@ -157,3 +158,22 @@ def test_bad_plans_are_refused():
         replace(plan, optimiser="adam")
     with pytest.raises(ValueError, match="steps"):
         replace(plan, steps=0)
+
+
+def test_a_trajectory_that_overflows_is_not_taken():
+    """Far too long an angle: compiled, min(1, NaN) may be 1, and NaN would be accepted."""
+    tilt, base = regions._densities(SENSORS)
+    (sums,), *_ = regions.stream(SENSORS, [60], seed=2)
+    at, _ = regions._starts(SENSORS, 1.0, 512, np.random.default_rng(0))
+    none = np.zeros((6, 6), np.float32), np.zeros(6, np.float32)
+    data = np.float32(1), *none, sums.gram.astype(np.float32), sums.noise.astype(np.float32)
+    rng = np.random.default_rng(1)
+    noise = (
+        rng.standard_normal(at.shape, dtype=np.float32),
+        np.full(512, np.pi / 2, np.float32),
+        rng.random(512, dtype=np.float32),
+    )
+    options = {"tilt": tilt, "excess": base, "steps": 8, "batch": 512}
+    particles, tilts, *_ = smc._tempered(noise, at, np.float32(0.3), data, **options)
+    assert np.isfinite(particles).all()
+    assert np.isfinite(tilts).all()
