@@ -6,6 +6,6 @@ many members at once. `hmc` draws from the posterior, in the `rowspace` of the i
 threshold. `tempered` leads prior draws to the posterior and estimates the evidence. `sgmcmc`
 draws from the posterior by steps on batches, and `laplace` from a Gaussian about a mode;
 `infinite` has the limit of wide layers. `learning_coefficient` measures how fast the region of
-low loss shrinks, and `singular` has models where that is known. `samplers` is the table of methods that reporters and
-the tests of samplers share.
+low loss shrinks, and `singular` has models where that is known. `samplers` is the table of
+methods that reporters and the tests of samplers share.
 """

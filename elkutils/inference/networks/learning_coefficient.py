@@ -57,7 +57,7 @@ class Estimate:
     points : (points,) array
         Where it was read: each t, or each ε. `scale` has the first and the last.
     heights : (repeats, points) array
-        log Z(t) or log V(ε), in nats; NaN of `sgld`, which has none.
+        Of the curve that was read: log Z(t) or log V(ε), in nats. NaN of `sgld`.
     local : (repeats, points) array
         The slope at each point, as it is, without correction: t·E_t[K], or the derivative of
         log V by finite differences.
@@ -102,7 +102,7 @@ def slope(points: ArrayLike, heights: ArrayLike, multiplicity: int = 1) -> np.nd
     points : (points,) array
         t or ε; the slope is that in |log point|, so it is positive for both.
     heights : (…, points) array
-        log Z(t) or log V(ε).
+        Values of log Z(t) or log V(ε).
     multiplicity : int
         m: (m − 1)·log|log point| is taken off the heights first.
 
