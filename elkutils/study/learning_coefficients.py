@@ -65,6 +65,7 @@ RECIPES = {"usual": USUAL, "careful": CAREFUL}
 
 DIRECTIONS = 16
 HEADS = {"linear": MLP(()), "MLP of 16 units": MLP((16,))}
+MOVES = 10
 NEARBY = 1.25, 1.0, 0.8  # times the mean loss: thresholds between which the slope is read
 
 
@@ -75,8 +76,8 @@ class Size:
     Attributes
     ----------
     particles, repeats : int
-        Of the models with known slopes; a model of forty weights has a quarter of the particles
-        and half of the repeats.
+        Of models with twelve weights or so; those with four or fewer have three times as many
+        particles, and those with forty a quarter.
     chains : int
         Of SGLD.
     head_particles, head_repeats : int
@@ -98,7 +99,7 @@ class Size:
 
 SIZES = {
     "quick": Size(100, 2, 3, 50, 2, (5,), tuple(KNOWN)[:2]),
-    "book": Size(2000, 16, 20, 400, 4, (5, 6, 7, 8, 9), tuple(KNOWN)),
+    "book": Size(1000, 8, 20, 120, 2, (5, 6, 7, 8, 9), tuple(KNOWN)),
 }
 SEED = 5  # the first that was not seen in trials
 
@@ -125,7 +126,9 @@ def measure(
     known, rival, heads = {}, {}, {}
     for name in size.models:
         for method in METHODS:
-            found = parts(f"{method}, {name}", lambda n=name, m=method: known_slopes(n, m, size))
+            found = parts(
+                f"{method}, {name}", lambda n=name, m=method: known_slopes(n, m, size)
+            )
             known.setdefault(name, {})[method] = _plain(found)
     for pull in PULLS:
         found = parts(f"reference, {pull:g}", lambda g=pull: reference(g, size))
@@ -159,15 +162,9 @@ def recorded() -> dict[str, Any]:
 def known_slopes(name: str, method: str, size: Size) -> dict[str, Any]:
     """Estimate the coefficient of one known model by one method."""
     model = KNOWN[name]
-    large = model.size >= 40
-    found = estimate(
-        model,
-        method,
-        particles=size.particles // (4 if large else 1),
-        repeats=max(2, size.repeats // (2 if large else 1)),
-        seed=SEED,
-    )
-    return _entry(found)
+    share = 3 if model.size <= 4 else 0.25 if model.size >= 40 else 1
+    particles = int(share * size.particles)
+    return _entry(estimate(model, method, particles=particles, repeats=size.repeats, seed=SEED))
 
 
 def estimate(model: Any, method: str, **options: Any) -> Estimate:
@@ -231,17 +228,22 @@ def least_loss(X: np.ndarray, Y: np.ndarray) -> float:
     return float(0.5 * np.mean(np.sum((Y - X @ best) ** 2, axis=1)))
 
 
-def _near(z, centre, pull, X, Y, floor):
-    return squared(centre + z / jnp.sqrt(pull), X, Y) - floor
+def _near(z, centre, pull, moments, floor):
+    """The excess of `squared` about a centre, from the rows' second moments."""
+    w, (of_x, of_xy, of_y) = centre + z / jnp.sqrt(pull), moments
+    cut = RIVAL.hidden * RIVAL.inputs
+    map_ = w[cut:].reshape(RIVAL.outputs, -1) @ w[:cut].reshape(RIVAL.hidden, -1)
+    return 0.5 * (jnp.sum(map_ @ of_x * map_) - 2 * jnp.sum(map_ * of_xy.T) + of_y) - floor
 
 
 def reference(pull: float, size: Size) -> dict[str, Any]:
     """t·E_t[L − L(w₀)] at t = n/log n under the pull γ, by Hamiltonian moves."""
     X, Y = regression(SEED)
     t, floor, centre = ROWS / np.log(ROWS), least_loss(X, Y), truth()
-    data = centre, np.float32(pull), X, Y, np.float32(floor)
-    some = {"particles": size.particles // 4, "repeats": max(2, size.repeats // 2)}
-    found = tempered(_near, RIVAL.size, (t / 4, t), data, seed=SEED, **some)
+    moments = X.T @ X / ROWS, X.T @ Y / ROWS, np.sum(Y**2) / ROWS
+    data = centre, np.float32(pull), moments, np.float32(floor)
+    some = {"particles": size.particles // 2, "repeats": size.repeats, "seed": SEED}
+    found = tempered(_near, RIVAL.size, (t / 4, t), data, **some)
     above = t * (float(squared(jnp.asarray(centre), X, Y)) - floor)
     return {"values": found.local[:, -1] - above, "above": above, "t": t}
 
@@ -302,7 +304,8 @@ def head_slopes(name: str, X: np.ndarray, y: np.ndarray, seed: int, size: Size) 
     floor = least_logistic(X, y) if not HEADS[name].widths else 0.0
     ladder = n / np.log(n), float(n)
     data = X.astype(np.float32), y.astype(np.float32), np.float32(floor)
-    some = {"particles": size.head_particles, "repeats": size.head_repeats, "seed": seed}
+    some = {"particles": size.head_particles, "repeats": size.head_repeats}
+    some |= {"most_moves": MOVES, "seed": seed}
     hot = tempered(_excess_of(head), head.size, ladder, data, **some)
     mean_losses = hot.local.mean(axis=0) / hot.points
     thresholds = np.multiply.outer(mean_losses, NEARBY).ravel()
