@@ -428,7 +428,7 @@ def test_every_claim_of_the_argument_is_there():
     expected = ["C0"] + [f"C1{part}" for part in "abcde"] + ["C2", "C3", "C4"]
     expected += [f"C5{part}" for part in "abcd"] + [f"C6{part}" for part in "abcdefg"]
     expected += ["C7"] + [f"C8{part}" for part in "abc"] + [f"C9{part}" for part in "abcd"]
-    expected += [f"C10{part}" for part in "bcdf"] + [f"C11{part}" for part in "abc"]
+    expected += [f"C10{part}" for part in "abcdef"] + [f"C11{part}" for part in "abc"]
     expected += [f"C12{part}" for part in "abcde"] + [f"C13{part}" for part in "abc"]
     expected += [f"C14{part}" for part in "abc"] + [f"C15{part}" for part in "abcd"]
     expected += ["C16", "C17"]
