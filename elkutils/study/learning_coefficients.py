@@ -54,6 +54,7 @@ KNOWN = {
     "reduced rank 5, 5, 4, target 2": ReducedRank(5, 5, 4, 2),
 }
 METHODS = "tempered", "volume"
+MOVES = 10  # at most, of every particle at each level
 
 RIVAL = ReducedRank(3, 3, 2, 1)
 ROWS = 1000
@@ -65,7 +66,6 @@ RECIPES = {"usual": USUAL, "careful": CAREFUL}
 
 DIRECTIONS = 16
 HEADS = {"linear": MLP(()), "MLP of 16 units": MLP((16,))}
-MOVES = 10
 NEARBY = 1.25, 1.0, 0.8  # times the mean loss: thresholds between which the slope is read
 
 
@@ -76,7 +76,7 @@ class Size:
     Attributes
     ----------
     particles, repeats : int
-        Of models with twelve weights or so; those with four or fewer have three times as many
+        Of models with twelve weights or so; those with four or fewer have six times as many
         particles, and those with forty a quarter.
     chains : int
         Of SGLD.
@@ -99,7 +99,7 @@ class Size:
 
 SIZES = {
     "quick": Size(100, 2, 3, 50, 2, (5,), tuple(KNOWN)[:2]),
-    "book": Size(600, 8, 20, 100, 2, (5, 6, 7, 8, 9), tuple(KNOWN)),
+    "book": Size(300, 8, 20, 50, 2, (5, 6, 7, 8, 9), tuple(KNOWN)),
 }
 SEED = 5  # the first that was not seen in trials
 
@@ -162,7 +162,7 @@ def recorded() -> dict[str, Any]:
 def known_slopes(name: str, method: str, size: Size) -> dict[str, Any]:
     """Estimate the coefficient of one known model by one method."""
     model = KNOWN[name]
-    share = 3 if model.size <= 4 else 0.25 if model.size >= 40 else 1
+    share = 6 if model.size <= 4 else 0.25 if model.size >= 40 else 1
     particles = int(share * size.particles)
     return _entry(estimate(model, method, particles=particles, repeats=size.repeats, seed=SEED))
 
@@ -242,7 +242,7 @@ def reference(pull: float, size: Size) -> dict[str, Any]:
     t, floor, centre = ROWS / np.log(ROWS), least_loss(X, Y), truth()
     moments = X.T @ X / ROWS, X.T @ Y / ROWS, np.sum(Y**2) / ROWS
     data = centre, np.float32(pull), moments, np.float32(floor)
-    some = {"particles": size.particles // 2, "repeats": size.repeats, "seed": SEED}
+    some = {"particles": size.particles, "repeats": size.repeats, "seed": SEED}
     found = tempered(_near, RIVAL.size, (t / 4, t), data, **some)
     above = t * (float(squared(jnp.asarray(centre), X, Y)) - floor)
     return {"values": found.local[:, -1] - above, "above": above, "t": t}
@@ -308,9 +308,10 @@ def head_slopes(name: str, X: np.ndarray, y: np.ndarray, seed: int, size: Size) 
     some |= {"most_moves": MOVES, "seed": seed}
     hot = tempered(_excess_of(head), head.size, ladder, data, **some)
     mean_losses = hot.local.mean(axis=0) / hot.points
-    thresholds = np.multiply.outer(mean_losses, NEARBY).ravel()
-    cold = volume(_excess_of(head), head.size, thresholds, data, **some)
-    near = cold.heights.reshape(len(cold.heights), 2, len(NEARBY))
+    thresholds = np.multiply.outer(mean_losses, NEARBY)
+    falling, place = np.unique(-thresholds, return_inverse=True)
+    cold = volume(_excess_of(head), head.size, -falling, data, **some)
+    near = cold.heights[:, place.reshape(thresholds.shape)]
     slopes = (near[..., 0] - near[..., -1]) / np.log(NEARBY[0] / NEARBY[-1])
     return {
         "t": np.array(ladder),
