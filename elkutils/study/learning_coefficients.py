@@ -29,6 +29,8 @@ from elkutils.inference.networks.mlp import MLP
 from elkutils.inference.networks.network import FlatNetwork, flat, mean_loss
 from elkutils.inference.networks.singular import Monomial, Quadratic, ReducedRank
 from elkutils.ledger import reference_dir
+from elkutils.study.controls import rescattered
+from elkutils.study.readings import read as read_task
 from elkutils.study.scaling import principal
 from elkutils.study.tiny_heads import LAYER, Parts, digest_of
 
@@ -187,9 +189,37 @@ def exact_slope(model: Any, method: str) -> float:
     return float(slope(points, heights(np.array(points)), model.multiplicity))
 
 
-def ratio(name: str, method: str, entry: Mapping) -> Interval:
-    """Estimate over the exact slope, with Student's interval over repeats."""
-    return Interval.of_mean(entry["values"] / exact_slope(KNOWN[name], method))
+def ratios(record: Mapping, name: str, method: str) -> np.ndarray:
+    """Each repeat's estimate over the exact slope, (repeats,)."""
+    return record["known"][name][method]["values"] / exact_slope(KNOWN[name], method)
+
+
+def places(record: Mapping) -> dict[str, Interval]:
+    """What C10a is judged on: estimate over the exact slope, by criterion, model and method."""
+    return {
+        f"{criterion(name)}: {name}, {method}": Interval.of_mean(ratios(record, name, method))
+        for name, methods in record["known"].items()
+        for method in methods
+    }
+
+
+def controls(record: Mapping, name: str) -> tuple[Callable, Callable]:
+    """The positive and the negative control of a criterion of C10a, for `controls.rates`."""
+    rival = record["rival"]
+    noisy, wrong = {
+        "slope": (
+            ratios(record, "w₁²w₂⁴", "volume"),
+            rival["usual, 1e-05"]["values"] / rival["reference, 1"]["values"].mean(),
+        ),
+        "coefficient": (
+            ratios(record, "reduced rank 5, 5, 4, target 2", "volume"),
+            1.25 * ratios(record, "reduced rank 3, 3, 2, target 1", "tempered"),
+        ),
+    }[name]
+    return (
+        lambda rng: rescattered(1.0, noisy, rng),
+        lambda rng: Interval.of_mean(rng.choice(wrong, len(wrong))),
+    )
 
 
 def criterion(name: str) -> str:
@@ -268,9 +298,7 @@ def walk(recipe: str, step: float, size: Size) -> dict[str, Any]:
 
 def read(model: "TransformerBridge", seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Training statements of the cities along 16 principal directions: X (n, 16), y (n,)."""
-    from elkutils.study import readings
-
-    found = readings.read(model, "cities", seed)["easy"]
+    found = read_task(model, "cities", seed)["easy"]
     train, _ = found.split.train_test(seed=seed)
     return principal(DIRECTIONS, found.X[LAYER][train])[0], found.y[train]
 
@@ -321,6 +349,13 @@ def head_slopes(name: str, X: np.ndarray, y: np.ndarray, seed: int, size: Size) 
         "floor": floor,
         "weights": head.size,
     }
+
+
+def readings(record: Mapping, head: str) -> dict[str, np.ndarray]:
+    """What was read of a head: each entry of `head_slopes`, by split, repeats averaged."""
+    entries = [record["heads"][f"{head}, seed {seed}"] for seed in record["size"]["seeds"]]
+    found = {name: np.array([entry[name] for entry in entries]) for name in entries[0]}
+    return found | {name: found[name].mean(axis=1) for name in ("tempered", "volume")}
 
 
 def _entry(found: Estimate) -> dict[str, Any]:

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
+from elkutils import ledger
 from elkutils.inference._precision import exactly
 from elkutils.study import learning_coefficients as coefficients
+from elkutils.study.controls import rates
 from elkutils.study.learning_coefficients import RIVAL, ROWS
 
 RNG = np.random.default_rng(0)
@@ -71,6 +73,43 @@ def test_a_head_is_read_at_two_scales():
     assert (found["losses"] > 0).all()
     assert found["losses"][0] > found["losses"][1]
     assert found["weights"] == 17
+
+
+def planted(scatter):
+    """A record in which every estimate is right but for its scatter."""
+    known = {
+        name: {
+            method: {"values": coefficients.exact_slope(model, method) * scatter}
+            for method in coefficients.METHODS
+        }
+        for name, model in coefficients.KNOWN.items()
+    }
+    rival = {"usual, 1e-05": {"values": scatter}, "reference, 1": {"values": 3 * scatter}}
+    return {"known": known, "rival": rival}
+
+
+def test_controls_pass_and_fail_where_estimates_are_right():
+    record = planted(1 + 0.01 * np.array([-1, 1, -2, 2, 0, 0, 1, -1]))
+    found = coefficients.places(record)
+    assert len(found) == 2 * len(coefficients.KNOWN)
+    for condition, value in found.items():
+        name = ledger.claims()["C10a"].split(condition)[0]
+        rule = ledger.claims()["C10a"].criteria[name]
+        assert rule.judge(value, len(found)) == ledger.HOLDS
+    for name, rule in ledger.claims()["C10a"].criteria.items():
+        both = rates(rule, *coefficients.controls(record, name), len(found))
+        assert both[0].rate > 0.9
+        assert both[1].rate < 0.1
+
+
+def test_readings_of_a_head_average_repeats():
+    entry = {"tempered": np.array([[1.0, 3.0], [3.0, 5.0]]), "t": np.array([9.0, 40.0])}
+    entry |= {"volume": 2 * entry["tempered"]}
+    record = {"heads": {"linear, seed 5": entry}, "size": {"seeds": [5]}}
+    found = coefficients.readings(record, "linear")
+    assert found["tempered"].tolist() == [[2.0, 4.0]]
+    assert found["volume"].tolist() == [[4.0, 8.0]]
+    assert found["t"].tolist() == [[9.0, 40.0]]
 
 
 def test_what_json_cannot_hold_comes_back_as_nan():
