@@ -29,6 +29,8 @@ from elkutils.inference.networks.mlp import MLP
 from elkutils.inference.networks.network import FlatNetwork, flat, mean_loss
 from elkutils.inference.networks.singular import Monomial, Quadratic, ReducedRank
 from elkutils.ledger import reference_dir
+from elkutils.study.controls import rescattered
+from elkutils.study.readings import read as read_task
 from elkutils.study.scaling import principal
 from elkutils.study.tiny_heads import LAYER, Parts, digest_of
 
@@ -54,6 +56,7 @@ KNOWN = {
     "reduced rank 5, 5, 4, target 2": ReducedRank(5, 5, 4, 2),
 }
 METHODS = "tempered", "volume"
+MOVES = 10  # at most, of every particle at each level
 
 RIVAL = ReducedRank(3, 3, 2, 1)
 ROWS = 1000
@@ -65,7 +68,6 @@ RECIPES = {"usual": USUAL, "careful": CAREFUL}
 
 DIRECTIONS = 16
 HEADS = {"linear": MLP(()), "MLP of 16 units": MLP((16,))}
-MOVES = 10
 NEARBY = 1.25, 1.0, 0.8  # times the mean loss: thresholds between which the slope is read
 
 
@@ -76,7 +78,7 @@ class Size:
     Attributes
     ----------
     particles, repeats : int
-        Of models with twelve weights or so; those with four or fewer have three times as many
+        Of models with twelve weights or so; those with four or fewer have six times as many
         particles, and those with forty a quarter.
     chains : int
         Of SGLD.
@@ -99,7 +101,7 @@ class Size:
 
 SIZES = {
     "quick": Size(100, 2, 3, 50, 2, (5,), tuple(KNOWN)[:2]),
-    "book": Size(600, 8, 20, 100, 2, (5, 6, 7, 8, 9), tuple(KNOWN)),
+    "book": Size(300, 8, 20, 50, 2, (5, 6, 7, 8, 9), tuple(KNOWN)),
 }
 SEED = 5  # the first that was not seen in trials
 
@@ -162,7 +164,7 @@ def recorded() -> dict[str, Any]:
 def known_slopes(name: str, method: str, size: Size) -> dict[str, Any]:
     """Estimate the coefficient of one known model by one method."""
     model = KNOWN[name]
-    share = 3 if model.size <= 4 else 0.25 if model.size >= 40 else 1
+    share = 6 if model.size <= 4 else 0.25 if model.size >= 40 else 1
     particles = int(share * size.particles)
     return _entry(estimate(model, method, particles=particles, repeats=size.repeats, seed=SEED))
 
@@ -187,9 +189,37 @@ def exact_slope(model: Any, method: str) -> float:
     return float(slope(points, heights(np.array(points)), model.multiplicity))
 
 
-def ratio(name: str, method: str, entry: Mapping) -> Interval:
-    """Estimate over the exact slope, with Student's interval over repeats."""
-    return Interval.of_mean(entry["values"] / exact_slope(KNOWN[name], method))
+def ratios(record: Mapping, name: str, method: str) -> np.ndarray:
+    """Each repeat's estimate over the exact slope, (repeats,)."""
+    return record["known"][name][method]["values"] / exact_slope(KNOWN[name], method)
+
+
+def places(record: Mapping) -> dict[str, Interval]:
+    """What C10a is judged on: estimate over the exact slope, by criterion, model and method."""
+    return {
+        f"{criterion(name)}: {name}, {method}": Interval.of_mean(ratios(record, name, method))
+        for name, methods in record["known"].items()
+        for method in methods
+    }
+
+
+def controls(record: Mapping, name: str) -> tuple[Callable, Callable]:
+    """The positive and the negative control of a criterion of C10a, for `controls.rates`."""
+    rival = record["rival"]
+    noisy, wrong = {
+        "slope": (
+            ratios(record, "w₁²w₂⁴", "volume"),
+            rival["usual, 1e-05"]["values"] / rival["reference, 1"]["values"].mean(),
+        ),
+        "coefficient": (
+            ratios(record, "reduced rank 5, 5, 4, target 2", "volume"),
+            1.25 * ratios(record, "reduced rank 3, 3, 2, target 1", "tempered"),
+        ),
+    }[name]
+    return (
+        lambda rng: rescattered(1.0, noisy, rng),
+        lambda rng: Interval.of_mean(rng.choice(wrong, len(wrong))),
+    )
 
 
 def criterion(name: str) -> str:
@@ -242,7 +272,7 @@ def reference(pull: float, size: Size) -> dict[str, Any]:
     t, floor, centre = ROWS / np.log(ROWS), least_loss(X, Y), truth()
     moments = X.T @ X / ROWS, X.T @ Y / ROWS, np.sum(Y**2) / ROWS
     data = centre, np.float32(pull), moments, np.float32(floor)
-    some = {"particles": size.particles // 2, "repeats": size.repeats, "seed": SEED}
+    some = {"particles": size.particles, "repeats": size.repeats, "seed": SEED}
     found = tempered(_near, RIVAL.size, (t / 4, t), data, **some)
     above = t * (float(squared(jnp.asarray(centre), X, Y)) - floor)
     return {"values": found.local[:, -1] - above, "above": above, "t": t}
@@ -268,9 +298,7 @@ def walk(recipe: str, step: float, size: Size) -> dict[str, Any]:
 
 def read(model: "TransformerBridge", seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Training statements of the cities along 16 principal directions: X (n, 16), y (n,)."""
-    from elkutils.study import readings
-
-    found = readings.read(model, "cities", seed)["easy"]
+    found = read_task(model, "cities", seed)["easy"]
     train, _ = found.split.train_test(seed=seed)
     return principal(DIRECTIONS, found.X[LAYER][train])[0], found.y[train]
 
@@ -308,9 +336,10 @@ def head_slopes(name: str, X: np.ndarray, y: np.ndarray, seed: int, size: Size) 
     some |= {"most_moves": MOVES, "seed": seed}
     hot = tempered(_excess_of(head), head.size, ladder, data, **some)
     mean_losses = hot.local.mean(axis=0) / hot.points
-    thresholds = np.multiply.outer(mean_losses, NEARBY).ravel()
-    cold = volume(_excess_of(head), head.size, thresholds, data, **some)
-    near = cold.heights.reshape(len(cold.heights), 2, len(NEARBY))
+    thresholds = np.multiply.outer(mean_losses, NEARBY)
+    falling, place = np.unique(-thresholds, return_inverse=True)
+    cold = volume(_excess_of(head), head.size, -falling, data, **some)
+    near = cold.heights[:, place.reshape(thresholds.shape)]
     slopes = (near[..., 0] - near[..., -1]) / np.log(NEARBY[0] / NEARBY[-1])
     return {
         "t": np.array(ladder),
@@ -320,6 +349,13 @@ def head_slopes(name: str, X: np.ndarray, y: np.ndarray, seed: int, size: Size) 
         "floor": floor,
         "weights": head.size,
     }
+
+
+def readings(record: Mapping, head: str) -> dict[str, np.ndarray]:
+    """What was read of a head: each entry of `head_slopes`, by split, repeats averaged."""
+    entries = [record["heads"][f"{head}, seed {seed}"] for seed in record["size"]["seeds"]]
+    found = {name: np.array([entry[name] for entry in entries]) for name in entries[0]}
+    return found | {name: found[name].mean(axis=1) for name in ("tempered", "volume")}
 
 
 def _entry(found: Estimate) -> dict[str, Any]:

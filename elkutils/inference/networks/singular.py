@@ -7,8 +7,8 @@ and t → ∞,
     V(ε) ~ c·ε^λ·(log 1/ε)^(m − 1)    and    Z(t) ~ c′·t^(−λ)·(log t)^(m − 1),
 
 where λ is the *learning coefficient* and m its multiplicity (Watanabe 2009, *Algebraic geometry
-and statistical learning theory*, theorem 7.1 and chapter 4). Estimators are tested against
-these models, at the same ε and t: `networks.learning_coefficient`.
+and statistical learning theory*). Estimators are tested against these models, at the same ε and
+t: `networks.learning_coefficient`.
 
 A model is called as ``model(z)``, is differentiable by JAX, and is hashable, so that programs
 are compiled once per model.
