@@ -8,7 +8,7 @@ turn a record into what the claims are judged on, one value per stream or lesson
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -209,7 +209,14 @@ def measure(
     def run(name, compute, *given):
         return _told(parts(name, partial(compute, *given)))
 
-    found: dict[str, Any] = {"odds": {}, "short": {}, "long": {}, "lessons": {}, "tasks": {}}
+    found: dict[str, Any] = {
+        "odds": {},
+        "short": {},
+        "before": {},
+        "long": {},
+        "lessons": {},
+        "tasks": {},
+    }
     seeds = range(FIRST, FIRST + size.trained)
     for name, problem in (PROBLEMS | {LEVEL.name: LEVEL}).items():
         found["odds"][name] = [
@@ -221,10 +228,12 @@ def measure(
             found["short"][f"{name}, {label}"] = run(
                 f"short-{name}-{label}", shares, problem, plan, seeds, *given
             )
+    given = size.patient, (size.counts[0], size.counts[-1])
     for name, problem in PROBLEMS.items():
+        before = SHORT["gradient descent"]
+        found["before"][name] = run(f"before-{name}", shares, problem, before, seeds, *given)
         for label, plan in LONG.items():
             plan = Training(plan.optimiser, plan.rate, size.patience)
-            given = size.patient, (size.counts[0], size.counts[-1])
             found["long"][f"{name}, {label}"] = run(
                 f"long-{name}-{label}", shares, problem, plan, seeds, *given
             )
@@ -304,38 +313,58 @@ def posterior_shares(record: Mapping, name: str, counts: tuple[int, ...]) -> np.
     return expit(np.array([each["odds"] for each in record["odds"][name]])[:, at])
 
 
-def away(record: Mapping, kind: str, name: str, label: str, counts: tuple) -> np.ndarray:
+def away(record: Mapping, shares: Mapping, name: str, counts: tuple) -> np.ndarray:
     """Return the share of members less that of the posterior, (streams, len(counts)).
 
     Parameters
     ----------
     record : mapping
-    kind : "short" or "long"
-    name, label : str
-        Of the problem and of the training.
+    shares : mapping
+        What the record has of one training.
+    name : str
+        Of the problem.
     counts : tuple of int
         At which members were trained.
     """
-    found = np.array(record[kind][f"{name}, {label}"]["share"])
+    found = np.array(shares["share"])
     return found - posterior_shares(record, name, counts)[: len(found)]
 
 
 def gaps(record: Mapping, name: str, label: str, counts: tuple) -> np.ndarray:
     """Return the largest distance of the two shares over n, (streams,), short training."""
-    return np.abs(away(record, "short", name, label, counts)).max(axis=1)
+    found = away(record, record["short"][f"{name}, {label}"], name, counts)
+    return np.abs(found).max(axis=1)
 
 
-def closed(record: Mapping, name: str, label: str, counts: tuple) -> np.ndarray:
+def closed(record: Mapping, name: str, label: str, ends: tuple[int, int]) -> np.ndarray:
     """Return which part of gradient descent's gap the long training closes, (streams,).
+
+    Both are gaps of the same members, from the same starts.
 
     Parameters
     ----------
-    counts : tuple of int
-        At which the short training was measured; the gaps are those at its ends.
+    ends : (int, int)
+        The numbers of rows at which they were trained.
     """
-    before = away(record, "short", name, "gradient descent", counts)[:, [0, -1]]
-    after = away(record, "long", name, label, (counts[0], counts[-1]))
+    before = away(record, record["before"][name], name, ends)
+    after = away(record, record["long"][f"{name}, {label}"], name, ends)
     return 1 - np.abs(after).max(axis=1) / np.abs(before).max(axis=1)
+
+
+def closing(record: Mapping, name: str, label: str, ends: tuple[int, int]) -> Interval:
+    """Return Student's interval of `closed` over streams, wide enough for one member's move.
+
+    Where no member of any stream moved, nothing scatters, though a larger ensemble might have
+    one that does.
+    """
+    found = Interval.of_mean(closed(record, name, label, ends))
+    gap = np.abs(away(record, record["before"][name], name, ends)).max(axis=1).mean()
+    least = 1 / (record["size"]["patient"] * gap)
+    return replace(
+        found,
+        lower=min(found.lower, found.estimate - least),
+        upper=max(found.upper, found.estimate + least),
+    )
 
 
 def agreements(record: Mapping, name: str) -> list[Agreement]:

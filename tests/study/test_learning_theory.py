@@ -48,6 +48,7 @@ def planted(slope):
     record = {"odds": {"sensors": [{"odds": odds.tolist()}, {"odds": odds.tolist()}]}}
     share = learning.posterior_shares(record, "sensors", (1000, 100_000))
     record["short"] = {"sensors, gradient descent": {"share": (share - [0.4, 0.2]).tolist()}}
+    record["before"] = {"sensors": record["short"]["sensors, gradient descent"]}
     record["long"] = {"sensors, Langevin": {"share": (share - [0.1, 0.1]).tolist()}}
     return record
 
@@ -60,6 +61,9 @@ def test_drift_gap_and_what_is_closed_are_those_planted():
     gaps = learning.gaps(record, "sensors", "gradient descent", counts)
     np.testing.assert_allclose(gaps, 0.4)
     np.testing.assert_allclose(learning.closed(record, "sensors", "Langevin", counts), 0.75)
+    record["size"] = {"patient": 50}
+    found = learning.closing(record, "sensors", "Langevin", counts)
+    np.testing.assert_allclose([found.lower, found.upper], [0.7, 0.8])
 
 
 def test_members_have_to_be_those_of_the_posterior_s_stream():
