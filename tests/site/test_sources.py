@@ -15,6 +15,7 @@ CHAPTERS = (
     "member-bounds",
     "tiny-heads",
     "network-as-ensemble",
+    "learning-theory",
     "calibrated-online",
     "easy-to-hard",
     "no-guarantees",
