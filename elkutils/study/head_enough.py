@@ -141,6 +141,22 @@ class Setting:
     y: np.ndarray
     rows: Mapping[str, slice]
 
+    def only(self, *kinds: str) -> "Setting":
+        """Return the setting with the rows of these kinds; "train" has to be the first.
+
+        Raises
+        ------
+        ValueError
+            If it is not, or there is no such kind.
+        """
+        if kinds[:1] != ("train",) or not set(kinds) <= set(self.rows):
+            raise ValueError(
+                f"kinds is {kinds}; it has to begin with 'train' and be of {list(self.rows)}"
+            )
+        parts = {kind: (self.X[self.rows[kind]], self.y[self.rows[kind]]) for kind in kinds}
+        X, y, rows = _stacked(parts)
+        return replace(self, X=X, y=y, rows=rows)
+
 
 def vault_setting(
     seed: int, labels: int = 0, count: int = LABELS, trained: bool = True
@@ -226,12 +242,19 @@ def head_draws(
 
 def vault_prior(setting: Setting, progress: bool = False) -> Prior:
     """Return the prior covariances of one predictor's linearised network."""
-    from elkutils.inference.networks.pretrained import body_kernel, head_kernel
+    from elkutils.inference.networks.pretrained import body_kernel
 
     train = setting.X[setting.rows["train"]]
-    head = head_kernel(setting.network, setting.X, train)
     body = body_kernel(setting.network, setting.heads, setting.X, train, progress=progress)
-    return Prior(head, body, setting.y, setting.rows)
+    return replace(head_prior(setting), body=body)
+
+
+def head_prior(setting: Setting) -> Prior:
+    """Return the prior covariances with a frozen body: without gradients, in a second."""
+    from elkutils.inference.networks.pretrained import head_kernel
+
+    head = head_kernel(setting.network, setting.X, setting.X[setting.rows["train"]])
+    return Prior(head, 0.0 * head, setting.y, setting.rows)
 
 
 def measure(setting: Setting, prior: Prior, seed: int = 0) -> dict:
@@ -269,7 +292,7 @@ def by_hmc(
     setting: Setting,
     prior: Prior,
     s: float,
-    draws: int = 300,
+    draws: int = 600,
     chains: int = 4,
     warmup: int = 100,
     steps: int = 16,
@@ -472,19 +495,20 @@ def _ratio(part, whole, weights) -> np.ndarray:
 
 
 def planted(
-    part: np.ndarray, whole: np.ndarray, ratio: float
+    part: np.ndarray, whole: np.ndarray, ratio: float, units: int | None = None
 ) -> Callable[[np.random.Generator], Interval]:
     """Return a control for `controls.rates`: a share whose true value is 1/`ratio`.
 
     Units are drawn again with replacement. Each whole has `ratio` times the mean of the parts,
-    plus the unit's measured difference from its part about its mean.
+    plus the unit's measured difference from its part about its mean. `units` is how many are
+    drawn, None for as many as were measured: more say what a larger run could tell.
     """
     part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
     gap = whole - part
     made = part + (ratio - 1) * part.mean() + gap - gap.mean()
 
     def run(rng: np.random.Generator) -> Interval:
-        rows = rng.integers(len(part), size=len(part))
+        rows = rng.integers(len(part), size=units or len(part))
         return share(part[rows], made[rows], resamples=500)
 
     return run
@@ -572,22 +596,30 @@ def by_city(records: Sequence[Mapping], s: float, kind: str = "hard") -> dict[st
     """
     found, names = [], []
     for record in records:
-        begin, end = record["kinds"][kind]
-        y = np.array(record["y"][begin:end])
-        rows = {
-            (at, name): log_scores(np.array(record[f"{at:g}"][name][begin:end]), y)
-            for at in (0.0, s)
-            for name in ("map", "posterior")
-        }
-        head, whole = rows[0.0, "posterior"], rows[s, "posterior"]
-        start = rows[0.0, "map"]
-        found.append([head - start, whole - rows[s, "map"], whole - head, whole - start])
-        names += record["groups"][begin:end]
+        start, head = (row_scores(record, 0.0, name, kind) for name in ("map", "posterior"))
+        point, whole = (row_scores(record, s, name, kind) for name in ("map", "posterior"))
+        found.append([head - start, whole - point, whole - head, whole - start])
+        names += record["groups"][slice(*record["kinds"][kind])]
     _, of = np.unique(names, return_inverse=True)
     columns = np.concatenate(found, axis=1)
     counts = np.bincount(of)
     means = [np.bincount(of, column) / counts for column in columns]
     return dict(zip(("head", "whole", "gain", "total"), means, strict=True))
+
+
+def row_scores(record: Mapping, s: float, name: str, kind: str = "hard") -> np.ndarray:
+    """Return the log score (m,) of each statement of a kind, of the language model at s.
+
+    `name` is "map" or "posterior".
+    """
+    of = slice(*record["kinds"][kind])
+    return log_scores(np.array(record[f"{s:g}"][name][of]), np.array(record["y"][of]))
+
+
+def hmc_at(record: Mapping, s: float) -> dict[int, Mapping]:
+    """Return what is recorded of HMC over all weights at a width, by predictor."""
+    pieces = {tuple(name.split("/")): run for name, run in record["hmc"].items()}
+    return {int(seed): run for (seed, at), run in pieces.items() if float(at) == s}
 
 
 @lru_cache(maxsize=4)
