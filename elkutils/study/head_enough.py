@@ -305,8 +305,8 @@ def by_hmc(
     Returns
     -------
     dict
-        "rhat" (largest over the rows "hard"), "ess" (smallest), "posterior" (log scores by
-        kind), "tv" (mean total variation to the linearised posterior on "hard"), "gradients"
+        "rhat" (largest over the rows "hard"), "ess" (smallest), "posterior" and "map" (log
+        scores by kind, the latter of `exact_mode`), "tv" (mean total variation to the linearised posterior on "hard"), "gradients"
         and "seconds". With 300 draws per chain even independent ones have an R-hat of about
         1.005 in the worst of 300 rows; 600 leave room to tell that from slow chains.
     """
@@ -327,11 +327,26 @@ def by_hmc(
         "rhat": worst["rhat"],
         "ess": worst["ess"],
         "posterior": prior.scores(mean),
+        "map": prior.scores(exact_mode(setting, s)),
         "tv": float(np.mean(gap)),
         "gradients": found.details["gradients"],
         "seconds": found.details["seconds"],
         **options,
     }
+
+
+def exact_mode(setting: Setting, s: float, seed: int = 0) -> np.ndarray:
+    """Return the log odds (m,) of the exact network's most probable weights, head and body.
+
+    L-BFGS begins at a draw of the prior; other seeds may find another mode.
+    """
+    from elkutils.inference.networks.laplace import find_mode
+    from elkutils.inference.networks.network import flat
+
+    network, train = replace(setting.network, body_scale=s), setting.rows["train"]
+    mode = find_mode(network, setting.X[train], setting.y[train], seed=seed)
+    whole = flat(network, setting.X.shape[1])
+    return whole.log_odds((mode.z * whole.scales)[None], setting.X)[0]
 
 
 LAYER, HARD_CITIES, NEAR = 15, 100, 0.002  # NEAR: of rms, where the network is linear
@@ -616,6 +631,16 @@ def row_scores(record: Mapping, s: float, name: str, kind: str = "hard") -> np.n
     """
     of = slice(*record["kinds"][kind])
     return log_scores(np.array(record[f"{s:g}"][name][of]), np.array(record["y"][of]))
+
+
+def exact_advantages(
+    record: Mapping, s: float, kind: str = "hard"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the own advantages (k,) of heads, and of whole exact networks by HMC at s."""
+    runs = hmc_at(record, s)
+    entries = [record["vault"][str(seed)] for seed in runs]
+    whole = [run["posterior"][kind] - run["map"][kind] for run in runs.values()]
+    return advantages(entries, s, kind)[0], np.array(whole)
 
 
 def hmc_at(record: Mapping, s: float) -> dict[int, Mapping]:

@@ -234,7 +234,17 @@ def test_hmc_over_all_weights_of_a_predictor():
     assert found["tv"] < 0.05
     assert found["rhat"] < 1.1
     assert found["draws"] == 200
-    assert head_enough.hmc_at({"hmc": {"3/0.2": found, "3/0.4": {}}}, 0.2) == {3: found}
+    point = prior.answer(0.0).point
+    np.testing.assert_allclose(head_enough.exact_mode(few, 0.0), point, atol=1e-3)
+    assert found["map"] == pytest.approx(prior.scores(point), abs=1e-3)
+
+
+def test_advantages_of_exact_networks():
+    run = {"posterior": {"hard": -1.0}, "map": {"hard": -1.5}}
+    all_of = {"vault": {"3": record(0.4, 1.0)}, "hmc": {"3/0.2": run, "3/0.4": {}}}
+    assert head_enough.hmc_at(all_of, 0.2) == {3: run}
+    ours, whole = head_enough.exact_advantages(all_of, 0.2)
+    np.testing.assert_allclose([ours, whole], [[0.4], [0.5]])
 
 
 def test_the_score_of_a_statement():
