@@ -103,7 +103,7 @@ def language(seed: int) -> dict:
 def by_hmc(predictor: int, s: float, output: Path) -> dict:
     from elkutils.study import head_enough
 
-    setting = head_enough.vault_setting(predictor)
+    setting = head_enough.vault_setting(predictor).only("train", "easy", "hard")
     prior = head_enough.vault_prior(setting, progress=True)
     kept = output.with_name(f"{output.stem}-{predictor}-{s:g}.partial")
     return head_enough.by_hmc(setting, prior, s, checkpoint=kept, progress=True)

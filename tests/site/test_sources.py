@@ -14,6 +14,7 @@ CHAPTERS = (
     "ensembles",
     "member-bounds",
     "tiny-heads",
+    "head-enough",
     "network-as-ensemble",
     "learning-theory",
     "calibrated-online",

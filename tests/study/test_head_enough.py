@@ -202,3 +202,52 @@ def test_the_unit_of_the_language_models_width():
     assert ours == pytest.approx(theirs)
     np.testing.assert_allclose(prior.body.across, rms**2 * 9.0 * body[:, :7])
     np.testing.assert_allclose(prior.body.own, np.diag(rms**2 * 9.0 * body))
+
+
+def test_rows_of_some_kinds():
+    made = head_enough.Setting(
+        None,
+        np.zeros((1, 2)),
+        np.arange(12.0).reshape(6, 2),
+        np.array([0, 1, 0, 1, 1, 0]),
+        {"train": slice(0, 2), "easy": slice(2, 3), "hard": slice(3, 6)},
+    )
+    few = made.only("train", "hard")
+    np.testing.assert_array_equal(few.X, made.X[[0, 1, 3, 4, 5]])
+    np.testing.assert_array_equal(few.y, [0, 1, 1, 1, 0])
+    assert few.rows == {"train": slice(0, 2), "hard": slice(2, 5)}
+    for kinds in ((), ("hard",), ("train", "other")):
+        with pytest.raises(ValueError, match="begin with 'train'"):
+            made.only(*kinds)
+
+
+def test_hmc_over_all_weights_of_a_predictor():
+    """What is recorded of it, at a tiny size; the head alone is the linearised network."""
+    whole = head_enough.vault_setting(0, count=10)
+    keep = [*range(10), *range(whole.rows["hard"].start, whole.rows["hard"].start + 5)]
+    rows = {"train": slice(0, 10), "hard": slice(10, 15)}
+    few = head_enough.Setting(whole.network, whole.heads[:1], whole.X[keep], whole.y[keep], rows)
+    prior = head_enough.head_prior(few)
+    assert not prior.body.across.any()
+    found = head_enough.by_hmc(few, prior, 0.0, draws=200, warmup=50)
+    assert set(found["posterior"]) == set(rows)
+    assert found["tv"] < 0.05
+    assert found["rhat"] < 1.1
+    assert found["draws"] == 200
+    point = prior.answer(0.0).point
+    np.testing.assert_allclose(head_enough.exact_mode(few, 0.0), point, atol=1e-3)
+    assert found["map"] == pytest.approx(prior.scores(point), abs=1e-3)
+
+
+def test_advantages_of_exact_networks():
+    run = {"posterior": {"hard": -1.0}, "map": {"hard": -1.5}}
+    all_of = {"vault": {"3": record(0.4, 1.0)}, "hmc": {"3/0.2": run, "3/0.4": {}}}
+    assert head_enough.hmc_at(all_of, 0.2) == {3: run}
+    ours, whole = head_enough.exact_advantages(all_of, 0.2)
+    np.testing.assert_allclose([ours, whole], [[0.4], [0.5]])
+
+
+def test_the_score_of_a_statement():
+    record = {"kinds": {"hard": [1, 3]}, "y": [0, 1, 0], "0.2": {"map": [9.0, 0.0, 2.0]}}
+    expected = np.log([0.5, 1 / (1 + np.exp(2.0))])
+    np.testing.assert_allclose(head_enough.row_scores(record, 0.2, "map"), expected)
