@@ -307,9 +307,10 @@ def by_hmc(
     -------
     dict
         "rhat" (largest over the rows "hard"), "ess" (smallest), "posterior" and "map" (log
-        scores by kind, the latter of `exact_mode`), "tv" (mean total variation to the linearised posterior on "hard"), "gradients"
-        and "seconds". With 300 draws per chain even independent ones have an R-hat of about
-        1.005 in the worst of 300 rows; 600 leave room to tell that from slow chains.
+        scores by kind, the latter of `exact_mode`), "tv" (mean total variation to the
+        linearised posterior on "hard"), "gradients" and "seconds". With 300 draws per chain
+        even independent ones have an R-hat of about 1.005 in the worst of 300 rows; 600 leave
+        room to tell that from slow chains.
     """
     from elkutils.inference.diagnostics import diagnose
     from elkutils.inference.networks import hmc
