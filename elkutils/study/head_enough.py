@@ -41,6 +41,7 @@ CONVERGED = 1.01  # R-hat
 BAG = 5
 LEAST_RUNS = 3  # predictors with HMC, for a width to be known by it
 MOST_TV = 0.03
+MOST_GAP = 0.1  # of the whole network's own advantage: it moves a share by about as much
 KINDS = {"easy": (vault.easy, 300), "hard": (vault.hard, 300), "shared": (vault.hard, 300)}
 NOTHING = 0.0, 2.0  # the interval of a share of which nothing is known
 
@@ -306,9 +307,10 @@ def by_hmc(
     -------
     dict
         "rhat" (largest over the rows "hard"), "ess" (smallest), "posterior" and "map" (log
-        scores by kind, the latter of `exact_mode`), "tv" (mean total variation to the linearised posterior on "hard"), "gradients"
-        and "seconds". With 300 draws per chain even independent ones have an R-hat of about
-        1.005 in the worst of 300 rows; 600 leave room to tell that from slow chains.
+        scores by kind, the latter of `exact_mode`), "tv" (mean total variation to the
+        linearised posterior on "hard"), "gradients" and "seconds". With 300 draws per chain
+        even independent ones have an R-hat of about 1.005 in the worst of 300 rows; 600 leave
+        room to tell that from slow chains.
     """
     from elkutils.inference.diagnostics import diagnose
     from elkutils.inference.networks import hmc
@@ -543,20 +545,52 @@ def unknown(estimate: float, low: float = NOTHING[0], high: float = NOTHING[1]) 
     return Interval(estimate, min(low, estimate), max(high, estimate))
 
 
-def votes(records: Sequence[Mapping], s: float, hmc: Sequence[Mapping] = ()) -> str:
+def votes(
+    records: Sequence[Mapping], s: float, hmc: Mapping[int, Mapping] | None = None
+) -> str:
     """Return "" where a width votes, or why it does not.
 
     It votes where the linearised network is known to be near the exact one, and where the body
     has at least a tenth of the prior variance. Near is R² of at least 0.95 in the mean over
-    predictors, or HMC over all weights that converged on each of three predictors or more and
-    is within a mean total variation of 0.03 of the linearised posterior on hard rows.
+    predictors, or HMC over all weights that is near.
+
+    HMC is near if it converged on each of three predictors or more, is within a mean total
+    variation of 0.03 of the linearised posterior on hard rows, and if the log scores of both
+    there differ by less than a tenth of the linearised network's own advantage, in the mean
+    over these predictors.
+
+    Parameters
+    ----------
+    records : sequence of records
+        By predictor.
+    s : float
+    hmc : dict of int to record or None
+        Of `hmc_at`, by predictor.
     """
     r2 = np.mean([r[f"{s:g}"]["R2"] for r in records])
     body = np.mean([r[f"{s:g}"]["body share"] for r in records])
-    near = [run["rhat"] < CONVERGED and run["tv"] < MOST_TV for run in hmc]
-    if r2 < LEAST_R2 and not (len(near) >= LEAST_RUNS and all(near)):
+    if r2 < LEAST_R2 and not _is_near(records, s, hmc or {}):
         return "not known to be near the exact network"
     return "" if body >= LEAST_SHARE else "the body hardly moves the prior"
+
+
+def _is_near(records, s, hmc) -> bool:
+    close = [run["rhat"] < CONVERGED and run["tv"] < MOST_TV for run in hmc.values()]
+    if len(close) < LEAST_RUNS or not all(close):
+        return False
+    gap, own = np.mean(
+        [gap_to_exact(records[seed], s, run) for seed, run in hmc.items()], axis=0
+    )
+    return gap < MOST_GAP * own
+
+
+def gap_to_exact(record: Mapping, s: float, run: Mapping) -> tuple[float, float]:
+    """Return how far HMC's log score on hard rows is from the linearised posterior's.
+
+    The second number is the linearised network's own advantage there, to compare it with.
+    """
+    linear = record[f"{s:g}"]["posterior"]["hard"]
+    return abs(run["posterior"]["hard"] - linear), linear - record[f"{s:g}"]["map"]["hard"]
 
 
 def bags(

@@ -78,25 +78,27 @@ def test_there_is_no_share_of_nothing():
     assert found.lower < 0.75 < found.upper
 
 
+def run(rhat=1.005, tv=0.01, hard=-0.95):
+    """HMC beside `record(1, 1)`, whose linearised posterior scores -0.9: a gap of 0.05."""
+    return {"rhat": rhat, "tv": tv, "posterior": {"hard": hard}}
+
+
 @pytest.mark.parametrize(
     ("r2", "body", "hmc", "told"),
     [
         (0.96, 0.2, [], ""),
         (0.96, 0.05, [], "hardly moves"),
         (0.9, 0.2, [], "not known"),
-        (0.9, 0.2, [{"rhat": 1.005, "tv": 0.01}] * 3, ""),
-        (0.9, 0.2, [{"rhat": 1.005, "tv": 0.01}] * 2, "not known"),
-        (0.9, 0.2, [{"rhat": 1.005, "tv": 0.04}] * 3, "not known"),
-        (
-            0.9,
-            0.2,
-            [{"rhat": 1.005, "tv": 0.01}] * 2 + [{"rhat": 1.02, "tv": 0.01}],
-            "not known",
-        ),
+        (0.9, 0.2, [run()] * 3, ""),
+        (0.9, 0.2, [run()] * 2, "not known"),
+        (0.9, 0.2, [run(tv=0.04)] * 3, "not known"),
+        (0.9, 0.2, [run()] * 2 + [run(rhat=1.02)], "not known"),
+        (0.9, 0.2, [run(hard=-0.75)] * 3, "not known"),
+        (0.9, 0.2, [run(hard=-0.9)] * 2 + [run(hard=-0.7)], ""),
     ],
 )
 def test_which_widths_vote(r2, body, hmc, told):
-    found = head_enough.votes([record(1, 1, r2, body)] * 2, 0.2, hmc)
+    found = head_enough.votes([record(1, 1, r2, body)] * 3, 0.2, dict(enumerate(hmc)))
     assert (told in found) if told else found == ""
 
 
@@ -226,7 +228,9 @@ def test_hmc_over_all_weights_of_a_predictor():
     whole = head_enough.vault_setting(0, count=10)
     keep = [*range(10), *range(whole.rows["hard"].start, whole.rows["hard"].start + 5)]
     rows = {"train": slice(0, 10), "hard": slice(10, 15)}
-    few = head_enough.Setting(whole.network, whole.heads[:1], whole.X[keep], whole.y[keep], rows)
+    few = head_enough.Setting(
+        whole.network, whole.heads[:1], whole.X[keep], whole.y[keep], rows
+    )
     prior = head_enough.head_prior(few)
     assert not prior.body.across.any()
     found = head_enough.by_hmc(few, prior, 0.0, draws=200, warmup=50)
