@@ -83,8 +83,8 @@ def language_bags(rows: Rows, seed: int) -> dict[str, Bag]:
 
     Returns
     -------
-    dict of str to (dict of str to (log odds (`SIZE`, n), y (n,), groups (n,)))
-        By bag and kind.
+    dict of str to dict
+        By bag and kind: log odds (`SIZE`, n), y (n,) and groups (n,).
     """
     asked = {kind: part for kind, part in rows.items() if kind != "train"}
     X = np.concatenate([part[0] for part in asked.values()])
@@ -258,7 +258,14 @@ def spread(bags: Mapping[int, Bag], kind: str, **options: object) -> Interval:
     return spread_ratio(y, shifted, log_odds, groups, seeds, **options)
 
 
-def spread_ratio(y, shifted, log_odds, groups, seeds, **options: object) -> Interval:
+def spread_ratio(
+    y: np.ndarray,
+    shifted: np.ndarray,
+    log_odds: np.ndarray,
+    groups: np.ndarray,
+    seeds: np.ndarray,
+    **options: object,
+) -> Interval:
     """Return the ratio of spreads of rows that are `shifted` (N,) to those that are not.
 
     Resampling adds noise to every member's AUROC and draws the ratio towards 1, so the interval
