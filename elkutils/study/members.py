@@ -45,6 +45,7 @@ VAULT = (HEAD,)
 HELD_OUT, HARD, NEGATED, OTHER = "held out", "hard", "negated", "other task"
 KINDS = HELD_OUT, HARD, NEGATED, OTHER
 VAULT_KINDS = HELD_OUT, HARD
+LEAST_SPREAD = 0.01  # counts in place of less, as where every member ranks perfectly
 WIDTH = 32  # of both layers of a perceptron
 HEADS, LABELS, CASES = 8, 100, 300
 QUARTERS = 4  # heads per adapter, since there are fewer cities
@@ -281,8 +282,7 @@ def _ratio_of_spreads(y, shifted, *log_odds, weights):
         rows = shifted == part
         found = probit_aurocs(y[rows], log_odds[:, rows], weights[:, rows])
         sds.append(found.std(axis=0, ddof=1))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return sds[0] / sds[1]
+    return sds[0] / np.maximum(sds[1], LEAST_SPREAD)
 
 
 def spread_controls(
