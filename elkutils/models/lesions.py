@@ -64,11 +64,6 @@ def bypassed(model: TransformerBridge, names: Sequence[str]) -> Iterator[Transfo
     ------
     ValueError
         If a name is not a sublayer's or stands twice, or no sublayer would be left.
-
-    Examples
-    --------
-    >>> with bypassed(model, ["blocks.3.hook_mlp_out"]):  # doctest: +SKIP
-    ...     activations(model, texts, resid_post(model, [15]))
     """
     names = _checked(model, names)
     with model.hooks(fwd_hooks=[(name, _nothing) for name in names]):

@@ -45,6 +45,7 @@ VAULT = (HEAD,)
 HELD_OUT, HARD, NEGATED, OTHER = "held out", "hard", "negated", "other task"
 KINDS = HELD_OUT, HARD, NEGATED, OTHER
 VAULT_KINDS = HELD_OUT, HARD
+LEAST_SPREAD = 0.01  # counts in place of less, as where every member ranks perfectly
 WIDTH = 32  # of both layers of a perceptron
 HEADS, LABELS, CASES = 8, 100, 300
 QUARTERS = 4  # heads per adapter, since there are fewer cities
@@ -83,8 +84,8 @@ def language_bags(rows: Rows, seed: int) -> dict[str, Bag]:
 
     Returns
     -------
-    dict of str to (dict of str to (log odds (`SIZE`, n), y (n,), groups (n,)))
-        By bag and kind.
+    dict of str to dict
+        By bag and kind: log odds (`SIZE`, n), y (n,) and groups (n,).
     """
     asked = {kind: part for kind, part in rows.items() if kind != "train"}
     X = np.concatenate([part[0] for part in asked.values()])
@@ -258,7 +259,14 @@ def spread(bags: Mapping[int, Bag], kind: str, **options: object) -> Interval:
     return spread_ratio(y, shifted, log_odds, groups, seeds, **options)
 
 
-def spread_ratio(y, shifted, log_odds, groups, seeds, **options: object) -> Interval:
+def spread_ratio(
+    y: np.ndarray,
+    shifted: np.ndarray,
+    log_odds: np.ndarray,
+    groups: np.ndarray,
+    seeds: np.ndarray,
+    **options: object,
+) -> Interval:
     """Return the ratio of spreads of rows that are `shifted` (N,) to those that are not.
 
     Resampling adds noise to every member's AUROC and draws the ratio towards 1, so the interval
@@ -274,8 +282,7 @@ def _ratio_of_spreads(y, shifted, *log_odds, weights):
         rows = shifted == part
         found = probit_aurocs(y[rows], log_odds[:, rows], weights[:, rows])
         sds.append(found.std(axis=0, ddof=1))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return sds[0] / sds[1]
+    return sds[0] / np.maximum(sds[1], LEAST_SPREAD)
 
 
 def spread_controls(
