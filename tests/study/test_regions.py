@@ -111,7 +111,7 @@ def test_particles_agree_with_counting_prior_draws():
     counted = np.log(parts[0].sum() / parts[1].sum())
     found = regions.region_odds(SENSORS, [sums], particles=2048, most_moves=20, seed=0)
     error = np.hypot(found.error[0], np.sqrt(square))
-    assert error < 0.2
+    assert error < 0.3
     assert abs(found.log_odds[0] - counted) < 4 * error
     with pytest.raises(ValueError, match="ask for no more"):
         regions.region_odds(SENSORS, [sums], particles=10**6)
