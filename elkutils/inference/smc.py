@@ -542,7 +542,7 @@ def _tempered(noise, z, beta, data, *, tilt, excess, steps, batch):
 
         at, final, end, end_tilt, _ = jax.lax.fori_loop(0, steps, step, state)
         lost = end - height + 0.5 * jnp.sum(at**2 + final**2 - z**2 - momentum**2)
-        acceptance = jnp.nan_to_num(jnp.minimum(1.0, jnp.exp(-lost)))
+        acceptance = jnp.where(jnp.isfinite(lost), jnp.minimum(1.0, jnp.exp(-lost)), 0.0)
         taken = luck < acceptance
         return jnp.where(taken, at, z), jnp.where(taken, end_tilt, tilted), acceptance
 

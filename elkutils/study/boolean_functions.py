@@ -1,7 +1,7 @@
 """Which Boolean function does training find, and how probable was it before?
 
-A small network on four bits is one of 65,536 functions: the sign of its output on each of the 16
-inputs. `prior_counts` counts the functions of prior draws. Given labels on some inputs the
+A small network on four bits is one of 65,536 functions: the sign of its output on each of the
+16 inputs. `prior_counts` counts the functions of prior draws. Given labels on some inputs the
 functions left are few, and their probabilities under the prior given the labels are the counts
 that agree with them (`given`). `trained_counts` counts what members become that are trained on
 the same labels from prior draws. `agreement` compares the two, free of the error of finite

@@ -8,7 +8,8 @@ turn a record into what the claims are judged on, one value per stream or lesson
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import jax
 import numpy as np
 from scipy.special import expit
 
+from elkutils.evaluation import Interval
 from elkutils.inference.networks.mlp import MLP
 from elkutils.inference.networks.training import Plan
 from elkutils.ledger import reference_dir
@@ -39,15 +41,15 @@ from elkutils.study.tiny_heads import Parts, digest_of
 PROBLEMS = {problem.name: problem for problem in (CURVE, VALLEY, SENSORS)}
 COUNTS = 1000, 3162, 10_000, 31_623, 100_000
 SHORT = {
-    "gradient descent": Training("gradient descent", 0.05, 2000),
-    "Adam": Training("Adam", 0.01, 2000),
-    "SGD": Training("SGD", 0.05, 2000),
+    "gradient descent": Training("gradient descent", 0.05, 1000),
+    "Adam": Training("Adam", 0.01, 1000),
+    "SGD": Training("SGD", 0.05, 1000),
 }
 LONG = {
-    "gradient descent": Training("gradient descent", 0.05, 200_000),
-    "SGD, step 0.05": Training("SGD", 0.05, 200_000),
-    "SGD, step 0.2": Training("SGD", 0.2, 200_000),
-    "Langevin": Training("Langevin", 0.01, 200_000),
+    "gradient descent": Training("gradient descent", 0.05, 100_000),
+    "SGD, step 0.05": Training("SGD", 0.05, 100_000),
+    "SGD, step 0.2": Training("SGD", 0.2, 100_000),
+    "Langevin": Training("Langevin", 0.01, 100_000),
 }
 FIRST = 5  # the first stream that was not seen in trials
 
@@ -98,7 +100,7 @@ class Size:
     members: int = 500
     patient: int = 64
     counts: tuple[int, ...] = (1000, 10_000, 100_000)
-    patience: int = 200_000
+    patience: int = 100_000
     particles: int = 2048
     lessons: int = 10
     pupils: int = 2000
@@ -133,24 +135,37 @@ def posterior_odds(problem: Problem, seed: int, particles: int, noisy: bool = Tr
 
 
 def shares(
-    problem: Problem, plan: Training, seed: int, members: int, counts: tuple[int, ...]
+    problem: Problem, plan: Training, streams: range, members: int, counts: tuple[int, ...]
 ) -> dict:
-    """Return which share of a stream's members end in the first region, at each n.
+    """Return which share of members end in the first region, (streams, len(counts)).
 
     "unfinished" is the share whose loss on noise-free labels is above 0.02 nats per row.
+
+    Raises
+    ------
+    ValueError
+        Unless the last count is that of `COUNTS`: the rows would be those of another stream.
+    ArithmeticError
+        If a member diverges.
     """
-    sums, *rows = stream(problem, counts, seed)
-    start = prior_draws(problem, members, seed)
-    first, unfinished = [], []
-    for each in sums:
-        ends = train(problem, plan, each, rows, start, seed)
-        if not np.isfinite(ends).all():
-            raise ArithmeticError(f"members of {problem.name} diverged: {plan}")
-        first.append(np.mean(np.asarray(jax.vmap(problem.side)(ends)) > 0))
-        away = np.asarray(jax.vmap(problem.features)(ends)) - np.array(problem.truth)
-        loss = 0.5 * np.einsum("ij,jk,ik->i", away, sums[-1].gram / sums[-1].n, away)
-        unfinished.append(np.mean(loss > 0.02))
-    return {"share": np.array(first), "unfinished": np.array(unfinished)}
+    if counts[-1] != COUNTS[-1]:
+        raise ValueError(f"counts is {counts}; the last has to be {COUNTS[-1]}")
+    told = [stream(problem, counts, s) for s in streams]
+    sums = [each for found, _, _ in told for each in found]
+    rows = [(X, y) for _, X, y in told for _ in counts]
+    start = [prior_draws(problem, members, s) for s in streams for _ in counts]
+    ends = train(problem, plan, sums, rows, np.array(start), streams[0])
+    if not np.isfinite(ends).all():
+        raise ArithmeticError(f"members of {problem.name} diverged: {plan}")
+    flat = ends.reshape(-1, problem.size)
+    first = np.asarray(jax.vmap(problem.side)(flat)) > 0
+    away = np.asarray(jax.vmap(problem.features)(flat)) - np.array(problem.truth)
+    loss = 0.5 * np.einsum("ij,jk,ik->i", away, sums[-1].gram / sums[-1].n, away)
+    form = len(streams), len(counts), members
+    return {
+        "share": first.reshape(form).mean(axis=-1),
+        "unfinished": (loss > 0.02).reshape(form).mean(axis=-1),
+    }
 
 
 def lesson(seed: int, name: str, counts: np.ndarray, pupils: int) -> dict:
@@ -166,7 +181,7 @@ def lesson(seed: int, name: str, counts: np.ndarray, pupils: int) -> dict:
     pupils : int
     """
     network, plan = TAUGHT[name]
-    task = functions.lesson(seed, counts.sum(axis=0), 200)
+    task = _task(seed, counts)
     halves = [
         functions.trained_counts(task, plan, pupils // 2, 1000 * seed + half, network)
         for half in (0, 1)
@@ -190,56 +205,61 @@ def measure(
     """
     settings = size, COUNTS, SHORT, LONG, TAUGHT, FIRST, tuple(PROBLEMS.values())
     parts = Parts(folder, digest_of({}, *map(_plain, settings)), tell)
-    found: dict[str, Any] = {"odds": {}, "short": {}, "long": {}, "lessons": {}}
-    ends = size.counts[0], size.counts[-1]
+
+    def run(name, compute, *given):
+        return _told(parts(name, partial(compute, *given)))
+
+    found: dict[str, Any] = {
+        "odds": {},
+        "short": {},
+        "before": {},
+        "long": {},
+        "lessons": {},
+        "tasks": {},
+    }
+    seeds = range(FIRST, FIRST + size.trained)
     for name, problem in (PROBLEMS | {LEVEL.name: LEVEL}).items():
-        count = size.streams.get(name, size.trained)
-        seeds = range(FIRST, FIRST + count)
         found["odds"][name] = [
-            _told(parts(f"odds-{name}-{s}", lambda: posterior_odds(problem, s, size.particles)))
-            for s in seeds
+            run(f"odds-{name}-{s}", posterior_odds, problem, s, size.particles)
+            for s in range(FIRST, FIRST + size.streams.get(name, size.trained))
         ]
         for label, plan in SHORT.items():
-            found["short"][f"{name}, {label}"] = [
-                _told(
-                    parts(
-                        f"short-{name}-{label}-{s}",
-                        lambda: shares(problem, plan, s, size.members, size.counts),
-                    )
-                )
-                for s in seeds[: size.trained]
-            ]
+            given = size.members, size.counts
+            found["short"][f"{name}, {label}"] = run(
+                f"short-{name}-{label}", shares, problem, plan, seeds, *given
+            )
+    given = size.patient, (size.counts[0], size.counts[-1])
     for name, problem in PROBLEMS.items():
+        before = SHORT["gradient descent"]
+        found["before"][name] = run(f"before-{name}", shares, problem, before, seeds, *given)
         for label, plan in LONG.items():
             plan = Training(plan.optimiser, plan.rate, size.patience)
-            found["long"][f"{name}, {label}"] = [
-                _told(
-                    parts(
-                        f"long-{name}-{label}-{s}",
-                        lambda: shares(problem, plan, s, size.patient, ends),
-                    )
-                )
-                for s in range(FIRST, FIRST + size.trained)
-            ]
-    for network, count in ((functions.NETWORK, size.counted), (WIDE, size.counted // 4)):
-        counts = [
-            parts(
-                f"prior-{network.widths[0]}-{i}",
-                lambda: {"counts": functions.prior_counts(count, i, network)},
-            )["counts"]
-            for i in range(4)
+            found["long"][f"{name}, {label}"] = run(
+                f"long-{name}-{label}", shares, problem, plan, seeds, *given
+            )
+    for network, draws in ((functions.NETWORK, size.counted), (WIDE, size.counted // 4)):
+        width = network.widths[0]
+        counts = np.array(
+            [run(f"prior-{width}-{i}", _counted, draws, i, network)["counts"] for i in range(4)]
+        )
+        tasks = [_task(s, counts) for s in range(10, 10 + size.lessons)]
+        found["tasks"][str(width)] = [
+            {"rows": task.rows.tolist(), "labels": task.labels.tolist()} for task in tasks
         ]
         for name in (key for key, (taught, _) in TAUGHT.items() if taught == network):
             found["lessons"][name] = [
-                _told(
-                    parts(
-                        f"lesson-{name}-{s}",
-                        lambda: lesson(s, name, np.array(counts), size.pupils),
-                    )
-                )
+                run(f"lesson-{name}-{s}", lesson, s, name, counts, size.pupils)
                 for s in range(10, 10 + size.lessons)
             ]
     return found
+
+
+def _task(seed, counts) -> functions.Lesson:
+    return functions.lesson(seed, counts.sum(axis=0), 200)
+
+
+def _counted(draws, seed, network) -> dict:
+    return {"counts": functions.prior_counts(draws, seed, network)}
 
 
 def _told(part: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -293,38 +313,58 @@ def posterior_shares(record: Mapping, name: str, counts: tuple[int, ...]) -> np.
     return expit(np.array([each["odds"] for each in record["odds"][name]])[:, at])
 
 
-def away(record: Mapping, kind: str, name: str, label: str, counts: tuple) -> np.ndarray:
+def away(record: Mapping, shares: Mapping, name: str, counts: tuple) -> np.ndarray:
     """Return the share of members less that of the posterior, (streams, len(counts)).
 
     Parameters
     ----------
     record : mapping
-    kind : "short" or "long"
-    name, label : str
-        Of the problem and of the training.
+    shares : mapping
+        What the record has of one training.
+    name : str
+        Of the problem.
     counts : tuple of int
         At which members were trained.
     """
-    found = np.array([each["share"] for each in record[kind][f"{name}, {label}"]])
+    found = np.array(shares["share"])
     return found - posterior_shares(record, name, counts)[: len(found)]
 
 
 def gaps(record: Mapping, name: str, label: str, counts: tuple) -> np.ndarray:
     """Return the largest distance of the two shares over n, (streams,), short training."""
-    return np.abs(away(record, "short", name, label, counts)).max(axis=1)
+    found = away(record, record["short"][f"{name}, {label}"], name, counts)
+    return np.abs(found).max(axis=1)
 
 
-def closed(record: Mapping, name: str, label: str, counts: tuple) -> np.ndarray:
+def closed(record: Mapping, name: str, label: str, ends: tuple[int, int]) -> np.ndarray:
     """Return which part of gradient descent's gap the long training closes, (streams,).
+
+    Both are gaps of the same members, from the same starts.
 
     Parameters
     ----------
-    counts : tuple of int
-        At which the short training was measured; the gaps are those at its ends.
+    ends : (int, int)
+        The numbers of rows at which they were trained.
     """
-    before = away(record, "short", name, "gradient descent", counts)[:, [0, -1]]
-    after = away(record, "long", name, label, (counts[0], counts[-1]))
+    before = away(record, record["before"][name], name, ends)
+    after = away(record, record["long"][f"{name}, {label}"], name, ends)
     return 1 - np.abs(after).max(axis=1) / np.abs(before).max(axis=1)
+
+
+def closing(record: Mapping, name: str, label: str, ends: tuple[int, int]) -> Interval:
+    """Return Student's interval of `closed` over streams, wide enough for one member's move.
+
+    Where no member of any stream moved, nothing scatters, though a larger ensemble might have
+    one that does.
+    """
+    found = Interval.of_mean(closed(record, name, label, ends))
+    gap = np.abs(away(record, record["before"][name], name, ends)).max(axis=1).mean()
+    least = 1 / (record["size"]["patient"] * gap)
+    return replace(
+        found,
+        lower=min(found.lower, found.estimate - least),
+        upper=max(found.upper, found.estimate + least),
+    )
 
 
 def agreements(record: Mapping, name: str) -> list[Agreement]:
@@ -335,3 +375,80 @@ def agreements(record: Mapping, name: str) -> list[Agreement]:
         )
         for each in record["lessons"][name]
     ]
+
+
+def lesson_control(
+    record: Mapping, name: str, power: float = 1.0, noise: float = 0.0
+) -> Callable[[np.random.Generator], dict[str, Interval]]:
+    """Return a control for `elkutils.study.controls.shared`: made-up members in each lesson.
+
+    They are drawn with the fourth count of the prior as their probabilities, to a power and
+    times exp(noise · N(0, 1)).
+
+    Parameters
+    ----------
+    record : mapping
+    name : str
+        Whose lessons are used.
+    power, noise : float
+    """
+    lessons = [np.array(each["prior"]) for each in record["lessons"][name]]
+    members = int(np.array(record["lessons"][name][0]["members"]).sum())
+
+    def run(rng):
+        found = []
+        for one, other, choice, planted in lessons:
+            proba = planted**power * np.exp(noise * rng.standard_normal(len(planted)))
+            halves = functions.drawn(proba, members, rng)
+            found.append(functions.agreement(halves, (one, other, choice)))
+        return means(found)
+
+    return run
+
+
+def means(found: list[Agreement]) -> dict[str, Interval]:
+    """Return the mean rank correlation and the mean slope of some lessons."""
+    return {
+        name: Interval.of_mean([getattr(each, name) for each in found])
+        for name in ("rank", "slope")
+    }
+
+
+def lazy_sd(tangent: np.ndarray, prior: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """Return the sd of trained members on the other rows, in the lazy limit.
+
+    Members are f₀ − Θ(·, X)Θ(X, X)⁻¹(f₀(X) − y) with f₀ ~ N(0, K) (Lee, Xiao, Schoenholz et
+    al. 2019, *Wide neural networks of any depth evolve as linear models under gradient
+    descent*). With Θ = K that is the noise-free posterior of K.
+
+    Parameters
+    ----------
+    tangent : (N, N) array
+        Θ, the kernel of the gradients of what is trained.
+    prior : (N, N) array
+        K, the covariance of the starts.
+    shown : (n,) int array
+        Rows with labels.
+
+    Returns
+    -------
+    (N − n,) array
+    """
+    rest = np.setdiff1d(np.arange(len(prior)), shown)
+    back = np.zeros((len(rest), len(prior)))
+    back[:, rest], back[:, shown] = np.eye(len(rest)), -lazy_weights(tangent, shown)
+    return np.sqrt(np.einsum("ij,jk,ik->i", back, prior, back))
+
+
+def lazy_weights(tangent: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """Return Θ(·, X)Θ(X, X)⁻¹, (N − n, n): what the labels add to the mean of the other rows.
+
+    Parameters
+    ----------
+    tangent : (N, N) array
+        Θ.
+    shown : (n,) int array
+        Rows with labels.
+    """
+    rest = np.setdiff1d(np.arange(len(tangent)), shown)
+    return np.linalg.solve(tangent[np.ix_(shown, shown)], tangent[np.ix_(shown, rest)]).T

@@ -24,6 +24,7 @@ from elkutils._inputs import check_counts
 from elkutils.inference import smc
 
 OUTSIDE = -1e9  # log density outside a region
+RESOLVED = 0.05  # most of n · spacing² at which slopes up to 4 are resolved
 CLIP = 1.0  # largest norm of a gradient in training
 
 
@@ -210,10 +211,13 @@ def curve_odds(problem: Problem, sums: Sequence[Sums], points: int = 40_001) -> 
     Raises
     ------
     ValueError
-        For a problem with several weights.
+        For a problem with several weights, or more rows than the grid resolves.
     """
     if problem.size != 1:
         raise ValueError(f"{problem.name} has {problem.size} weights; quadrature needs one")
+    most = max(each.gram[0, 0] for each in sums)
+    if most * (12 * problem.prior_scale / points) ** 2 > RESOLVED:
+        raise ValueError(f"sums has n = {most:.0f}, too sharp for {points} points: give more")
     grid = np.linspace(-6, 6, points) * problem.prior_scale
     away = np.asarray(jax.vmap(problem.features)(jnp.asarray(grid)[:, None]), np.float64)
     away = away[:, 0] - problem.truth[0]
@@ -250,8 +254,8 @@ def region_odds(
 ) -> Odds:
     """Return the log odds of the first region along a stream, by particles in each region.
 
-    Each region's particles begin as prior draws inside it and stay inside: its log normaliser is
-    the log of its prior share plus those of the steps from each n to the next.
+    Each region's particles begin as prior draws inside it and stay inside: its log normaliser
+    is the log of its prior share plus those of the steps from each n to the next.
 
     Parameters
     ----------
@@ -363,52 +367,68 @@ def prior_draws(problem: Problem, members: int, seed: int) -> np.ndarray:
 def train(
     problem: Problem,
     plan: Training,
-    sums: Sums,
-    rows: tuple[np.ndarray, np.ndarray],
+    sums: Sequence[Sums],
+    rows: Sequence[tuple[np.ndarray, np.ndarray]],
     start: np.ndarray,
     seed: int,
 ) -> np.ndarray:
-    """Train members on the mean squared error / 2 of n rows; return their ends (members, p).
+    """Train groups of members, each group on its own rows; return their ends (groups, m, p).
 
-    The norm of each gradient is clipped at `CLIP`.
+    The loss is half the mean squared error of n rows. The norm of each gradient is clipped at
+    `CLIP`.
 
     Parameters
     ----------
     problem : Problem
     plan : Training
-    sums : Sums
-    rows : (X (N, k), y (N,))
-        Of which SGD sees the first n.
-    start : (members, p) array
+    sums : sequence of Sums
+        One per group.
+    rows : sequence of (X (N, k), y (N,))
+        One per group, of which SGD sees the first n.
+    start : (groups, m, p) array
     seed : int
         Of batches and noise.
     """
-    X, y = (jnp.asarray(part[: sums.n], jnp.float32) for part in rows)
-    gram, noise = (jnp.asarray(part / sums.n, jnp.float32) for part in (sums.gram, sums.noise))
-    keys = jax.random.split(jax.random.key(seed), len(start))
+    X, y = (jnp.asarray(np.stack(part), jnp.float32) for part in zip(*rows, strict=True))
+    gram = jnp.asarray([each.gram / each.n for each in sums], jnp.float32)
+    noise = jnp.asarray([each.noise / each.n for each in sums], jnp.float32)
+    n = jnp.asarray([each.n for each in sums])
+    keys = jax.random.split(jax.random.key(seed), np.shape(start)[:2])
     ends = _trained(
-        problem, replace(plan, rate=1.0), plan.rate, start, keys, gram, noise, X, y, sums.n
+        problem, replace(plan, rate=1.0), plan.rate, start, keys, gram, noise, X, y, n
     )
     return np.asarray(ends)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _trained(problem, plan, rate, start, keys, gram, noise, X, y, n):
-    whole = jax.grad(lambda w: excess(problem, w, gram, noise))
+def _trained(problem, plan, rate, start, keys, *data):
+    """All members of all groups; the data of a group are shared by its members."""
+    step, loop = _step(problem, plan), partial(jax.lax.fori_loop, 0, plan.steps)
+
+    def one(w, key, *data):
+        zero = jnp.zeros_like(w)
+        return loop(partial(step, rate, data), (w, zero, zero, key))[0]
+
+    members = jax.vmap(one, in_axes=(0, 0, *(None for _ in data)))
+    return jax.vmap(members)(start, keys, *data)
+
+
+def _step(problem: Problem, plan: Training) -> Callable:
+    """One step of one member: (rate, data, i, state) → state."""
+    whole = jax.grad(lambda w, gram, noise: excess(problem, w, gram, noise))
     some = jax.grad(lambda w, x, t: 0.5 * jnp.mean((x @ problem.features(w) - t) ** 2))
 
-    def slope(w, key):
+    def slope(w, key, gram, noise, X, y, n):
         if plan.optimiser == "SGD":
             chosen = jax.random.randint(key, (plan.batch,), 0, n)
             return some(w, X[chosen], y[chosen])
-        if plan.optimiser == "Langevin":
-            return whole(w) + w / (n * problem.prior_scale**2)
-        return whole(w)
+        pull = w / (n * problem.prior_scale**2) if plan.optimiser == "Langevin" else 0.0
+        return whole(w, gram, noise) + pull
 
-    def step(i, state):
+    def step(rate, data, i, state):
         w, first, second, key = state
         key, now = jax.random.split(key)
-        g = slope(w, now)
+        g = slope(w, now, *data)
         g = g * jnp.minimum(1.0, CLIP / (jnp.linalg.norm(g) + 1e-30))
         if plan.optimiser == "Adam":
             first, second = 0.9 * first + 0.1 * g, 0.999 * second + 0.001 * g**2
@@ -416,11 +436,7 @@ def _trained(problem, plan, rate, start, keys, gram, noise, X, y, n):
             g = g / (jnp.sqrt(second / (1 - 0.999 ** (i + 1.0))) + 1e-8)
         w = w - rate * g
         if plan.optimiser == "Langevin":
-            w = w + jnp.sqrt(2 * rate / n) * jax.random.normal(now, w.shape)
+            w = w + jnp.sqrt(2 * rate / data[-1]) * jax.random.normal(now, w.shape)
         return w, first, second, key
 
-    def one(w, key):
-        zero = jnp.zeros_like(w)
-        return jax.lax.fori_loop(0, plan.steps, step, (w, zero, zero, key))[0]
-
-    return jax.vmap(one)(start, keys)
+    return step

@@ -1,6 +1,7 @@
-"""Record what learning theory predicts: odds of regions, members, Boolean functions.
+r"""Record what learning theory predicts: odds of regions, members, Boolean functions.
 
-    python tests/benchmarks/learning_theory.py --output book/results/recorded/learning-theory.json
+    python tests/benchmarks/learning_theory.py \
+        --output book/results/recorded/learning-theory.json
 
 What is computed is kept in parts, so an interrupted run continues where it was. *quick* takes
 seconds, *book* about ten CPU-minutes. The chapter on learning theory judges the file, and

@@ -14,6 +14,7 @@ CHAPTERS = (
     "ensembles",
     "member-bounds",
     "tiny-heads",
+    "learning-theory",
     "calibrated-online",
     "easy-to-hard",
     "no-guarantees",
