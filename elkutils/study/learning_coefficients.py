@@ -78,7 +78,7 @@ class Size:
     Attributes
     ----------
     particles, repeats : int
-        Of models with twelve weights or so; those with four or fewer have six times as many
+        Of models with twelve weights or so; those with four or fewer have twelve times as many
         particles, and those with forty half.
     chains : int
         Of SGLD.
@@ -166,7 +166,7 @@ def recorded() -> dict[str, Any]:
 def known_slopes(name: str, method: str, size: Size) -> dict[str, Any]:
     """Estimate the coefficient of one known model by one method."""
     model = KNOWN[name]
-    share = 6 if model.size <= 4 else 0.5 if model.size >= 40 else 1
+    share = 12 if model.size <= 4 else 0.5 if model.size >= 40 else 1
     particles = int(share * size.particles)
     return _entry(estimate(model, method, particles=particles, repeats=size.repeats, seed=SEED))
 
