@@ -1,4 +1,4 @@
-"""Which Boolean function does training find, and how probable was it before?
+"""Boolean functions: how probable under the prior, and how often found by training.
 
 A small network on four bits is one of 65,536 functions: the sign of its output on each of the
 16 inputs. `prior_counts` counts the functions of prior draws. Given labels on some inputs the
