@@ -244,6 +244,7 @@ def probit_aurocs(y: np.ndarray, log_odds: np.ndarray, weights: np.ndarray) -> n
     pairs = weights[:, y == 1].sum(axis=1) * weights[:, y == 0].sum(axis=1)
     with np.errstate(divide="ignore"):
         edge = np.minimum(0.5, 0.5 / pairs)
+    found = np.nan_to_num(found, nan=0.5)  # one class was not drawn: nothing is ranked
     return norm.ppf(np.clip(found, edge, 1 - edge))
 
 
