@@ -93,8 +93,8 @@ VOICES = ENSEMBLE, COMMON, POSTERIOR
 BOX, GUTTER, MARGIN, TOP, GAP = 190, 44, 31, 34, 24  # px of the drawing
 WIDE = 3 * BOX + 2 * GUTTER + 2 * MARGIN
 NARROW = 340
-LINE, CHIP = 16, 25
-LETTER = {BOX: 6.9, NARROW: 7.5}  # px of a letter, at the font size of each drawing
+LINE, CHIP = 17, {BOX: 25, NARROW: 33}
+LETTER = {BOX: 7.3, NARROW: 7.6}  # px of a letter, at the font size of each drawing
 
 
 @dataclass(frozen=True)
@@ -208,11 +208,7 @@ def _lines(node, width) -> list[str]:
 
 def _height(found, node, width, rests=False) -> int:
     return (
-        30
-        + LINE * len(_lines(node, width))
-        + CHIP
-        + 8
-        + (LINE if rests and node.rests_on else 0)
+        30 + LINE * len(_lines(node, width)) + 24 + 8 + (LINE if rests and node.rests_on else 0)
     )
 
 
@@ -253,7 +249,7 @@ def _box(found: Map, node: Node, x, y, height, width, rests=False) -> str:
         )
         text.append(f'<text class="rests" x="{x + 12}" y="{below + 8}">{told}</text>')
         below += LINE
-    chips = _chips(found, node, x + 10, below)
+    chips = _chips(found, node, x + 10, below, CHIP[width])
     label = html.escape(f"{node.id}: {node.says}. {found.told(node)}.{_rests(node)}")
     return (
         f'<a {_link(node)} aria-label="{label}" class="{look}"><title>{label}</title>'
@@ -263,7 +259,7 @@ def _box(found: Map, node: Node, x, y, height, width, rests=False) -> str:
     )
 
 
-def _chips(found, node, x, y) -> str:
+def _chips(found, node, x, y, step) -> str:
     """One mark per lettered claim; a single claim's verdict in words."""
     ids, parts = found.claims(node), []
     for i, id in enumerate(ids):
@@ -271,7 +267,7 @@ def _chips(found, node, x, y) -> str:
         letter = id.removeprefix(node.id)
         word = f"{letter} {MARKS[verdict]}" if letter else f"{MARKS[verdict]} {verdict}"
         parts.append(
-            f'<text class="chip {LOOKS[verdict]}" x="{x + 2 + i * CHIP}" y="{y + 17}">{word}'
+            f'<text class="chip {LOOKS[verdict]}" x="{x + 2 + i * step}" y="{y + 17}">{word}'
             "</text>"
         )
     return "".join(parts)
@@ -307,7 +303,8 @@ def _colours() -> str:
 
 _STYLE = (
     """<style>
-.argument svg { width: 100%; height: auto; font-size: 12.5px; }
+.argument svg { width: 100%; height: auto; font-size: 13.5px; }
+.argument a { text-decoration: none; }
 .argument svg.narrow { display: none; }
 @media (max-width: 700px) {
   .argument svg.wide { display: none; }
