@@ -122,6 +122,7 @@ def test_each_claim_speaks_over_what_its_words_do():
     somewhere = {"C14a"}
     by_place = {"C2", "C4", "C5d", "C6c", "C6f", "C12b", "C13a", "C13b", "C13c", "C14b"}
     by_place |= {"C8a", "C8b", "C8c", "C9a", "C9c", "C9d", "C15c", "C15d"}
+    by_place |= {"C16a", "C16c", "C16d", "C16e"}
     for claim in ledger.claims().values():
         if claim.criteria:
             expected = "by place" if claim.id in by_place else "everywhere"

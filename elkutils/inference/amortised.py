@@ -13,6 +13,7 @@ variance over drawn sets is made small, for each evidence by itself (Richter et 
 balance is *annealed*: evidence is multiplied by β, which rises to 1 during training.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -38,15 +39,15 @@ _CHUNK = 50  # steps between two looks of Python
 class LabelSets:
     """The law of the label sets that a network is trained for.
 
-    A set is drawn from the prior, the number of labels evenly from `least` to `most`, the
+    A set is drawn from the prior, the number of labels evenly from `fewest` to `most`, the
     contexts evenly, and each label is wrong with probability `noise`.
 
     Parameters
     ----------
     noise : float
         η, above 0 and below ½.
-    least, most : int
-        1 ≤ least ≤ most.
+    fewest, most : int
+        1 ≤ fewest ≤ most.
 
     Raises
     ------
@@ -55,15 +56,15 @@ class LabelSets:
     """
 
     noise: float = 0.1
-    least: int = 5
+    fewest: int = 5
     most: int = 40
 
     def __post_init__(self):
         if not (is_number(self.noise) and 0 < self.noise < 0.5):
             raise ValueError(f"noise is {self.noise!r}; it has to lie above 0 and below ½")
-        check_counts(**{"least": self.least, "most": self.most})
-        if self.least > self.most:
-            raise ValueError(f"least is {self.least}; it has to be at most most, {self.most}")
+        check_counts(fewest=self.fewest, most=self.most)
+        if self.fewest > self.most:
+            raise ValueError(f"fewest is {self.fewest}; it may be at most most, {self.most}")
 
     @property
     def nats(self) -> float:
@@ -87,11 +88,14 @@ class Learned:
     parameters : list of arrays
     losses : (looks,) array
         Mean loss between two looks; neither it nor ESS sees a mode that was never drawn.
+    seconds : float
+        CPU seconds that training took, without compilation; NaN where it was not counted.
     """
 
     target: SetTarget
     parameters: list
     losses: np.ndarray
+    seconds: float = np.nan
 
     def draw(self, evidence: ArrayLike, count: int, seed: int = 0) -> WeightedSets:
         """Return `count` sets drawn from q for each evidence (B, n), with weights w/q.
@@ -195,12 +199,16 @@ def train(
     advance = jax.jit(_advance(target, source, plan))
     key = jax.random.key(seed)
     state = _adam(rate, steps)[0](_init(key, target, width))
-    losses = []
+    losses, clock = [], []
     for begun in tqdm(range(0, steps, _CHUNK), disable=not progress, desc=objective):
         state, loss = advance(state, jax.random.fold_in(key, begun + 1), begun)
         losses.append(float(loss))
+        clock.append(time.process_time())
+    seconds = np.nan  # the first look compiled
+    if len(clock) > 1:
+        seconds = (clock[-1] - clock[0]) * len(clock) / (len(clock) - 1)
     parameters = _adam(rate, steps)[2](state)
-    return Learned(target, parameters, np.array(losses))
+    return Learned(target, parameters, np.array(losses), seconds)
 
 
 def train_each(
@@ -350,7 +358,7 @@ def _simulator(law: LabelSets, target: SetTarget) -> Callable:
         key, first, second, third, fourth = jax.random.split(key, 5)
         chosen = jax.random.bernoulli(first, jax.nn.sigmoid(-penalty), (d,))
         chosen = chosen.astype(jnp.float32)
-        size = jax.random.randint(second, (), law.least, law.most + 1)
+        size = jax.random.randint(second, (), law.fewest, law.most + 1)
         rows = jax.random.randint(third, (law.most,), 0, n)
         wrong = jax.random.bernoulli(fourth, law.noise, (law.most,))
         harm = (contexts[rows] @ chosen > 0) ^ wrong
