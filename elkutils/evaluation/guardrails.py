@@ -188,7 +188,7 @@ class Cutoff(Guardrail):
         """Return which theories are in the set, (..., k) bool."""
         return weights >= self.alpha
 
-    def alarmed(self, weights, event):
+    def alarmed(self, weights: np.ndarray, event: np.ndarray) -> np.ndarray:
         """Return whether a theory in the set is in the event."""
         return self.members(weights).astype(np.float32) @ event.astype(np.float32) > 0
 
@@ -238,7 +238,7 @@ class Mass(Guardrail):
     def __post_init__(self):
         check_level(self.alpha, "alpha")
 
-    def alarmed(self, weights, event):
+    def alarmed(self, weights: np.ndarray, event: np.ndarray) -> np.ndarray:
         """Return whether the event has weight α or more."""
         return weights @ event.astype(np.float64) >= self.alpha
 
@@ -247,11 +247,11 @@ class Mass(Guardrail):
 class Mean(Guardrail):
     """The posterior mean of P(harm): no bound, but what the mean rule of C4 thresholds."""
 
-    def bound(self, weights, harm):
+    def bound(self, weights: np.ndarray, harm: np.ndarray) -> np.ndarray:
         """Return E[p], (..., n)."""
         return weights @ harm
 
-    def alarmed(self, weights, event):
+    def alarmed(self, weights: np.ndarray, event: np.ndarray) -> np.ndarray:
         """Return whether the event is the likelier one."""
         return weights @ event.astype(np.float64) >= 0.5
 
@@ -289,7 +289,7 @@ class Members(Guardrail):
         check_level(self.alpha, "alpha")
         check_level(self.delta, "delta")
 
-    def alarmed(self, weights, event):
+    def alarmed(self, weights: np.ndarray, event: np.ndarray) -> np.ndarray:
         """Return whether the upper limit of the event's weight, from N draws, reaches α."""
         flat = np.reshape(weights, (-1, weights.shape[-1]))
         rng = np.random.default_rng(self.seed)

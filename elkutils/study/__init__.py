@@ -10,7 +10,8 @@ group out once, `pooling` puts the rows of several seeds together, `calibration`
 probabilities, `sampling` tests draws, and `controls` tests the rules themselves. `answers` is
 what reporters answer on every shift and `triage` what is found with them; `promises` is what
 forecasts along a stream promised, `temperatures` what learning one costs, and `averages` the
-gain of an average over its MAP. `tiny_heads` is a recorded run on wide networks.
+gain of an average over its MAP. `tiny_heads` is a recorded run on wide networks, `amortised`
+one on learned posteriors, and `harm_bound` what guardrails do on the vault.
 
 Problems with known answers: `bags`, `checks`, `descent`, `directions`, `linear_ensembles`,
 `metropolis`, `no_free_lunch`, `rare_worlds` and `small_networks`. `timings` is how long things
