@@ -25,7 +25,7 @@ def evidence():
 
 @pytest.fixture(scope="module", params=[BALANCE, LIKELIHOOD])
 def learned(request):
-    return train(TARGET, LAW, request.param, steps=300, batch=16, width=16, seed=3)
+    return train(TARGET, LAW, request.param, steps=500, batch=32, width=32, seed=3)
 
 
 def total_variation(log_q, log_p):
