@@ -20,12 +20,15 @@ from elkutils.evaluation.guardrails import (
     Mass,
     MassInRank,
     Theories,
+    Watched,
     certified_alpha,
+    watch,
 )
 from elkutils.reporters import LogisticMAP
 from elkutils.study import readings
+from elkutils.study.amortised import vault_world
 from elkutils.study.scaling import z_scored
-from elkutils.tasks.rules import Bandit, RuleWorld, vault_conditions
+from elkutils.tasks.rules import STREAMS, Bandit, RuleWorld, vault_conditions
 
 NEVER = "no data can tell"
 
@@ -78,6 +81,25 @@ def last_ratio(delta: float, form: str) -> float:
         return 1.0 if found[0] == 1 else -1.0
 
     return float(np.exp(brentq(vetoes, -12.0, 3.0, xtol=1e-10)))
+
+
+def rule_world(seed: int) -> RuleWorld:
+    """Return the 256 rules of the vault's first eight conditions, on contexts that differ."""
+    return vault_world(seed, d=8)
+
+
+def watch_rules(
+    world: RuleWorld, guardrails: dict[str, Guardrail], runs: int, steps: int, seed: int
+) -> dict[str, Watched]:
+    """Return what guardrails do on every stream where the rule {gone} is the truth."""
+    theories = theories_of(world)
+    truth = np.full(runs, world.index("gone"))
+    return {
+        name: watch(
+            theories, truth, stream, steps, guardrails, np.random.default_rng((seed, i))
+        )
+        for i, (name, stream) in enumerate(STREAMS.items())
+    }
 
 
 @dataclass(frozen=True, eq=False)
