@@ -104,11 +104,16 @@ def planted_mode(noise: float = 0.15) -> tuple[SetTarget, np.ndarray]:
     return SetTarget(rows), labels * nats
 
 
-def measure(seed: int, size: Size, tell: Callable[[str], None] = print) -> dict[str, Any]:
-    """Return what `recorded` holds of one seed."""
+def label_sets(seed: int, count: int) -> tuple[SetTarget, np.ndarray]:
+    """Return the target of one seed's world, and the evidence (count, n) of label sets."""
     world = vault_world(seed)
     target = SetTarget(world.contexts, world.penalty)
-    evidence = LAW.draw(target, size.tests, seed=1000 + seed)[1]
+    return target, LAW.draw(target, count, seed=1000 + seed)[1]
+
+
+def measure(seed: int, size: Size, tell: Callable[[str], None] = print) -> dict[str, Any]:
+    """Return what `recorded` holds of one seed."""
+    target, evidence = label_sets(seed, size.tests)
     truth = _Truth(target, evidence)
     entry = {"seed": seed, "draws": size.draws, "learned": {}, "smc": [], "alone": []}
     rng = np.random.default_rng(seed)
@@ -132,9 +137,8 @@ def again(entry: dict, size: Size) -> dict[str, tuple[float, float]]:
     errors of SMC on all of them, on the third rung of its ladder.
     """
     seed, particles = entry["seed"], entry["smc"][2]["particles"]
-    world = vault_world(seed)
-    target = SetTarget(world.contexts, world.penalty)
-    truth = _Truth(target, LAW.draw(target, size.tests, seed=1000 + seed)[1])
+    target, evidence = label_sets(seed, size.tests)
+    truth = _Truth(target, evidence)
     found = train(target, truth.evidence[0], BALANCE, size.alone_steps, seed=seed)
     drawn = truth.errors(smc(target, truth.evidence, particles, seed=seed))
     both = {name: (entry["smc"][2][name], drawn[name]) for name in MEASURES}
