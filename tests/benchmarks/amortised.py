@@ -3,7 +3,7 @@
     python tests/benchmarks/amortised.py --output book/results/recorded/amortised.json
 
 Per seed a rule world on the vault, networks trained over label sets and for one, and SMC; then
-networks trained on a posterior with a planted rare mode. *book* takes about eight CPU-minutes.
+networks trained on a posterior with a planted rare mode. *book* takes about five CPU-minutes.
 Each piece is kept in a folder, so an interrupted run continues where it was; the output is
 written after each piece. The chapter on learned posteriors judges the file and computes a part
 of it anew.

@@ -85,3 +85,16 @@ def test_pieces_are_kept_by_their_key(tmp_path):
         found = amortised.kept(path, key, compute)
     assert len(calls) == 2
     assert found == {"value": 2}
+
+
+def test_the_recorded_run_is_what_the_script_makes():
+    record = amortised.recorded()
+    size = amortised.Size(**record["size"] | {"ladder": tuple(record["size"]["ladder"])})
+    assert size == amortised.SIZES["book"]
+    assert [entry["seed"] for entry in record["entries"]] == record["seeds"] == [5, 6, 7, 8, 9]
+    assert [miss["recipe"] for miss in record["misses"]] == list(amortised.RECIPES)
+    for miss in record["misses"]:
+        assert len(miss["ess"]) == len(miss["bound"]) == size.networks
+    for each in record["entries"]:
+        assert [row["particles"] for row in each["smc"]] == list(size.ladder)
+        assert len(each["alone"]) == size.alone
