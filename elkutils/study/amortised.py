@@ -65,7 +65,7 @@ class Size:
     alone: int = 3
     draws: int = 1000
     ladder: tuple[int, ...] = (10, 30, 100, 300, 1000, 3000)
-    networks: int = 120
+    networks: int = 240
 
 
 SIZES = {
