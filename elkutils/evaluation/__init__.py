@@ -1,11 +1,11 @@
 """How good probabilities are, what N draws of them prove, and how to act on them.
 
 Scores, calibration and recalibration, with intervals; bounds on the mean of draws; rules for
-acting on draws; which hypotheses the labels support; and in `elkutils.evaluation.online` what
-can be guaranteed of a stream. Everything takes plain arrays: labels ``y`` (n,) in {0, 1} and
-forecasts ``(..., n)`` whose leading axes are draws, layers or methods. In scores rows can be
-weighted, and the weights may have leading axes of their own, so that a bootstrap is one
-vectorised call.
+acting on draws; which hypotheses the labels support; in `elkutils.evaluation.online` what can
+be guaranteed of a stream, and in `elkutils.evaluation.guardrails` of the harm in one.
+Everything takes plain arrays: labels ``y`` (n,) in {0, 1} and forecasts ``(..., n)`` whose
+leading axes are draws, layers or methods. In scores rows can be weighted, and the weights may
+have leading axes of their own, so that a bootstrap is one vectorised call.
 """
 
 from elkutils.evaluation.alarms import alarm_rate, certified_threshold, rows_needed

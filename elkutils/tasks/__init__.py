@@ -2,7 +2,8 @@
 
 `cities`, `comparisons` and `elements` make statements whose truth is known; `load_csv` and
 `load_table` read your own. `elkutils.tasks.vault` is a world made of tokens instead, in which
-the truth is known even where nobody could see it. Nothing here needs a language model.
+the truth is known even where nobody could see it, and `elkutils.tasks.rules` has worlds whose
+hypotheses can be listed. Nothing here needs a language model.
 """
 
 from elkutils.tasks.reading import load_csv, load_table

@@ -21,6 +21,7 @@ CHAPTERS = (
     "easy-to-hard",
     "no-guarantees",
     "confused-human",
+    "learned-posterior",
 )
 MOST_LINES, MOST_COLUMNS = 25, 88
 MOST_PROSE, MOST_CODE = 3200, 150  # words, lines: what is visible unfolded
