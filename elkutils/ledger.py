@@ -541,6 +541,12 @@ def reference_dir() -> Path:
     return shipped if shipped.is_dir() else _PACKAGE.parent / "book" / "results"
 
 
+def recorded_run(name: str) -> dict:
+    """Return a recorded run: what ``book/results/recorded/<name>.json`` holds."""
+    path = reference_dir() / "recorded" / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def compare(folder: str | Path) -> dict[str, tuple[tuple[str, ...], str]]:
     """Return, for each chapter's results in `folder`, the drift and what was compared."""
     outcome = {}

@@ -26,7 +26,7 @@ from elkutils.inference.amortised import (
     train_each,
 )
 from elkutils.inference.sets import SetTarget, WeightedSets, smc
-from elkutils.ledger import reference_dir
+from elkutils.ledger import recorded_run
 from elkutils.tasks import vault
 from elkutils.tasks.rules import RuleWorld, vault_conditions
 
@@ -179,8 +179,7 @@ def upper_limit(hits: int, draws: int, confidence: float = CONFIDENCE) -> float:
 
 def recorded() -> dict[str, Any]:
     """Return the recorded run of `tests/benchmarks/amortised.py`."""
-    path = reference_dir() / "recorded" / "amortised.json"
-    return json.loads(path.read_text(encoding="utf-8"))
+    return recorded_run("amortised")
 
 
 def kept(path: Path, key: dict, compute: Callable[[], dict]) -> dict:

@@ -9,7 +9,6 @@ network, and the rest turns records into the quantities of the claims.
 *Advantage* is the log score of a posterior less that of its own most probable parameters.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -22,7 +21,7 @@ from scipy.special import expit, logsumexp
 
 from elkutils.evaluation import Interval, bootstrap
 from elkutils.inference.draws import mean_log_odds
-from elkutils.ledger import reference_dir
+from elkutils.ledger import recorded_run
 from elkutils.study import readings
 from elkutils.study.scaling import z_scored
 from elkutils.tasks import vault
@@ -464,8 +463,7 @@ def _linear_r2(moved: np.ndarray, scales: Sequence[float], near: Sequence[float]
 
 def recorded() -> dict:
     """Return the recorded runs: ``tests/benchmarks/head.py`` made them."""
-    path = reference_dir() / "recorded" / "head.json"
-    return json.loads(path.read_text(encoding="utf-8"))
+    return recorded_run("head")
 
 
 def advantages(

@@ -7,7 +7,6 @@ reduced rank regression, with its settings swept, beside the same posterior by H
 moves. *heads* are real heads, whose two slopes are read at one scale.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,7 +27,7 @@ from elkutils.inference.networks.learning_coefficient import (
 from elkutils.inference.networks.mlp import MLP
 from elkutils.inference.networks.network import FlatNetwork, flat, mean_loss
 from elkutils.inference.networks.singular import Monomial, Quadratic, ReducedRank
-from elkutils.ledger import reference_dir
+from elkutils.ledger import recorded_run
 from elkutils.study.controls import rescattered
 from elkutils.study.readings import read as read_task
 from elkutils.study.scaling import principal
@@ -153,8 +152,7 @@ def measure(
 
 def recorded() -> dict[str, Any]:
     """Return the record that the book keeps, lists as arrays."""
-    path = reference_dir() / "recorded" / "learning-coefficient.json"
-    found = json.loads(path.read_text(encoding="utf-8"))
+    found = recorded_run("learning-coefficient")
     for model in found["known"].values():
         for method, entry in model.items():
             model[method] = _arrays(entry)

@@ -6,7 +6,6 @@
 turn a record into what the claims are judged on, one value per stream or lesson.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,7 +19,7 @@ from scipy.special import expit
 from elkutils.evaluation import Interval
 from elkutils.inference.networks.mlp import MLP
 from elkutils.inference.networks.training import Plan
-from elkutils.ledger import reference_dir
+from elkutils.ledger import recorded_run
 from elkutils.study import boolean_functions as functions
 from elkutils.study.boolean_functions import Agreement
 from elkutils.study.regions import (
@@ -277,8 +276,7 @@ def _plain(setting: object) -> str:
 
 def recorded() -> dict[str, Any]:
     """Return the recorded run: see ``tests/benchmarks/learning_theory.py``."""
-    path = reference_dir() / "recorded" / "learning-theory.json"
-    return json.loads(path.read_text(encoding="utf-8"))
+    return recorded_run("learning-theory")
 
 
 def slopes(record: Mapping, name: str, corrected: bool = True) -> np.ndarray:

@@ -8,7 +8,6 @@ after 32 sublayers, and asked again when some are bypassed. `recorded` returns t
 ``tests/benchmarks/lesions.py`` wrote.
 """
 
-import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ import numpy as np
 
 from elkutils.evaluation import Interval, PassRate, bootstrap, pooled_bootstrap
 from elkutils.inference.draws import mean_log_odds
-from elkutils.ledger import Criterion, reference_dir
+from elkutils.ledger import Criterion, recorded_run
 from elkutils.reporters import BayesianLogistic
 from elkutils.study import readings
 from elkutils.study.controls import auroc_by_pairs, rates, redrawn
@@ -311,8 +310,7 @@ class _Small:
 
 def recorded() -> dict[str, Any]:
     """Return the recorded run, its entries decoded: see ``tests/benchmarks/lesions.py``."""
-    path = reference_dir() / "recorded" / "lesions.json"
-    found = json.loads(path.read_text(encoding="utf-8"))
+    found = recorded_run("lesions")
     return found | {"entries": [decoded(entry) for entry in found["entries"]]}
 
 

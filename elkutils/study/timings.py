@@ -19,7 +19,7 @@ from scipy.special import expit
 from scipy.stats import t as student
 
 from elkutils.evaluation import Interval
-from elkutils.ledger import reference_dir
+from elkutils.ledger import recorded_run, reference_dir
 
 AIM = 10  # times the ESS per second of other libraries, on wide networks
 
@@ -123,8 +123,7 @@ def synthetic_activations(
 
 def recorded_growth() -> dict:
     """Return the recorded times by size: ``tests/benchmarks/growth.py`` made them."""
-    path = reference_dir() / "recorded" / "growth.json"
-    return json.loads(path.read_text(encoding="utf-8"))
+    return recorded_run("growth")
 
 
 def recorded_networks() -> dict[str, dict]:

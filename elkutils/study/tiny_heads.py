@@ -9,7 +9,6 @@ by.
 """
 
 import hashlib
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ from scipy.stats import norm
 from elkutils.evaluation import Interval, PassRate, bootstrap_means
 from elkutils.files import atomic_path
 from elkutils.inference.diagnostics import diagnose
-from elkutils.ledger import ALPHA, Criterion, reference_dir
+from elkutils.ledger import ALPHA, Criterion, recorded_run
 from elkutils.study.controls import planted_scores, rates
 from elkutils.study.pooling import pooled
 from elkutils.study.readings import make_task
@@ -661,8 +660,7 @@ def bag_scores(
 
 def recorded() -> dict[str, Any]:
     """Return the recorded run, its entries decoded: see ``tests/benchmarks/tiny_heads.py``."""
-    path = reference_dir() / "recorded" / "tiny-heads.json"
-    found = json.loads(path.read_text(encoding="utf-8"))
+    found = recorded_run("tiny-heads")
     return found | {"entries": [decoded(entry) for entry in found["entries"]]}
 
 
