@@ -83,6 +83,14 @@ def run(rhat=1.005, tv=0.01, hard=-0.95):
     return {"rhat": rhat, "tv": tv, "posterior": {"hard": hard}}
 
 
+@pytest.mark.parametrize("hard", [-0.95, -0.85])
+def test_the_gap_to_exact_has_no_sign(hard):
+    """The linearised posterior scores -0.9, its most probable weights -1.9."""
+    gap, own = head_enough.gap_to_exact(record(1, 1), 0.2, run(hard=hard))
+    assert gap == pytest.approx(0.05)
+    assert own == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize(
     ("r2", "body", "hmc", "told"),
     [
@@ -140,6 +148,21 @@ def test_controls_of_a_share():
         run = head_enough.planted(part, whole, ratio)
         found = [run(np.random.default_rng(i)).estimate for i in range(100)]
         assert np.mean(found) == pytest.approx(1 / ratio, abs=5 * np.std(found) / 10 + 0.005)
+
+
+def test_more_units_tell_more_of_a_share():
+    """Its interval narrows as 1/√units; by default there are as many as were measured."""
+    rng = np.random.default_rng(2)
+    part = 1 + 0.1 * rng.standard_normal(40)
+    whole = 1.3 * part + 0.05 * rng.standard_normal(40)
+
+    def width(units):
+        run = head_enough.planted(part, whole, 1.0, units)
+        found = [run(np.random.default_rng(i)) for i in range(40)]
+        return np.mean([each.upper - each.lower for each in found])
+
+    assert width(40) == width(None)
+    assert width(40) / width(640) == pytest.approx(4, rel=0.1)
 
 
 def test_cities_are_means_over_their_statements_in_all_seeds():
