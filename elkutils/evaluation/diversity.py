@@ -145,7 +145,7 @@ def brier_split(y: ArrayLike, proba: ArrayLike, ddof: int = 0) -> BrierSplit:
     """Return the Brier score of members, split into that of their mean and their variance.
 
     For a label y and members pₖ with mean p̄, the mean of (pₖ − y)² is (p̄ − y)² plus the mean of
-    (pₖ − p̄)² (Krogh & Vedelsby 1995, eq. 6). With ``ddof=0`` this is exact for these members.
+    (pₖ − p̄)² (Krogh & Vedelsby 1995). With ``ddof=0`` this is exact for these members.
     With ``ddof=1`` the variance is that of the distribution they were drawn from, independently
     and without bias, and `bag` estimates an infinite bag's score without bias; on a row it may
     be negative.

@@ -173,6 +173,13 @@ def chain_plan(steps: int) -> "Any":
     return StackPlan(members=1, depth=SUBLAYERS, width=128, steps=steps)
 
 
+def bypassed_at(record: Mapping, entry: Mapping, count: int) -> list[list[int]]:
+    """Return which sublayers an entry of a record bypassed, by order, `count` at once."""
+    size = Size(**record["size"])
+    at = list(size.counts).index(count)
+    return subsets(size, entry["seed"])[at :: len(size.counts)]
+
+
 class Reporters:
     """One reporter per member of a network, which answer with their mean probability.
 

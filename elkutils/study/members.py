@@ -200,6 +200,26 @@ def _share(variance, member, weights):
     return variance_share(variance, member, weights)
 
 
+def prior_part(rows: Rows, bag: Bag, kind: str) -> float:
+    """Return the part of the variance of `DRAWS` in log odds that no label has touched.
+
+    Weights across the span of the training rows keep their prior. They add τ² times the squared
+    length of what a row has outside that span, by definition of the prior.
+
+    Parameters
+    ----------
+    rows : mapping
+        From `read`.
+    bag : mapping
+        Of draws, for the same seed.
+    kind : str
+    """
+    train, asked = (np.asarray(rows[name][0], np.float64) for name in ("train", kind))
+    outside = asked - asked @ np.linalg.pinv(train, rcond=1e-5) @ train
+    free = 4 / train.shape[1] * np.mean(np.sum(outside**2, axis=1))
+    return float(free / bag[kind][0].var(axis=0, ddof=1).mean())
+
+
 def share_controls(
     rule: Criterion, bags: Mapping[int, Bag], kind: str, places: int
 ) -> tuple[PassRate, PassRate]:
@@ -385,14 +405,20 @@ def ratio(table: np.ndarray, resamples: int = 2000, seed: int = 0) -> Interval:
 def ratio_of(
     table: np.ndarray, within: np.ndarray, resamples: int = 2000, seed: int = 0
 ) -> Interval:
-    """Return the mean of a table off its diagonal over that of `within` (bases,)."""
+    """Return the mean of a table off its diagonal over that of `within` (bases,).
+
+    A resample of one base alone has no pair of bases; its heads agree as on one base, so its
+    ratio is 1.
+    """
     k = len(within)
 
     def mean_ratio(base, weights):
         between = np.einsum("bi,ij,bj->b", weights, np.where(np.eye(k), 0, table), weights)
         pairs = weights.sum(axis=1) ** 2 - (weights**2).sum(axis=1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return between / pairs / (weights @ base / weights.sum(axis=1))
+        within = weights @ base / weights.sum(axis=1)
+        found = np.ones(len(weights))
+        np.divide(between, pairs * within, out=found, where=pairs > 0)
+        return found
 
     return bootstrap(mean_ratio, within, groups=np.arange(k), resamples=resamples, seed=seed)
 

@@ -67,6 +67,8 @@ def test_subsets_are_nested_and_of_the_reporters_sublayers():
     assert [len(some) for some in found] == [1, 8, 1, 8]
     assert set(found[0]) < set(found[1]) <= set(range(lesions.SUBLAYERS))
     assert found == lesions.subsets(size, 3) != lesions.subsets(size, 4)
+    record = {"size": vars(size)}
+    assert lesions.bypassed_at(record, {"seed": 3}, 8) == [found[1], found[3]]
 
 
 def test_one_reporter_per_member_and_their_mean_probability():

@@ -96,3 +96,34 @@ def test_redrawn_rows_keep_groups_together():
     for group in np.unique(fresh):
         assert len(set(groups[rows[fresh == group]])) == 1
         assert (fresh == group).sum() == 2
+
+
+def test_three_bases_have_an_interval_though_a_resample_may_be_of_one():
+    table = np.full((3, 3), 0.4) + 0.5 * np.eye(3)
+    with pytest.warns(UserWarning, match="groups holds 3"):
+        found = members.ratio(table, resamples=500)
+    assert found.estimate == pytest.approx(0.4 / 0.9)
+    assert found.upper == 1.0
+
+
+def test_a_resample_of_one_class_ranks_nothing():
+    y, log_odds = np.array([0, 0, 1, 1]), np.array([[0.0, 1.0, 2.0, 3.0]])
+    found = members.probit_aurocs(y, log_odds, np.array([[1.0, 1.0, 0.0, 0.0]]))
+    assert found == pytest.approx(0.0)
+
+
+def test_weights_across_the_training_rows_keep_their_prior():
+    rng = np.random.default_rng(0)
+    train = np.zeros((5, 100))
+    train[:, :4] = rng.standard_normal((5, 4))
+    asked = rng.standard_normal((50, 100))
+    weights = rng.standard_normal((4000, 100)) * 2 / np.sqrt(100)
+    weights[:, :4] = 1.0  # what labels have fixed
+    log_odds = weights @ asked.T
+    rows = {"train": (train, None, None), HARD: (asked, None, None)}
+    found = members.prior_part(rows, {HARD: (log_odds, None, None)}, HARD)
+    assert found == pytest.approx(1, abs=0.02)
+    loose = rng.standard_normal((4000, 100)) * 4 / np.sqrt(100)
+    loose[:, 4:] = weights[:, 4:]
+    found = members.prior_part(rows, {HARD: (loose @ asked.T, None, None)}, HARD)
+    assert found == pytest.approx(96 / (96 + 4 * 4), abs=0.03)
