@@ -203,7 +203,7 @@ def log_ratio(
     label_sets: int,
     measure: str,
     drawing: float = 0.0,
-    average: bool = True,
+    average: bool = False,
 ) -> float:
     """Return the log of a learned posterior's error over that of SMC at equal compute.
 
@@ -232,12 +232,12 @@ def log_ratio(
     return float(np.log(error / within(entry, training + seconds, average)[measure]))
 
 
-def within(entry: dict, budget: float, average: bool = True) -> dict:
+def within(entry: dict, budget: float, average: bool = False) -> dict:
     """Return what SMC reaches within `budget` CPU seconds per label set.
 
-    It is the dearest rung of the ladder that costs no more (the cheapest, if none does), run as
-    often as the budget allows: the error of an average is that of one run over the root of
-    their number. Without `average` it is run once.
+    It is the dearest rung of the ladder that costs no more (the cheapest, if none does), run
+    once. With `average` it is run as often as the budget allows: the error of an average is
+    that of one run over the root of their number.
     """
     ladder = entry["smc"]
     rung = max(
