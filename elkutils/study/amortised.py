@@ -196,10 +196,18 @@ def kept(path: Path, key: dict, compute: Callable[[], dict]) -> dict:
     return piece
 
 
-def log_ratio(entry: dict, name: str, label_sets: int, measure: str) -> float:
+def log_ratio(
+    entry: dict,
+    name: str,
+    label_sets: int,
+    measure: str,
+    drawing: float = 0.0,
+    average: bool = False,
+) -> float:
     """Return the log of a learned posterior's error over that of SMC at equal compute.
 
     Training is shared among the label sets; SMC has as many CPU seconds per label set.
+    More draws of the network than were recorded lower its error as one over their root.
 
     Parameters
     ----------
@@ -210,18 +218,25 @@ def log_ratio(entry: dict, name: str, label_sets: int, measure: str) -> float:
     label_sets : int
     measure : str
         "log Z" or "harm".
+    drawing : float
+        Least CPU seconds that go into draws, over those of training per label set. 0: the
+        recorded draws and no more.
+    average : bool
+        Whether SMC averages runs as far as its compute goes, or is run once.
     """
     row = alone(entry) if name == ALONE else entry["learned"][name]
-    budget = row["train seconds"] / label_sets + row["seconds"]
-    return float(np.log(row[measure] / within(entry, budget)[measure]))
+    training = row["train seconds"] / label_sets
+    seconds = max(row["seconds"], drawing * training)
+    error = row[measure] / np.sqrt(seconds / row["seconds"])
+    return float(np.log(error / within(entry, training + seconds, average)[measure]))
 
 
-def within(entry: dict, budget: float) -> dict:
+def within(entry: dict, budget: float, average: bool = False) -> dict:
     """Return what SMC reaches within `budget` CPU seconds per label set.
 
-    It is the dearest rung of the ladder that costs no more (the cheapest, if none does), run as
-    often as the budget allows: the error of an average is that of one run over the root of
-    their number.
+    It is the dearest rung of the ladder that costs no more (the cheapest, if none does), run
+    once. With `average` it is run as often as the budget allows: the error of an average is
+    that of one run over the root of their number.
     """
     ladder = entry["smc"]
     rung = max(
@@ -229,7 +244,7 @@ def within(entry: dict, budget: float) -> dict:
         key=lambda row: row["particles"],
         default=ladder[0],
     )
-    runs = max(1.0, budget / rung["seconds"])
+    runs = max(1.0, budget / rung["seconds"]) if average else 1.0
     return rung | {"runs": runs} | {name: rung[name] / np.sqrt(runs) for name in MEASURES}
 
 
