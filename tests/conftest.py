@@ -1,5 +1,6 @@
 """What several test files share: the wheel, the executed twins, and the repository's root."""
 
+import gc
 import json
 import subprocess
 import sys
@@ -23,6 +24,15 @@ class Files(LoadFileScheduling):
 
 def pytest_xdist_make_scheduler(config, log):
     return Files(config, log)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+    """Programs that JAX compiled would take gigabytes by the end of a run of all files."""
+    yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
