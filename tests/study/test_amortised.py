@@ -60,15 +60,19 @@ def test_training_is_shared_among_label_sets():
     assert amortised.within(found, 0.02) == found["smc"][1] | {"runs": 1.0}
     assert amortised.within(found, 0.0) == found["smc"][0] | {"runs": 1.0}
     for measure in MEASURES:
-        dear = amortised.log_ratio(found, BALANCE, 100, measure)
-        cheap = amortised.log_ratio(found, BALANCE, 10**9, measure)
+        dear = amortised.log_ratio(found, BALANCE, 100, measure, average=True)
+        cheap = amortised.log_ratio(found, BALANCE, 10**9, measure, average=True)
         assert dear == pytest.approx(np.log(2 * np.sqrt(50.2)))
         assert cheap == pytest.approx(np.log(np.sqrt(2) / 2), abs=1e-3)
-        longer = amortised.log_ratio(found, BALANCE, 100, measure, drawing=1.0)
+        options = {"drawing": 1.0, "average": True}
+        longer = amortised.log_ratio(found, BALANCE, 100, measure, **options)
         row, share = found["learned"][BALANCE], found["learned"][BALANCE]["train seconds"] / 100
         error = row[measure] / np.sqrt(max(1, share / row["seconds"]))
         budget = share + max(share, row["seconds"])
-        assert longer == pytest.approx(np.log(error / amortised.within(found, budget)[measure]))
+        rival = amortised.within(found, budget, average=True)
+        assert longer == pytest.approx(np.log(error / rival[measure]))
+        once = amortised.log_ratio(found, BALANCE, 100, measure)
+        assert once == pytest.approx(np.log(2))
     alone = amortised.alone(found)
     assert alone["log Z"] == pytest.approx(np.sqrt((0.09 + 0.16) / 2))
     assert alone["train seconds"] == 4
