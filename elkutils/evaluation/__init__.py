@@ -49,6 +49,7 @@ from elkutils.evaluation.diversity import (
     total_variation,
     variance_share,
 )
+from elkutils.evaluation.groups import by_group
 from elkutils.evaluation.hypotheses import (
     Behaviour,
     behaviour,
@@ -113,6 +114,7 @@ __all__ = [
     "bootstrap_means",
     "brier",
     "brier_split",
+    "by_group",
     "centred_bootstrap",
     "certified_threshold",
     "class_distance",

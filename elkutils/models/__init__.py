@@ -1,8 +1,9 @@
 """Frozen networks and what is read from them.
 
 `load_model` returns a TransformerLens model, `activations` the residual stream at chosen hook
-points and tokens, `sequences` that of all tokens as one row per text, and `answers` the model's
-own answers about a statement. Only this part of the package imports torch.
+points and tokens, `sequences` that of all tokens as one row per text, `read_hidden_states` the
+rows of what transformers returns, and `answers` the model's own answers about a statement. Only
+this part of the package imports torch.
 `elkutils.models.vault` has the predictors of the world in `elkutils.tasks.vault`.
 """
 
@@ -18,6 +19,7 @@ except ImportError as error:
 from elkutils.models.activations import activations, resid_post, sequences
 from elkutils.models.answers import answer_log_odds, completion_log_prob, pmi
 from elkutils.models.chat import Chats, chat_texts, in_spans
+from elkutils.models.hidden_states import read_hidden_states
 from elkutils.models.language import load_model, model_digest
 from elkutils.models.store import store_activations
 from elkutils.models.tokens import Spans, token_spans
@@ -33,6 +35,7 @@ __all__ = [
     "load_model",
     "model_digest",
     "pmi",
+    "read_hidden_states",
     "resid_post",
     "sequences",
     "store_activations",

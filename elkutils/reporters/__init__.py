@@ -7,7 +7,7 @@ X, so a prior scale is in the units of 1/X as given; `make_pipeline` puts a scal
 """
 
 from elkutils.inference.logistic import LogisticPath, logistic_path
-from elkutils.reporters.base import DrawsReporter, Reporter
+from elkutils.reporters.base import DrawsReporter, PosteriorReporter, Reporter
 from elkutils.reporters.bayesian import BayesianLogistic
 from elkutils.reporters.ensemble import Ensemble
 from elkutils.reporters.linear import DifferenceInMeans, LinearDiscriminant
@@ -27,6 +27,7 @@ __all__ = [
     "LogisticMAP",
     "LogisticPath",
     "Pipeline",
+    "PosteriorReporter",
     "Reporter",
     "TokenScaler",
     "load",

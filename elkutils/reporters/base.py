@@ -25,6 +25,8 @@ from elkutils.reporters.weights import row_weights
 from elkutils.source import Source, source_of
 
 if TYPE_CHECKING:
+    from arviz import InferenceData
+
     from elkutils.inference.draws import Draws
 
 
@@ -478,7 +480,6 @@ class DrawsReporter(Reporter, ABC):
     """
 
     draws_: "Draws"
-    _rows: tuple[np.ndarray, np.ndarray, np.ndarray | None] | None = None  # of the fit
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Return the log odds of the mean probability of `classes_[1]`, (n,)."""
@@ -518,6 +519,42 @@ class DrawsReporter(Reporter, ABC):
     def _draws(self) -> int:
         return max(1, len(self.draws_.flat))
 
+    @abstractmethod
+    def _head(self):
+        """Return the head of the draws, from the parameters and `n_features_in_`."""
+
+
+class PosteriorReporter(DrawsReporter):
+    """A reporter whose draws are of a posterior, which ArviZ can read."""
+
+    _rows: tuple[np.ndarray, np.ndarray, np.ndarray | None] | None = None  # of the fit
+
+    @property
+    @abstractmethod
+    def idata(self) -> "InferenceData":
+        """The draws as ArviZ `InferenceData`."""
+
+    def idata_at(self, X: ArrayLike, seed: int = 0) -> "InferenceData":
+        """Return `idata` with the group ``predictions`` for new rows X (n, d).
+
+        It holds, in dimensions chain, draw and row, "proba", the probability of `classes_[1]`,
+        and "y", a label drawn with it: 1 for `classes_[1]`, by `seed`. Both take
+        draws · n numbers.
+
+        Raises
+        ------
+        ValueError
+            If X is not a finite table of d columns.
+        """
+        found = self.idata
+        proba = self.sample_proba(X)
+        proba = proba.reshape(self.draws_.chains, self.draws_.draws, proba.shape[1])
+        y = (np.random.default_rng(seed).random(proba.shape) < proba).astype(np.int8)
+        found.add_groups(
+            {"predictions": {"proba": proba, "y": y}}, dims={"proba": ["row"], "y": ["row"]}
+        )
+        return found
+
     def _keep_rows(self, X: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> None:
         """Keep a copy of the training rows for `idata`, where there are few enough."""
         few = len(X) * len(self.draws_.flat) <= LIKELIHOODS
@@ -537,7 +574,3 @@ class DrawsReporter(Reporter, ABC):
                 "y": log_expit(odds) * (1 if weights is None else weights)
             }
         return found
-
-    @abstractmethod
-    def _head(self):
-        """Return the head of the draws, from the parameters and `n_features_in_`."""

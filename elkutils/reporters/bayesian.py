@@ -18,7 +18,7 @@ from elkutils.inference._checks import (
 from elkutils.inference.diagnostics import warn_unless_converged
 from elkutils.inference.draws import LinearHead
 from elkutils.inference.logistic.samplers import SAMPLERS, Posterior
-from elkutils.reporters.base import DrawsReporter
+from elkutils.reporters.base import PosteriorReporter
 from elkutils.reporters.logistic_map import evidence_scale
 from elkutils.reporters.weights import distinct, warn_of_few
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from elkutils.inference.diagnostics import Diagnostics
 
 
-class BayesianLogistic(DrawsReporter):
+class BayesianLogistic(PosteriorReporter):
     """The posterior of logistic regression with w ~ N(0, τ²I) and a flat or normal bias.
 
     Probabilities are posterior predictive: the mean over the draws. `decision_function` is

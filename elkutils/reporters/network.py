@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from elkutils.inference._checks import check_choice, check_counts, check_network
 from elkutils.inference.diagnostics import warn_unless_converged
 from elkutils.inference.networks.samplers import RESUMED, SAMPLERS, WEIGHTED
-from elkutils.reporters.base import DrawsReporter
+from elkutils.reporters.base import PosteriorReporter
 from elkutils.reporters.weights import distinct
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from elkutils.inference.networks.network import FlatNetwork, Network
 
 
-class BayesianNetwork(DrawsReporter):
+class BayesianNetwork(PosteriorReporter):
     """The posterior of a small network's parameters under the network's own prior.
 
     Weights have no meaning of their own, so `diagnostics_` are those of the log odds at the

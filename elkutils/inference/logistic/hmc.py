@@ -85,7 +85,8 @@ def sample(
     memory : int or None
         Bytes for rows: if they do not fit, every pass reads them again in blocks.
     mesh : jax.sharding.Mesh or None
-        Axes "rows" and "chains": how to share both among devices.
+        Axes "rows" and "chains": how to share both among devices. The draws are those of one
+        device, to rounding. Any number of rows will do; `chains` is a multiple of the mesh's.
     checkpoint : path or None
         A safetensors file that is kept during the run. A call with the same arguments that
         finds one continues from there, to the same draws; at the end the file is removed.
@@ -114,8 +115,10 @@ def sample(
     NotSettled
         Where the posterior is too far from any Gaussian: separable data under a loose prior.
     ValueError
-        If the checkpoint is damaged or was made by a call with other arguments.
+        If the checkpoint is damaged or was made by a call with other arguments, or the mesh has
+        other axes, does not divide `chains`, or is given with `memory`.
     """
+    rows.check_mesh(mesh, memory, chains)
     with rows.exactly():
         begun = time.perf_counter()
         found = fit(X, y, precision, memory, mesh, weights=weights)

@@ -16,7 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from elkutils.inference._precision import exactly
 
-__all__ = ["Block", "Stream", "exactly", "in_memory", "padded", "total"]
+__all__ = ["Block", "Stream", "check_mesh", "exactly", "in_memory", "padded", "total"]
 
 
 class Block(NamedTuple):
@@ -53,6 +53,7 @@ def in_memory(
     rows = padded(len(y))
     if mesh is None:
         return [_block(X, y, rows, dtype, weights)]
+    rows = -(-rows // mesh.shape["rows"]) * mesh.shape["rows"]  # equal shares
     split = NamedSharding(mesh, PartitionSpec("rows"))
 
     def part(span: slice, column: int):
@@ -66,6 +67,28 @@ def in_memory(
         for c, shape in enumerate(shapes)
     )
     return [Block(*parts)]
+
+
+def check_mesh(mesh: Mesh | None, memory: int | None = None, chains: int | None = None) -> None:
+    """Raise ValueError unless rows, and chains if given, can be shared over a mesh."""
+    if mesh is None:
+        return
+    if not isinstance(mesh, Mesh) or set(mesh.axis_names) != {"rows", "chains"}:
+        names = mesh.axis_names if isinstance(mesh, Mesh) else mesh
+        raise ValueError(
+            f"mesh has the axes {names!r}; it has to be a jax.sharding.Mesh of the axes 'rows' "
+            "and 'chains', such as Mesh(np.array(jax.devices())[:, None], ('rows', 'chains'))"
+        )
+    if memory is not None:
+        raise ValueError(
+            f"memory is {memory}, and there is a mesh: rows are either read in blocks by one "
+            "device or shared among several"
+        )
+    if chains is not None and chains % mesh.shape["chains"]:
+        raise ValueError(
+            f"chains is {chains}; it has to be a multiple of {mesh.shape['chains']}, the size "
+            "of the mesh along 'chains'"
+        )
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,10 @@ def fit(
     ------
     NotSettled
         As `fit_blocks`.
+    ValueError
+        If the mesh has other axes than "rows" and "chains", or is given with `memory`.
     """
+    rows.check_mesh(mesh, memory)
     (n, k) = X.shape
     counts = np.ones(n) if weights is None else np.asarray(weights, np.float64)
     share = (np.sum(counts * y) + 0.5) / (np.sum(counts) + 1)

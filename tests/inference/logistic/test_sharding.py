@@ -6,18 +6,23 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
+from jax.sharding import Mesh
+
+from elkutils.inference.logistic import hmc, variational
 
 SCRIPT = Path(__file__).with_name("sharded.py")
+N = 900
 
 
-def start(output, rows, chains, *distributed, devices=1):
+def start(output, n, rows, chains, *distributed, devices=1):
     environment = os.environ | {
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         "JAX_PLATFORMS": "cpu",
     }
-    arguments = map(str, (SCRIPT, output, rows, chains, *distributed))
+    arguments = map(str, (SCRIPT, output, n, rows, chains, *distributed))
     return subprocess.Popen(
         [sys.executable, *arguments], env=environment, stderr=subprocess.PIPE, text=True
     )
@@ -31,26 +36,68 @@ def finish(*processes):
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    output = tmp_path_factory.mktemp("alone") / "theta.npy"
-    finish(start(output, 1, 1))
-    return np.load(output)
+    def run(n):
+        if n not in found:
+            output = tmp_path_factory.mktemp("alone") / "found.npz"
+            finish(start(output, n, 1, 1))
+            found[n] = np.load(output)
+        return found[n]
+
+    found = {}
+    return run
 
 
 def same(found, alone):
     """To float32's rounding; a step of many may turn the other way where luck is that close."""
-    assert np.abs(found - alone).max() < 1e-3 * alone.std()
+    theta = alone["theta"]
+    assert np.abs(found["theta"] - theta).max() < 1e-3 * theta.std()
 
 
-@pytest.mark.parametrize("shape", [(8, 1), (4, 2)])
-def test_eight_devices(alone, tmp_path, shape):
-    finish(start(tmp_path / "theta.npy", *shape, devices=8))
-    same(np.load(tmp_path / "theta.npy"), alone)
+@pytest.mark.parametrize(("n", "shape"), [(N, (8, 1)), (N, (4, 2)), (N + 1, (7, 1))], ids=str)
+def test_eight_devices(alone, tmp_path, n, shape):
+    """901 rows are no multiple of 7, nor are the 960 to which they are padded."""
+    finish(start(tmp_path / "found.npz", n, *shape, devices=8))
+    found, expected = np.load(tmp_path / "found.npz"), alone(n)
+    same(found, expected)
+    for name in ("value", "slope"):
+        scale = np.abs(expected[name]).max()
+        np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=1e-4 * scale)
 
 
 def test_two_processes(alone, tmp_path):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
-    output = tmp_path / "theta.npy"
-    finish(*(start(output, 2, 1, process, address) for process in range(2)))
-    same(np.load(output), alone)
+    output = tmp_path / "found.npz"
+    finish(*(start(output, N, 2, 1, process, address) for process in range(2)))
+    same(np.load(output), alone(N))
+
+
+def mesh(*names):
+    return Mesh(np.array(jax.devices()[:1]).reshape([1] * len(names)), names)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"mesh": mesh("rows")}, r"mesh has the axes \('rows',\)"),
+        ({"mesh": mesh("data", "chains")}, "mesh has the axes"),
+        ({"mesh": jax.devices()}, "has to be a jax.sharding.Mesh of the axes 'rows'"),
+        (
+            {"mesh": mesh("rows", "chains"), "memory": 1000},
+            "memory is 1000, and there is a mesh",
+        ),
+    ],
+    ids=str,
+)
+def test_a_mesh_that_does_not_fit_is_refused(options, told):
+    X, y, precision = np.eye(4), np.array([0.0, 1, 0, 1]), np.ones(5)
+    with pytest.raises(ValueError, match=told):
+        hmc.sample(X, y, precision, 10, **options)
+    with pytest.raises(ValueError, match=told):
+        variational.fit(X, y, precision, **options)
+
+
+def test_chains_that_the_mesh_does_not_divide_are_refused(tmp_path):
+    _, errors = start(tmp_path / "found.npz", N, 2, 3, devices=8).communicate(timeout=240)
+    assert "ValueError: chains is 8; it has to be a multiple of 3, the size" in errors
