@@ -443,25 +443,30 @@ def pad(sequences: Sequence[Sequence[int]], device: torch.device | str) -> torch
 def _forward(model, batch, hook_points, length=1) -> dict[str, np.ndarray]:
     device = next(model.original_model.parameters()).device
     ids = pad([tokens for tokens, _ in batch], device)
-    mean = torch.zeros(len(ids), length, ids.shape[1])
-    for row, (_, groups) in enumerate(batch):
-        for place, read in enumerate(groups, length - len(groups)):
-            mean[row, place, list(read)] = 1 / len(read)
-    mean = mean.to(device)
-    unread = (mean == 0).all(dim=1)[..., None]
+    read = [
+        (row, token, row * length + place, 1 / len(group))
+        for row, (_, groups) in enumerate(batch)
+        for place, group in enumerate(groups, length - len(groups))
+        for token in group
+    ]
+    *places, shares = zip(*read, strict=True)
+    rows, tokens, slots = torch.tensor(places, device=device)
+    shares = torch.tensor(shares, dtype=torch.float32, device=device)[:, None]
     kept = {}
 
     def keeper(name):
-        def read(tensor, hook):
+        def keep_read(tensor, hook):
             if tensor.ndim not in (3, 4) or tensor.shape[:2] != ids.shape:
                 raise ValueError(_not_tokens(name, tuple(tensor.shape)))
-            # What is not read, such as padding, may be infinite: 0 · ∞ is no number.
-            read = tensor.float().flatten(2).masked_fill(unread, 0)
-            kept[name] = torch.einsum("bkt,btd->bkd", mean, read).float().cpu().numpy()
+            # Only what is read is touched: padding may be infinite, and 0 · ∞ is no number.
+            found = tensor.flatten(2)[rows, tokens].float()
+            means = found.new_zeros(len(ids) * length, found.shape[1])
+            means.index_add_(0, slots, found * shares)
+            kept[name] = means.unflatten(0, (len(ids), length)).cpu().numpy()
             if len(kept) == len(set(hook_points)):
                 raise Enough
 
-        return read
+        return keep_read
 
     hooks = [(name, keeper(name)) for name in dict.fromkeys(hook_points)]
     with torch.inference_mode():

@@ -16,7 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from elkutils.inference._precision import exactly
 
-__all__ = ["Block", "Stream", "check_mesh", "exactly", "in_memory", "padded", "total"]
+__all__ = ["Block", "Scaled", "Stream", "check_mesh", "exactly", "in_memory", "padded", "total"]
 
 
 class Block(NamedTuple):
@@ -116,6 +116,62 @@ class Stream:
             span = slice(start, start + self.rows)
             weights = None if self.weights is None else self.weights[span]
             yield _block(self.X[span], self.y[span], self.rows, np.float32, weights)
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """Rows that are z-scored as they are read: ``(X[span] - mean) / scale``.
+
+    Attributes
+    ----------
+    X : (n, k) array-like
+        Anything that gives rows when sliced.
+    mean, scale : (k,) arrays
+        Subtracted from each row, and what the difference is divided by.
+
+    Examples
+    --------
+    >>> rows = Scaled.of(np.array([[1.0, 5.0], [3.0, 5.0]]))
+    >>> rows[:].tolist()
+    [[-1.0, 0.0], [1.0, 0.0]]
+    """
+
+    X: np.ndarray
+    mean: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def of(cls, X: np.ndarray, rows: int = 4096) -> "Scaled":
+        """Scale by the mean and the standard deviation of all rows, read `rows` at a time.
+
+        The scale of a feature that does not vary is 1.
+        """
+        mean, squares, seen = np.zeros(X.shape[1]), np.zeros(X.shape[1]), 0
+        for start in range(0, len(X), rows):
+            part = np.asarray(X[start : start + rows], np.float64)
+            centre = part.mean(axis=0)
+            apart, share = centre - mean, len(part) / (seen + len(part))
+            squares += ((part - centre) ** 2).sum(axis=0) + seen * share * apart**2
+            mean, seen = mean + share * apart, seen + len(part)
+        scale = np.sqrt(squares / seen)
+        return cls(X, mean, np.where(scale > 0, scale, 1.0))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, k)"""
+        return self.X.shape
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def __getitem__(self, span: slice) -> np.ndarray:
+        return (np.asarray(self.X[span]) - self.mean) / self.scale
+
+    def unscaled(self, theta: np.ndarray) -> np.ndarray:
+        """Return weights and bias (…, k + 1) for X of those for the rows as they are read."""
+        coef = theta[..., :-1] / self.scale
+        bias = theta[..., -1] - coef @ self.mean
+        return np.concatenate([coef, bias[..., None]], axis=-1)
 
 
 def total(measure: Callable, blocks: Iterable[Block], *arguments: object) -> Any:
