@@ -12,11 +12,11 @@ has three stages, each in a process of its own, so that its memory is its own:
   `--memory` megabytes for rows;
 - "score": the mean probability of every row, in blocks.
 
-"held" is the largest anonymous memory (RssAnon) seen in a stage, every 50 ms; "before" is what of
-it was there when the stage began, with the libraries and, where it is read, the model. Pages of
-the memory map are the kernel's to drop, and are told apart: "resident" is the largest resident
-set, with them. A stage that is done is not done again: results and rows stay in `--parts`, which may
-be removed afterwards.
+"held" is the largest anonymous memory (RssAnon) seen in a stage, every 50 ms; "before" is what
+of it was there when the stage began, with the libraries and, where it is read, the model. Pages
+of the memory map are the kernel's to drop, and are told apart: "resident" is the largest
+resident set, with them. A stage that is done is not done again: results and rows stay in
+`--parts`, which may be removed afterwards.
 """
 
 import argparse
