@@ -121,8 +121,8 @@ def activations(
         found = _extract(model, ids, groups, max(counts), hook_points, batch_size, progress)
         return {name: rows[read] for name, rows in found.items()}
 
-    kept = _kept("activations", model, hook_points, options, extract, cache)
-    return _sourced(kept, model, hook_points, _told(rule, places), encoded)
+    kept, digest = _kept("activations", model, hook_points, options, extract, cache)
+    return _sourced(kept, digest, hook_points, _told(rule, places), encoded)
 
 
 def sequences(
@@ -188,8 +188,8 @@ def sequences(
         return found
 
     options = {"tokens": ids, "ends": ends, "skip": skip, "length": length}
-    kept = _kept("sequences", model, hook_points, options, extract, cache)
-    return _sourced(kept, model, hook_points, f"tokens from {skip}", encoded)
+    kept, digest = _kept("sequences", model, hook_points, options, extract, cache)
+    return _sourced(kept, digest, hook_points, f"tokens from {skip}", encoded)
 
 
 def check_finite(name: str, rows: np.ndarray, where: str, model: TransformerBridge) -> None:
@@ -317,17 +317,17 @@ def _whole(number) -> int:
     return index(number)
 
 
-def _kept(kind, model, hook_points, options, extract, cache) -> dict[str, np.ndarray]:
-    """Return what `extract` reads, from the cache if it may be kept there."""
+def _kept(kind, model, hook_points, options, extract, cache) -> tuple[dict, str]:
+    """Return what `extract` reads, from the cache if it may be kept there, and the digest."""
     if not cache or is_hooked(model):
         check_evaluated(model)
-        return extract()
-    options = reading_key(model) | {"hook_points": hook_points} | options
-    return keep(kind, options, extract)
+        return extract(), model_digest(model)
+    key = reading_key(model)
+    return keep(kind, key | {"hook_points": hook_points} | options, extract), key["model"]
 
 
-def _sourced(kept, model, hook_points, told: str, encoded) -> dict[str, np.ndarray]:
-    digest, starts = model_digest(model), bool(encoded[0].start)
+def _sourced(kept, digest, hook_points, told: str, encoded) -> dict[str, np.ndarray]:
+    starts = bool(encoded[0].start)
     return {
         name: Activations.of(kept[name], Source(digest, name, told, starts))
         for name in hook_points

@@ -101,13 +101,20 @@ def read_hidden_states(
     whole = {name: np.concatenate(parts) for name, parts in rows.items()}
     if model is None:
         return whole
-    told = "token" if places is not None else position
-    told = f"token {position}" if single and not isinstance(position, str) else told
-    digest = model_digest(model)
+    digest, told = model_digest(model), _told(position if single else places)
     return {
         name: Activations.of(part, Source(digest, name, told, start_token))
         for name, part in whole.items()
     }
+
+
+def _told(position: str | int | list[int]) -> str:
+    """Return the position as `activations` tells it."""
+    if isinstance(position, str):
+        return position
+    if isinstance(position, list):
+        return "token" if len(set(position)) > 1 else f"token {position[0]}"
+    return f"token {position}"
 
 
 def _name(layer: int) -> str:

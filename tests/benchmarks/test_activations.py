@@ -62,7 +62,11 @@ def by_run_with_cache(model, texts, layers):
     return {layer: np.concatenate(parts) for layer, parts in rows.items()}
 
 
-@pytest.mark.parametrize("layers", [range(29), range(15)], ids=["layers 0-28", "layers 0-14"])
+@pytest.mark.parametrize(
+    "layers",
+    [range(29), range(15), [0, 28]],
+    ids=["layers 0-28", "layers 0-14", "layers 0 and 28"],
+)
 def test_extraction_keeps_up(model, network, layers, capsys):
     texts = [t for split in cities(0).splits.values() for t in split.texts[:32]]
     hooks = resid_post(model, layers)

@@ -56,8 +56,9 @@ def test_they_are_what_hooks_read(both, side, position):
     expected = activations(model, TEXTS, hooks, position, cache=False, progress=False)
     assert list(found) == hooks
     for hook in hooks:
-        scale = np.abs(expected[hook]).max()
-        np.testing.assert_allclose(found[hook], expected[hook], atol=1e-5 * scale)
+        scale = np.abs(expected[hook]).max()  # attention is computed in another order
+        np.testing.assert_allclose(found[hook], expected[hook], atol=1e-4 * scale)
+        assert found[hook].source == expected[hook].source
         assert found[hook].dtype == np.float32
 
 
