@@ -40,7 +40,7 @@ def test_arviz_leaves_out_one_group_after_the_other(grouped):
     assert found.loo_i.coords["group"].values.tolist() == np.unique(groups).tolist()
     assert found.pareto_k.max() < 0.7
     np.testing.assert_allclose(found.loo_i, exact, atol=0.2)  # Monte Carlo error of either
-    assert float(arviz.loo(fit.idata).elpd_loo) > sum(exact) + 2  # a row at a time is too kind
+    assert float(arviz.loo(fit.idata).elpd_loo) > sum(exact) + 1  # a row at a time is too kind
 
 
 def test_groups_sum_rows_wherever_they_stand(grouped):
