@@ -73,29 +73,25 @@ def test_two_processes(alone, tmp_path):
     same(np.load(output), alone(N))
 
 
-def mesh(*names):
-    return Mesh(np.array(jax.devices()[:1]).reshape([1] * len(names)), names)
-
-
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("axes", "memory", "told"),
     [
-        ({"mesh": mesh("rows")}, r"mesh has the axes \('rows',\)"),
-        ({"mesh": mesh("data", "chains")}, "mesh has the axes"),
-        ({"mesh": jax.devices()}, "has to be a jax.sharding.Mesh of the axes 'rows'"),
-        (
-            {"mesh": mesh("rows", "chains"), "memory": 1000},
-            "memory is 1000, and there is a mesh",
-        ),
+        (("rows",), None, r"mesh has the axes \('rows',\)"),
+        (("data", "chains"), None, "mesh has the axes"),
+        (None, None, "has to be a jax.sharding.Mesh of the axes 'rows'"),
+        (("rows", "chains"), 1000, "memory is 1000, and there is a mesh"),
     ],
     ids=str,
 )
-def test_a_mesh_that_does_not_fit_is_refused(options, told):
-    X, y, precision = np.eye(4), np.array([0.0, 1, 0, 1]), np.ones(5)
+def test_a_mesh_that_does_not_fit_is_refused(axes, memory, told):
+    mesh = devices = np.array(jax.devices()[:1])
+    if axes is not None:
+        mesh = Mesh(devices.reshape([1] * len(axes)), axes)
+    data = np.eye(4), np.array([0.0, 1, 0, 1]), np.ones(5)
     with pytest.raises(ValueError, match=told):
-        hmc.sample(X, y, precision, 10, **options)
+        hmc.sample(*data, draws=10, memory=memory, mesh=mesh)
     with pytest.raises(ValueError, match=told):
-        variational.fit(X, y, precision, **options)
+        variational.fit(*data, memory=memory, mesh=mesh)
 
 
 def test_chains_that_the_mesh_does_not_divide_are_refused(tmp_path):
