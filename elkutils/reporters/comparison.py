@@ -70,7 +70,7 @@ def rivals(
         Rows of X, as in `ContrastiveClustering.fit`. Those outside `train` are left
         out.
     scores : mapping of str to (n,) arrays, or None
-        Scores of all rows by name, higher for label 1. They need no training.
+        Scores by name, higher for label 1, of all rows or of the rows `test` alone.
     directions : int
         How many random directions; their AUROC is averaged, and resampled as seeds are.
     seed : int
@@ -114,9 +114,8 @@ def rivals(
         own = _renumbered(pairs, train, len(X))
         found = ContrastiveClustering().fit(first, y[train], own)
         others["contrast pairs"] = found.decision_function(asked)
-    others |= {
-        name: _score(name, values, len(X))[test] for name, values in (scores or {}).items()
-    }
+    for name, values in (scores or {}).items():
+        others[name] = _score(name, values, len(X), test)
     options = {"groups": groups[test], "seed": seed}
     many = {"groups": np.tile(groups[test], directions), "seed": seed}
     many["seeds"] = np.repeat(np.arange(directions), len(test))
@@ -144,7 +143,7 @@ def _parts(X, y, train, test, groups):
     shared = np.intersect1d(groups[parts[0]], groups[parts[1]])
     if len(shared):
         raise ValueError(
-            f"groups has {shared[0]!r} in train and in test; no group may be in both, see "
+            f"groups has {shared[:1].tolist()[0]!r} in train and in test; no group may be in both, see "
             "Split.train_test"
         )
     return *parts, groups
@@ -169,13 +168,14 @@ def _renumbered(pairs, train, n: int) -> np.ndarray:
     return found[(found >= 0).all(axis=1)]
 
 
-def _score(name, values, n: int) -> np.ndarray:
+def _score(name, values, n: int, test) -> np.ndarray:
     values = numbers(values, f"scores[{name!r}]")
-    if values.shape != (n,):
+    if values.shape not in ((n,), test.shape):
         raise ValueError(
-            f"scores[{name!r}] has shape {values.shape}; it has to be {(n,)}, one per row of X"
+            f"scores[{name!r}] has shape {values.shape}; it has to be {(n,)}, one per row of "
+            f"X, or {test.shape}, one per row of test"
         )
-    return values
+    return values[test] if values.shape == (n,) else values
 
 
 def _compared(y, ours, theirs, options) -> Rival:
