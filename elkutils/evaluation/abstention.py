@@ -167,7 +167,10 @@ def _units(doubt, groups) -> tuple[np.ndarray, np.ndarray, int]:
     """Doubts (n,), the number of each row's unit, and how many units there are."""
     doubt = numbers(doubt, "doubt").astype(np.float64)
     if doubt.ndim != 1 or doubt.size == 0:
-        raise ValueError(f"doubt has shape {doubt.shape}; it has to be (n,), n ≥ 1")
+        raise ValueError(
+            f"doubt has shape {doubt.shape}; it has to be (n,), n ≥ 1: of draws take "
+            "mutual_information"
+        )
     check_finite(doubt, "doubt")
     n = len(doubt)
     ids = np.arange(n) if groups is None else check_ids(groups, "groups", n)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.utils.validation import check_is_fitted
 
 from elkutils._inputs import check_counts, check_ids, numbers, plain
 from elkutils.evaluation import Interval, auroc, bootstrap, difference
@@ -47,7 +48,7 @@ def rivals(
     groups: ArrayLike,
     pairs: ArrayLike | None = None,
     scores: Mapping[str, ArrayLike] | None = None,
-    directions: int = 20,
+    directions: int = 10,
     seed: int = 0,
 ) -> dict[str, Rival]:
     """Return how a fitted reporter fares against its rivals on test rows.
@@ -117,7 +118,7 @@ def rivals(
     for name, values in (scores or {}).items():
         others[name] = _score(name, values, len(X), test)
     options = {"groups": groups[test], "seed": seed}
-    many = {"groups": np.tile(groups[test], directions), "seed": seed}
+    many = {"groups": np.tile(groups[test], directions), "seed": seed, "resamples": 500}
     many["seeds"] = np.repeat(np.arange(directions), len(test))
     long = [np.tile(part, directions) for part in (y[test], ours)]
     compared = {"random direction": _compared(*long, np.concatenate(drawn), many)}
@@ -143,13 +144,14 @@ def _parts(X, y, train, test, groups):
     shared = np.intersect1d(groups[parts[0]], groups[parts[1]])
     if len(shared):
         raise ValueError(
-            f"groups has {shared[:1].tolist()[0]!r} in train and in test; no group may be in both, see "
-            "Split.train_test"
+            f"groups has {shared[:1].tolist()[0]!r} in train and in test; no group may be "
+            "in both, see Split.train_test"
         )
     return *parts, groups
 
 
 def _log_odds(reporter, X) -> np.ndarray:
+    check_is_fitted(reporter)
     if list(reporter.classes_) not in ([0, 1], [False, True]):
         raise ValueError(
             f"reporter has the labels {list(reporter.classes_)}; it has to be fitted on 0 and 1"

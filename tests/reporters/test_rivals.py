@@ -155,6 +155,8 @@ def test_a_reporter_of_words_is_refused():
     X, y, _ = statements()
     words = np.array(["no", "yes"])[y]
     reporter = DifferenceInMeans().fit(X[TRAIN], words[TRAIN])
+    with pytest.raises(ValueError, match="is not fitted"):
+        rivals(LogisticMAP(), X, y, TRAIN, TEST, groups=GROUPS)
     with pytest.raises(ValueError, match="has to be fitted on 0 and 1"):
         rivals(reporter, X, y, TRAIN, TEST, groups=GROUPS)
 
