@@ -170,7 +170,7 @@ class Ensemble(DrawsReporter):
             patience=self.patience,
         )
         if self._by_evidence():
-            self.init_ = evidence_scale(X, y, weights=counts)[0]
+            self.init_ = evidence_scale(X, y, weights=counts, name="init")[0]
         network = self._network()
         start = draw_prior(network, self.members, X.shape[1], self.seed)
         labels, weights = self._own_rows(y, counts)

@@ -71,7 +71,7 @@ def test_a_resample_that_misses_a_class_is_drawn_again():
     rng = np.random.default_rng(0)
     y = np.array([1] + 9 * [0])
     X = rng.standard_normal((10, 2)) + 3 * y[:, None]
-    fit = Ensemble(bootstrap=True, **FEW | {"members": 50}).fit(X, y)
+    fit = Ensemble(**PLAIN | FEW | {"members": 50, "bootstrap": True}).fit(X, y)
     assert (fit.sample_proba(X)[:, 0] > fit.sample_proba(X)[:, 1:].max(axis=1)).all()
 
 
@@ -114,6 +114,12 @@ def test_by_default_the_prior_is_that_of_largest_evidence(data, tmp_path):
     np.testing.assert_array_equal(again.sample_proba(X), fit.sample_proba(X))
     with pytest.raises(ValueError, match="choose_scale gives a number"):
         Ensemble(head=HEAD, init="evidence").fit(X, y)
+
+
+def test_labels_that_ask_for_no_prior_are_named_by_the_argument():
+    X = np.arange(-5.0, 5.0)[:, None] + 0.5
+    with pytest.warns(UserWarning, match=r"init is 'evidence'.* give a number as init$"):
+        Ensemble(2, init="evidence", steps=5).fit(X, X[:, 0] > 0)
 
 
 def test_default_members_know_more_of_new_rows_than_plain_ones():
