@@ -173,7 +173,7 @@ def _certified(rates, units, independent, alpha, delta):
     return (rates <= alpha) & (units * distance >= -np.log(delta))
 
 
-def check_open(**values) -> None:
+def check_open(**values: float) -> None:
     """Raise ValueError unless each value lies between 0 and 1."""
     for name, value in values.items():
         if not is_number(value) or not 0 < value < 1:
