@@ -9,7 +9,6 @@ from elkutils.reporters import (
     Ensemble,
     LinearDiscriminant,
     LogisticMAP,
-    RandomDirection,
 )
 
 POSTERIORS = [
@@ -17,7 +16,6 @@ POSTERIORS = [
     for method in ("hmc", "nuts", "variational", "laplace")
 ]
 POINTS = [DifferenceInMeans(), LinearDiscriminant(shrinkage="auto"), LogisticMAP()]
-BLIND = [RandomDirection()]
 ENSEMBLES = [
     Ensemble(4, steps=150, learning_rate=0.1, anchored=True, perturb=0.05, bootstrap=True),
     Ensemble(4, MLP((4,)), steps=150, learning_rate=0.1, batch=16),
@@ -36,7 +34,7 @@ WEIGHED, UNWEIGHED = (
 TAKE_WEIGHTS = [*POINTS, *POSTERIORS, *ENSEMBLES, *WEIGHED]
 
 
-@pytest.fixture(params=[*TAKE_WEIGHTS, *UNWEIGHED, *BLIND], ids=lambda r: repr(r)[:60])
+@pytest.fixture(params=[*TAKE_WEIGHTS, *UNWEIGHED], ids=lambda r: repr(r)[:60])
 def reporter(request):
     """Each reporter with tiny draws, unfitted."""
     return request.param.__class__(**request.param.get_params())

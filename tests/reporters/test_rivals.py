@@ -64,6 +64,19 @@ def test_contrast_pairs_may_show_another_thing_in_which_they_differ():
     assert np.argmax(np.abs(unit)) == 2
 
 
+def test_a_random_direction_comes_back_from_disk_and_needs_rows_that_vary(tmp_path):
+    X, y, _ = statements()
+    fit = RandomDirection(seed=5).fit(X, y)
+    fit.save(tmp_path / "random")
+    np.testing.assert_array_equal(
+        load(tmp_path / "random").sample_proba(X), fit.sample_proba(X)
+    )
+    with pytest.raises(ValueError, match="all alike"):
+        RandomDirection().fit(np.ones((4, 2)), [0, 1, 0, 1])
+    with pytest.raises(ValueError, match="seed is -1"):
+        RandomDirection(seed=-1).fit(X, y)
+
+
 def test_contrast_clustering_in_a_pipeline_comes_back_from_disk(tmp_path):
     X, y, pairs = statements()
     fit = make_pipeline(StandardScaler(), ContrastiveClustering())
