@@ -8,6 +8,7 @@ leading axes are draws, layers or methods. In scores rows can be weighted, and t
 have leading axes of their own, so that a bootstrap is one vectorised call.
 """
 
+from elkutils.evaluation.abstention import coverage_threshold, risk_threshold
 from elkutils.evaluation.alarms import alarm_rate, certified_threshold, rows_needed
 from elkutils.evaluation.bounds import (
     Bounds,
@@ -88,9 +89,11 @@ from elkutils.evaluation.recalibration import (
 from elkutils.evaluation.scores import accuracy, auroc, brier, log_score
 from elkutils.evaluation.selection import (
     RiskCoverage,
+    error_auroc,
     prevalence_weights,
     recall_at,
     risk_coverage,
+    selective_risk,
 )
 
 __all__ = [
@@ -122,6 +125,7 @@ __all__ = [
     "confidence_sequence",
     "correlations",
     "cost_threshold",
+    "coverage_threshold",
     "decision_cost",
     "difference",
     "disagreement",
@@ -130,6 +134,7 @@ __all__ = [
     "ece_bias",
     "empirical_bernstein",
     "equivalence_power",
+    "error_auroc",
     "excess_ece",
     "firing_probability",
     "fit_platt",
@@ -162,8 +167,10 @@ __all__ = [
     "reliability",
     "resolvable_mass",
     "risk_coverage",
+    "risk_threshold",
     "rival_log_odds",
     "rows_needed",
+    "selective_risk",
     "total_variation",
     "value_of_knowing",
     "variance_share",

@@ -71,7 +71,7 @@ def certified_threshold(
     ValueError: score has 50 rows; alpha 0.05 with delta 0.05 needs at least 59
     """
     score, shares, units = _shares(score, groups)
-    _open(alpha=alpha, delta=delta)
+    check_open(alpha=alpha, delta=delta)
     needed = rows_needed(alpha, delta)
     if units < needed:
         what = "rows" if len(score) == units else "groups"
@@ -100,7 +100,7 @@ def rows_needed(alpha: float, delta: float = 0.05) -> int:
     >>> rows_needed(0.01)
     299
     """
-    _open(alpha=alpha, delta=delta)
+    check_open(alpha=alpha, delta=delta)
     return int(draws_to_see(alpha, delta))
 
 
@@ -173,7 +173,8 @@ def _certified(rates, units, independent, alpha, delta):
     return (rates <= alpha) & (units * distance >= -np.log(delta))
 
 
-def _open(**values):
+def check_open(**values: float) -> None:
+    """Raise ValueError unless each value lies between 0 and 1."""
     for name, value in values.items():
         if not is_number(value) or not 0 < value < 1:
             percent = is_number(value) and 1 <= value < 100

@@ -18,6 +18,7 @@ except ImportError as error:
 
 from elkutils.models.activations import activations, resid_post, sequences
 from elkutils.models.answers import answer_log_odds, completion_log_prob, pmi
+from elkutils.models.causal import CausalCheck, ablated, causal_check, steered
 from elkutils.models.chat import Chats, chat_texts, in_spans
 from elkutils.models.hidden_states import read_hidden_states
 from elkutils.models.language import load_model, model_digest
@@ -25,10 +26,13 @@ from elkutils.models.store import store_activations
 from elkutils.models.tokens import Spans, token_spans
 
 __all__ = [
+    "CausalCheck",
     "Chats",
     "Spans",
+    "ablated",
     "activations",
     "answer_log_odds",
+    "causal_check",
     "chat_texts",
     "completion_log_prob",
     "in_spans",
@@ -38,6 +42,7 @@ __all__ = [
     "read_hidden_states",
     "resid_post",
     "sequences",
+    "steered",
     "store_activations",
     "token_spans",
 ]

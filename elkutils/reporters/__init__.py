@@ -9,17 +9,20 @@ X, so a prior scale is in the units of 1/X as given; `make_pipeline` puts a scal
 from elkutils.inference.logistic import LogisticPath, logistic_path
 from elkutils.reporters.base import DrawsReporter, PosteriorReporter, Reporter
 from elkutils.reporters.bayesian import BayesianLogistic
+from elkutils.reporters.comparison import Rival, rivals
+from elkutils.reporters.contrast import ContrastiveClustering, RandomDirection
 from elkutils.reporters.ensemble import Ensemble
 from elkutils.reporters.linear import DifferenceInMeans, LinearDiscriminant
 from elkutils.reporters.logistic_map import LogisticMAP
 from elkutils.reporters.network import BayesianNetwork
 from elkutils.reporters.persist import load
-from elkutils.reporters.pipeline import Pipeline, make_pipeline
+from elkutils.reporters.pipeline import Pipeline, make_pipeline, reading_direction
 from elkutils.reporters.token_scaler import TokenScaler
 
 __all__ = [
     "BayesianLogistic",
     "BayesianNetwork",
+    "ContrastiveClustering",
     "DifferenceInMeans",
     "DrawsReporter",
     "Ensemble",
@@ -28,9 +31,13 @@ __all__ = [
     "LogisticPath",
     "Pipeline",
     "PosteriorReporter",
+    "RandomDirection",
     "Reporter",
+    "Rival",
     "TokenScaler",
     "load",
     "logistic_path",
     "make_pipeline",
+    "reading_direction",
+    "rivals",
 ]

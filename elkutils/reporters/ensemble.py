@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from elkutils._inputs import check_counts, check_flags, check_order, is_number, plain
 from elkutils.inference._checks import check_network
 from elkutils.reporters.base import DrawsReporter
+from elkutils.reporters.logistic_map import evidence_scale
 from elkutils.reporters.weights import class_sums, class_weights, distinct
 
 if TYPE_CHECKING:
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
 class Ensemble(DrawsReporter):
     """Heads trained from different draws of the prior, all at once.
 
-    Each member is one draw of the probabilities. The members are draws from a posterior only as
-    far as the options below make them so, and for this loss only approximately; the exact case
-    is `elkutils.inference.linear.sample_then_optimise`.
+    Each member is one draw of the probabilities. By default members are bootstrapped, anchored,
+    and share the prior of largest evidence, which is what predicts well. They are draws from a
+    posterior only as far as the options below make them so, and for this loss only
+    approximately; the exact case is `elkutils.inference.linear.sample_then_optimise`.
 
     Parameters
     ----------
@@ -31,13 +33,15 @@ class Ensemble(DrawsReporter):
         One works, and is a point estimate.
     head : "linear" or Network
         A network is any that obeys the protocol, such as `elkutils.inference.networks.mlp.MLP`.
-    init : float or "prior"
-        The prior from which members start, and to which they are anchored: the head's own, or
-        one with another scale. For a linear head that is τ, the standard deviation of each
-        weight in the units of 1/X (1/√d in its own prior); for a network it is `weight_scale`.
+    init : float, "evidence", "prior" or None
+        The prior from which members start, and to which they are anchored. A number is its
+        scale: of a linear head τ, the standard deviation of each weight in the units of 1/X, of
+        a network its `weight_scale`. "evidence" chooses τ as `LogisticMAP` does, for a linear
+        head; "prior" is the head's own (τ = 1/√d). None takes "evidence" where the head is
+        linear, and "prior" where it is a network.
     anchored : bool
         Hold each member to its own start with the strength of the prior; otherwise only `steps`
-        and `patience` regularise the members.
+        and `patience` regularise the members, which grow too sure.
     perturb : float
         Probability, below ½, with which each member sees a label flipped, independently. A row
         of weight 2 has two labels.
@@ -65,6 +69,8 @@ class Ensemble(DrawsReporter):
     ----------
     diverged_ : (members,) bool array
         Members that diverged; they are left out of `draws_`, with a warning.
+    init_ : float
+        The τ of largest evidence, where it was chosen.
 
     Examples
     --------
@@ -78,10 +84,10 @@ class Ensemble(DrawsReporter):
         self,
         members: int = 16,
         head: "str | Network" = "linear",
-        init: float | str = "prior",
-        anchored: bool = False,
+        init: float | str | None = None,
+        anchored: bool = True,
         perturb: float = 0.0,
-        bootstrap: bool = False,
+        bootstrap: bool = True,
         steps: int = 1000,
         learning_rate: float = 1e-2,
         optimiser: str = "adam",
@@ -163,6 +169,8 @@ class Ensemble(DrawsReporter):
             anchored=self.anchored,
             patience=self.patience,
         )
+        if self._by_evidence():
+            self.init_ = evidence_scale(X, y, weights=counts, name="init")[0]
         network = self._network()
         start = draw_prior(network, self.members, X.shape[1], self.seed)
         labels, weights = self._own_rows(y, counts)
@@ -245,10 +253,15 @@ class Ensemble(DrawsReporter):
         from elkutils.inference.networks.mlp import MLP
 
         network = MLP() if isinstance(self.head, str) else self.head
-        if isinstance(self.init, str):
+        init = self.init_ if self._by_evidence() else self.init
+        if init is None or isinstance(init, str):
             return network
         units = math.sqrt(self.n_features_in_) if isinstance(self.head, str) else 1.0
-        return replace(network, weight_scale=self.init * units)
+        return replace(network, weight_scale=init * units)
+
+    def _by_evidence(self) -> bool:
+        linear = isinstance(self.head, str)
+        return self.init == "evidence" or (self.init is None and linear)
 
     def _head(self) -> "FlatNetwork":
         from elkutils.inference.networks.network import flat
@@ -352,8 +365,15 @@ class Ensemble(DrawsReporter):
             check_network("head", self.head)
         check_flags(bootstrap=self.bootstrap, progress=self.progress)
         number = is_number(self.init) and 0 < self.init < math.inf
-        if not (self.init == "prior" or number):
-            raise ValueError(f'init is {self.init!r}; it has to be positive or "prior"')
+        if not (self.init is None or self.init in ("evidence", "prior") or number):
+            raise ValueError(
+                f'init is {self.init!r}; it has to be positive, "evidence", "prior" or None'
+            )
+        if self.init == "evidence" and not isinstance(self.head, str):
+            raise ValueError(
+                'init is "evidence", which is for a linear head; of an MLP '
+                "elkutils.inference.networks.infinite.choose_scale gives a number"
+            )
         if number and not isinstance(self.head, str) and not hasattr(self.head, "weight_scale"):
             raise ValueError(
                 f"init is {self.init!r}; a number replaces the field weight_scale of head, and"

@@ -188,17 +188,20 @@ def evidence_scale(
     bias_scale: float | None = None,
     prior_scales: ArrayLike | None = None,
     weights: np.ndarray | None = None,
+    name: str = "prior_scale",
 ) -> tuple[float, LogisticPath]:
     """Return the candidate prior scale of largest Laplace evidence, and the path over them."""
     scales = prior_scales
     if scales is None:
         scales = default_prior_scales(X, weights=weights)
     path = logistic_path(X, y, scales, bias_scale, weights)
-    warn_at_edge(path.prior_scales, path.log_evidence, "evidence")
+    warn_at_edge(path.prior_scales, path.log_evidence, "evidence", name)
     return float(path.prior_scales[path.best]), path
 
 
-def warn_at_edge(scales: ArrayLike, scores: ArrayLike, how: str) -> None:
+def warn_at_edge(
+    scales: ArrayLike, scores: ArrayLike, how: str, name: str = "prior_scale"
+) -> None:
     """Warn if the best of several candidate prior scales is the smallest or the largest.
 
     Parameters
@@ -207,6 +210,8 @@ def warn_at_edge(scales: ArrayLike, scores: ArrayLike, how: str) -> None:
         The candidates, and the evidence or held-out log score of each; NaN where it has none.
     how : "evidence" or "cv"
         What `prior_scale` is.
+    name : str
+        What the parameter is called.
     """
     scales, scores = np.asarray(scales, np.float64), np.asarray(scores, np.float64)
     scales, scores = scales[~np.isnan(scores)], scores[~np.isnan(scores)]
@@ -214,19 +219,20 @@ def warn_at_edge(scales: ArrayLike, scores: ArrayLike, how: str) -> None:
     if len(np.unique(scales)) < 3 or scales.min() < best < scales.max():
         return
     small = best == scales.min()
+    grid = name == "prior_scale"  # only there can other candidates be given
     meaning = (
         "the labels ask for weights nearer to 0 than any of them, as where X tells little of"
         " them, or only in a few directions, or its units are large: compare with a fixed"
-        " prior_scale, such as 2/√d for z-scored X, on held-out rows, or give smaller"
-        " prior_scales"
+        f" {name}, such as 2/√d for z-scored X, on held-out rows"
+        f"{', or give smaller prior_scales' if grid else ''}"
         if small
         else "the labels ask for larger weights than any of them, as where a hyperplane"
-        " separates the classes or the units of X are small: give larger prior_scales, or a"
-        " number as prior_scale"
+        " separates the classes or the units of X are small: give "
+        f"{'larger prior_scales, or ' if grid else ''}a number as {name}"
     )
     score = {"evidence": "evidence", "cv": "held-out log score"}[how]
     warnings.warn(
-        f"prior_scale is {how!r}, and of {len(scales)} candidates from {scales.min():.3g} to "
+        f"{name} is {how!r}, and of {len(scales)} candidates from {scales.min():.3g} to "
         f"{scales.max():.3g} the {'smallest' if small else 'largest'} has the best {score}: "
         f"{meaning}",
         UserWarning,

@@ -208,6 +208,56 @@ def make_pipeline(*steps: BaseEstimator, **options: object) -> Pipeline:
     return Pipeline(_name_estimators(steps), **options)
 
 
+def reading_direction(reporter: Reporter | Pipeline) -> np.ndarray:
+    """Return the direction in which a linear reporter reads, in the units of X as it is given.
+
+    It is the change of the log odds per unit of each feature, through the scalers before the
+    reporter, for `elkutils.models.causal_check`. Of draws it is their mean.
+
+    Parameters
+    ----------
+    reporter : Reporter or Pipeline
+        Fitted, with `coef_`; a pipeline's transformers have to be affine maps.
+
+    Returns
+    -------
+    (d,) array
+
+    Raises
+    ------
+    ValueError
+        If the reporter is not linear, or a transformer is not affine.
+
+    Examples
+    --------
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from elkutils.reporters import DifferenceInMeans, make_pipeline
+    >>> X, y = np.array([[-6.0], [-4.0], [0.0], [0.0], [4.0], [6.0]]), [0, 0, 0, 1, 1, 1]
+    >>> fit = make_pipeline(StandardScaler(), DifferenceInMeans()).fit(X, y)
+    >>> reading_direction(fit).round(2).tolist()
+    [1.07]
+    """
+    last = reporter.steps[-1][1] if isinstance(reporter, Pipeline) else reporter
+    try:
+        weights = np.asarray(last.coef_)[0]
+    except AttributeError as error:
+        raise ValueError(
+            f"reporter is {last!r}, which has no coef_: a direction needs a linear reporter, "
+            "fitted"
+        ) from error
+    if (scaling := getattr(last, "scaling_", None)) is not None:
+        weights = weights / scaling[1]
+    if last is reporter or len(reporter.steps) == 1:
+        return weights
+    prepare = reporter[:-1].transform
+    d = reporter.n_features_in_
+    origin = prepare(np.zeros((1, d)))
+    turned = prepare(np.eye(d)) - origin
+    if not np.allclose(prepare(2 * np.eye(d)) - origin, 2 * turned, rtol=1e-6, atol=1e-9):
+        raise ValueError("a step before the reporter is not affine: it has no one direction")
+    return turned @ weights
+
+
 def _learned(name: str, step: BaseEstimator) -> Iterator[tuple[str, np.ndarray]]:
     """What a transformer has learned: arrays of numbers, under names with the types."""
     for key, value in vars(step).items():

@@ -127,7 +127,8 @@ def _starts(X, y, groups, asked, seed) -> np.ndarray:
     names = np.random.default_rng(seed).permutation(np.unique(groups))
     kept = ~np.isin(groups, names[: len(names) // 5])
     options = {"learning_rate": 1e-3, "steps": 500, "patience": 20, "seed": seed}
-    fitted = Ensemble(SIZE, head=MLP((WIDTH, WIDTH)), **options)
+    plain = {"init": "prior", "anchored": False, "bootstrap": False}
+    fitted = Ensemble(SIZE, head=MLP((WIDTH, WIDTH)), **plain, **options)
     fitted.fit(X[kept], y[kept], held_out=(X[~kept], y[~kept]))
     return fitted.draws_.log_odds(asked)
 

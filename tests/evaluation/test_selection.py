@@ -5,7 +5,16 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from elkutils.evaluation import accuracy, prevalence_weights, recall_at, risk_coverage
+from elkutils.evaluation import (
+    accuracy,
+    auroc,
+    bootstrap,
+    error_auroc,
+    prevalence_weights,
+    recall_at,
+    risk_coverage,
+    selective_risk,
+)
 
 
 def by_every_order(y, score, budget):
@@ -84,3 +93,76 @@ def test_risk_over_all_rows_is_the_error_rate_and_ties_are_spread():
 def test_bad_input_is_named(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_the_area_by_weights_is_that_of_the_curve_and_weights_count_as_copies_at_a_coverage():
+    rng = np.random.default_rng(4)
+    y, proba, doubt = rng.integers(0, 2, 60), rng.random(60), rng.integers(0, 8, 60)
+    assert selective_risk(y, proba) == pytest.approx(risk_coverage(y, proba).area, abs=1e-12)
+    curve = risk_coverage(y, proba, -doubt)
+    assert selective_risk(y, proba, doubt) == pytest.approx(curve.area, abs=1e-12)
+    weights = rng.integers(0, 4, 60)
+    copies = np.repeat(np.arange(60), weights)
+    for coverage in (0.1, 0.33, 0.5, 1.0):
+        expected = selective_risk(y[copies], proba[copies], doubt[copies], coverage=coverage)
+        found = selective_risk(y, proba, doubt, weights, coverage)
+        assert found == pytest.approx(expected, abs=1e-12)
+    at_half = risk_coverage(y, proba, -doubt).risk[29]
+    assert selective_risk(y, proba, doubt, coverage=0.5) == pytest.approx(at_half, abs=1e-12)
+
+
+def test_selective_risk_takes_many_weights_at_once_and_the_order_of_rows_does_not_matter():
+    rng = np.random.default_rng(5)
+    y, proba, doubt = rng.integers(0, 2, 40), rng.random(40), rng.integers(0, 5, 40)
+    weights, order = rng.integers(0, 3, (7, 40)), rng.permutation(40)
+    for coverage in (None, 0.3):
+        found = selective_risk(y, proba, doubt, weights, coverage)
+        one = [selective_risk(y, proba, doubt, w, coverage) for w in weights]
+        np.testing.assert_allclose(found, one)
+        again = selective_risk(
+            y[order], proba[order], doubt[order], weights[:, order], coverage
+        )
+        np.testing.assert_allclose(found, again)
+
+
+def test_with_groups_each_group_counts_alike():
+    """One group of 9 rows, all wrong and sure; nine groups of one row, all right."""
+    y = np.repeat([0, 1], 9)
+    proba = np.repeat([0.9, 0.8], 9)
+    groups = np.append(np.zeros(9), np.arange(1, 10))
+    assert risk_coverage(y, proba).risk[-1] == pytest.approx(0.5)
+    found = risk_coverage(y, proba, groups=groups)
+    assert found.risk[-1] == pytest.approx(0.1)
+    assert found.coverage[8] == pytest.approx(0.1)
+    assert found.risk[8] == pytest.approx(1)
+    alone = risk_coverage(y, proba, groups=np.arange(18))
+    assert alone.area == pytest.approx(risk_coverage(y, proba).area)
+    assert alone.least == pytest.approx(risk_coverage(y, proba).least)
+
+
+def test_doubt_that_is_the_error_ranks_it_perfectly_and_noise_does_not():
+    rng = np.random.default_rng(6)
+    y, proba = rng.integers(0, 2, 2000), rng.random(2000)
+    wrong = (proba > 0.5) != y
+    assert error_auroc(y, proba, wrong) == 1
+    blind = bootstrap(
+        error_auroc, y, proba, rng.random(2000), groups=np.arange(2000), level=0.999
+    )
+    assert blind.lower < 0.5 < blind.upper
+    assert blind.estimate == pytest.approx(auroc(wrong, rng.random(2000)), abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda y, p: error_auroc(y, y, p), "wrong on 0 of 4 rows"),
+        (lambda y, p: error_auroc(y, [p, p], p), "of draws take the mean"),
+        (lambda y, p: error_auroc(y, p, p[:2]), "score has shape"),
+        (lambda y, p: selective_risk(y, p, coverage=80), "coverage is 80"),
+        (lambda y, p: selective_risk(y, p, p[:2]), "doubt has shape"),
+        (lambda y, p: risk_coverage(y, p, groups=[1]), "groups"),
+    ],
+)
+def test_bad_input_to_selective_risk_says_what_is_wrong(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(np.array([0, 1, 1, 0]), np.array([0.1, 0.2, 0.9, 0.4]))

@@ -10,6 +10,7 @@ from elkutils.reporters import (
     Ensemble,
     LinearDiscriminant,
     LogisticMAP,
+    RandomDirection,
 )
 
 
@@ -22,7 +23,8 @@ from elkutils.reporters import (
         LogisticMAP(),
         LogisticMAP(prior_scale="evidence", prior_scales=[0.1, 1.0]),
         BayesianLogistic(method="laplace", draws=20),
-        Ensemble(members=3, steps=60, learning_rate=0.1),
+        Ensemble(members=3, steps=60, learning_rate=0.1, bootstrap=False),
+        RandomDirection(),
     ],
     ids=repr,
 )

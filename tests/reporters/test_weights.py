@@ -167,7 +167,7 @@ def test_class_weights_are_saved(tmp_path, data, labels):
 
 def test_a_flipped_label_is_of_one_copy():
     y, counts = np.array([0.0, 1.0]), np.array([4.0, 2.5])
-    members = Ensemble(members=20_000, perturb=0.25)
+    members = Ensemble(members=20_000, perturb=0.25, bootstrap=False)
     labels, weights = members._own_rows(y, counts)
     np.testing.assert_allclose(labels.mean(axis=0), [0.25, 0.75], atol=0.01)
     assert set(labels[:, 0]) == {0.0, 0.25, 0.5, 0.75, 1.0}

@@ -160,7 +160,7 @@ def test_two_columns_of_one_name_are_refused(data):
 def test_members_that_have_not_arrived_are_named(data):
     X, y = data
     with pytest.warns(RuntimeWarning, match="steps is 1 .* above the .* of the base rate"):
-        Ensemble(members=4, init=3.0, steps=1).fit(X, y)
+        Ensemble(members=4, init=3.0, anchored=False, steps=1).fit(X, y)
     with pytest.warns(RuntimeWarning, match="a loss that still falls"):
         Ensemble(members=4, anchored=True, init=1.0, steps=100, learning_rate=3e-3).fit(X, y)
     with warnings.catch_warnings():
