@@ -62,6 +62,7 @@ COIN = float(np.log(0.5))
 MARGINS = {place: 0.05 for names in PLACES.values() for place in names}
 MARGINS |= {"cities easy": 0.02, "cities hard": 0.02}
 MAIN = HMC, AGAIN, ALL, BAG, MAP, PLATT, NOISE, BAG_NOISE, ROWS, EQUAL  # kept at every n
+JUDGES = HMC, BAG, PLATT  # where none of them beats a coin, a place does not vote
 FACTORS = "layer", "prior", "method"
 SCALES = 0.5, 1.0, 2.0  # prior scales tried, in units of the cross-validated one
 CHOSEN = MAP, HMC, MODES  # methods of which layer and prior are varied
@@ -271,7 +272,7 @@ def _begun(name, unit, n, place, piece, rows) -> dict[str, Any]:
     }
 
 
-def some(entries: Iterable[Mapping], place: str, n: str = "all") -> list[Mapping]:
+def at(entries: Iterable[Mapping], place: str, n: str = "all") -> list[Mapping]:
     """Return the entries of a place and a number of labels, one per unit."""
     return [entry for entry in entries if entry["place"] == place and entry["n"] == n]
 
@@ -282,18 +283,21 @@ def row_scores(entry: Mapping, name: str) -> np.ndarray:
     return -np.logaddexp(0.0, -sign * entry["log_odds"][name])
 
 
-def gains(entries: Iterable[Mapping], ours: str = HMC, theirs: str | None = BAG) -> Columns:
+def gains(
+    entries: Iterable[Mapping], ours: str, theirs: str | None, place: str, n: str = "all"
+) -> Columns:
     """Return the log score of one method less that of another, with groups and seeds, (N,).
 
     Parameters
     ----------
     entries : iterable of mappings
-        Of one place and number of labels: `some`.
     ours, theirs : str
         Methods; `theirs` None compares with a coin, whose score is −log 2.
+    place, n : str
+        As in `at`.
     """
     parts = []
-    for entry in entries:
+    for entry in at(entries, place, n):
         other = COIN if theirs is None else row_scores(entry, theirs)
         parts.append((entry["seed"], row_scores(entry, ours) - other, entry["groups"]))
     return pooled(parts)
@@ -306,7 +310,12 @@ def mean_of(columns: Columns, resamples: int = 2000, seed: int = 0) -> Interval:
 
 
 def score_gain(
-    entries: Iterable[Mapping], statistic: Callable, ours: str = HMC, theirs: str = BAG
+    entries: Iterable[Mapping],
+    statistic: Callable,
+    ours: str,
+    theirs: str,
+    place: str,
+    n: str = "all",
 ) -> Interval:
     """Return the difference of another score, such as the AUROC, with its interval.
 
@@ -315,7 +324,8 @@ def score_gain(
     entries : iterable of mappings
     statistic : callable
         Of labels and probabilities, as `elkutils.evaluation.bootstrap` takes it.
-    ours, theirs : str
+    ours, theirs, place, n : str
+        As in `gains`.
     """
     parts = [
         (
@@ -324,18 +334,61 @@ def score_gain(
             *(expit(e["log_odds"][name]) for name in (ours, theirs)),
             e["groups"],
         )
-        for e in entries
+        for e in at(entries, place, n)
     ]
     y, first, second, groups, seeds = pooled(parts)
     return bootstrap(difference(statistic), y, first, second, groups=groups, seeds=seeds)
 
 
-def votes(entries: Sequence[Mapping], judges: Sequence[str] = (HMC, BAG, PLATT)) -> bool:
+def votes(
+    entries: Iterable[Mapping], place: str, n: str = "all", judges: Sequence[str] = JUDGES
+) -> bool:
     """Whether at a place the posterior, the bag or a third method beats a coin.
 
     It does where its interval of the log score lies above that of a coin.
     """
-    return any(mean_of(gains(entries, name, None)).lower > 0 for name in judges)
+    return any(mean_of(gains(entries, name, None, place, n)).lower > 0 for name in judges)
+
+
+def differences(
+    entries: Iterable[Mapping], theirs: str = BAG, n: str = "all", ours: str = HMC
+) -> dict[str, Interval]:
+    """Return one method's log score less another's, with intervals, by place that has it."""
+    entries = list(entries)
+    return {
+        place: mean_of(gains(entries, ours, theirs, place, n))
+        for place in MARGINS
+        if at(entries, place, n)
+    }
+
+
+def conditions(
+    entries: Iterable[Mapping], theirs: str = BAG, sizes: Sequence[str] = ("all",)
+) -> dict[str, Interval]:
+    """Return what claims C17a to C17c are decided by: places that vote, by criterion.
+
+    Parameters
+    ----------
+    entries : iterable of mappings
+    theirs : str
+        What the posterior is compared with.
+    sizes : sequence of str
+        Numbers of labels. With all of them the criteria are "cities" and "elsewhere", with
+        fewer "gain".
+    """
+    entries, found = list(entries), {}
+    for n in sizes:
+        for place, value in differences(entries, theirs, n).items():
+            if votes(entries, place, n):
+                found[_condition(place, n)] = value
+    return found
+
+
+def _condition(place: str, n: str) -> str:
+    if n != "all":
+        return f"gain: n = {n}, {place}"
+    near = MARGINS[place] < 0.05
+    return f"{'cities' if near else 'elsewhere'}: {place}"
 
 
 def outcomes(values: Mapping[str, Interval], margins: Mapping[str, float]) -> dict[str, str]:
@@ -407,6 +460,32 @@ def planted(
     return rates(rule, run(0.0), run(2 * margin), places)
 
 
+def control(
+    rule: Criterion,
+    entries: Iterable[Mapping],
+    voting: Mapping[str, Interval],
+    theirs: str = BAG,
+    resamples: int = 200,
+) -> tuple[PassRate, PassRate]:
+    """Return `planted` at that of a criterion's places whose interval is narrowest.
+
+    Parameters
+    ----------
+    rule : Criterion
+    entries : iterable of mappings
+    voting : dict of str to Interval
+        The criterion's conditions, from `conditions`.
+    theirs : str
+    resamples : int
+    """
+    best = min(voting, key=lambda name: voting[name].upper - voting[name].lower)
+    place, n = best.partition(": ")[2], "all"
+    if place.startswith("n = "):
+        n, _, place = place.removeprefix("n = ").partition(", ")
+    columns = gains(entries, HMC, theirs, place, n)
+    return planted(rule, columns, rule.margin, len(voting), resamples)
+
+
 def effects(table: np.ndarray, names: Sequence[str]) -> dict[str, float]:
     """Return the standard deviation of each factor's main effect on a score.
 
@@ -436,7 +515,7 @@ def choice_table(record: Mapping, place: str, score: str) -> np.ndarray:
 def base_table(entries: Iterable[Mapping], place: str, score: str) -> np.ndarray:
     """Return a score on the vault by predictor and method: (10, 3)."""
     return np.array(
-        [[e["scores"][name][score] for name in (MAP, HMC, BAG)] for e in some(entries, place)]
+        [[e["scores"][name][score] for name in (MAP, HMC, BAG)] for e in at(entries, place)]
     )
 
 
