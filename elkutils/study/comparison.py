@@ -29,6 +29,7 @@ from elkutils.evaluation import (
     p_below,
     p_equivalent,
 )
+from elkutils.inference.draws import mean_log_odds
 from elkutils.ledger import ALPHA, Criterion, recorded_run
 from elkutils.reporters import BayesianLogistic, LogisticMAP
 from elkutils.study import comparison_methods as methods
@@ -52,7 +53,7 @@ from elkutils.study.comparison_methods import (
 from elkutils.study.comparison_sets import LAYERS, PLACES, Lesson, lesson
 from elkutils.study.controls import rates, redrawn
 from elkutils.study.pooling import pooled
-from elkutils.study.tuned_bags import mean_log_odds, modes, resampled
+from elkutils.study.tuned_bags import modes, resampled
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

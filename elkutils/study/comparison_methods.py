@@ -24,6 +24,7 @@ from elkutils.evaluation import (
     recall_at,
     risk_coverage,
 )
+from elkutils.inference.draws import mean_log_odds
 from elkutils.inference.logistic import fit_map, row_space
 from elkutils.reporters import (
     BayesianLogistic,
@@ -38,7 +39,6 @@ from elkutils.study.tuned_bags import (
     Bag,
     descents,
     folds,
-    mean_log_odds,
     modes,
     resampled,
     tuned_bag,
