@@ -32,7 +32,7 @@ def tiny():
 
 @pytest.fixture(scope="module")
 def piece(tiny):
-    return comparison.measure(tiny, None, 0, methods.linear, True)
+    return comparison.measure(tiny, "all", 0, methods.linear)
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +49,14 @@ def test_every_method_answers_every_row(tiny, piece):
     assert piece["rows"] == 40
     for place, (_, y, _) in tiny.asked.items():
         found = piece["asked"][place]
-        assert set(found["scores"]) == set(found["log_odds"])
-        assert set(comparison.MAIN) <= set(found["scores"])
+        assert set(comparison.KEPT["all"]) - {methods.PROCESS} == set(found["log_odds"])
+        assert set(found["log_odds"]) < set(found["scores"])
         for name, text in found["log_odds"].items():
             f = comparison.unpacked(text)
             assert f.shape == y.shape, name
             score = log_score(y, expit(f))
-            assert found["scores"][name][0] == pytest.approx(score, abs=2e-3)
-            assert found["scores"][name][3] == pytest.approx(auroc(y, f), abs=2e-3)
+            assert found["scores"][name][0] == pytest.approx(score, abs=5e-3)
+            assert found["scores"][name][3] == pytest.approx(auroc(y, f), abs=5e-3)
         share, low, high = np.split(comparison.unpacked(found["posterior"]), 3)
         assert (low <= high).all()
         assert ((share >= 0) & (share <= 1)).all()
@@ -144,6 +144,20 @@ def test_lessons_hold_groups_apart_and_label_in_one_order():
         lesson(None, "moon", 0, 0)
 
 
+def test_choices_are_of_layer_prior_and_method(tiny, monkeypatch):
+    layers = []
+    monkeypatch.setattr(comparison, "lesson", lambda *given: layers.append(given[4]) or tiny)
+    found = comparison.choices(None, 5, 10, [5])
+    assert layers == [12, 14, 16, 18]
+    for place in ("cities easy", "cities hard"):
+        table = np.array(found[place]["log score"])
+        assert table.shape == (4, 3, 3)
+        np.testing.assert_array_equal(table[0], table[1])  # the same rows under every layer
+        assert (table < 0).all()
+        assert (np.array(found[place]["AUROC"]) > 0.5).all()
+        assert table[0, :, 0].std() > 0.01  # the MAP's prior matters
+
+
 def test_a_gain_is_the_difference_of_the_recorded_scores(record):
     entries = record["entries"]
     assert len(comparison.at(entries, "cities hard")) == 3
@@ -151,7 +165,7 @@ def test_a_gain_is_the_difference_of_the_recorded_scores(record):
     ours, theirs = (
         entries[1]["scores"][name]["log score"] for name in (methods.HMC, methods.BAG)
     )
-    assert values.mean() == pytest.approx(ours - theirs, abs=2e-3)
+    assert values.mean() == pytest.approx(ours - theirs, abs=5e-3)
     assert len(groups) == len(seeds) == 150
     assert sorted(set(seeds)) == [0, 100, 200]
 
