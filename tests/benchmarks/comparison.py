@@ -4,9 +4,10 @@
 
 Parts: `linear`, every method with a linear head, by set, unit and number of labels; `choices`,
 other layers and prior scales on cities; `process`, a Gaussian process, and `networks`, heads
-with a hidden layer on some units, with 20 labels and all. The output is written after every unit of a part, so an interrupted
-call continues with the pieces that are missing. One thread; about three quarters of an hour on
-a CPU core. The chapter on ensembling judges the file, and computes a piece anew.
+with a hidden layer on some units, with 20 labels and all. The output is written after every
+unit of a part, so an interrupted call continues with the pieces that are missing. One thread;
+about half an hour on a CPU core. The chapter on ensembling judges the file, and computes a
+piece anew.
 """
 
 import argparse
