@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import expit
+from scipy.stats import norm
 from scipy.stats import t as student
 
 from elkutils.evaluation import (
     Interval,
     PassRate,
+    attainable_margin,
     auroc,
     bootstrap,
     bootstrap_means,
@@ -428,6 +430,21 @@ def outcomes(values: Mapping[str, Interval], margins: Mapping[str, float]) -> di
         place: next((name for name, p in shown.items() if p[i] <= ALPHA), OPEN)
         for i, place in enumerate(values)
     }
+
+
+def attainable(value: Interval, places: int, power: float = 0.8) -> float:
+    """Return the margin within which equivalence is shown with this power, in nats.
+
+    For a normal estimate as precise as the measured one, of a difference that is 0, judged as
+    one of `places` at the level of Holm's first step.
+
+    Examples
+    --------
+    >>> round(attainable(Interval(0.3, 0.3 - 0.0196, 0.3 + 0.0196), 1), 3)
+    0.032
+    """
+    error = (value.upper - value.lower) / 2 / norm.isf((1 - value.level) / 2)
+    return attainable_margin(error, power, ALPHA / places)
 
 
 def planted(

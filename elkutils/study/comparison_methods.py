@@ -34,6 +34,7 @@ from elkutils.reporters import (
     GaussianProcess,
     LinearDiscriminant,
     LogisticMAP,
+    Reporter,
 )
 from elkutils.study.tuned_bags import (
     Bag,
@@ -128,7 +129,7 @@ class Rows:
     asked: np.ndarray
     seed: int
 
-    def reporter(self, made) -> np.ndarray:
+    def reporter(self, made: Reporter) -> np.ndarray:
         """Return the log odds (draws, m) of a reporter after it was fitted."""
         return clipped_logit(made.fit(self.X, self.y).sample_proba(self.asked))
 
