@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 UNIT = 0.01  # of recorded log odds
+FINER = 10  # shares of draws are recorded in steps of a thousandth
 COIN = float(np.log(0.5))
 MARGINS = {place: 0.05 for names in PLACES.values() for place in names}
 MARGINS |= {"cities easy": 0.02, "cities hard": 0.02}
@@ -137,7 +138,8 @@ def _at_place(answers: Mapping[str, Answer], y, span: slice, kept: Sequence[str]
     if ALL in odds:
         draws = answers[ALL].log_odds[:, span]
         ends = np.quantile(draws, (0.1, 0.9), axis=0)
-        found["posterior"] = packed(np.concatenate([(draws >= 0).mean(axis=0), *ends]))
+        shares = FINER * (draws >= 0).mean(axis=0)
+        found["posterior"] = packed(np.concatenate([shares, *ends]))
     return found
 
 
@@ -255,8 +257,8 @@ def decoded(record: Mapping[str, Any]) -> dict[str, Any]:
                     k: dict(zip(SCORES, v, strict=True)) for k, v in asked["scores"].items()
                 }
                 if "posterior" in asked:
-                    parts = np.split(unpacked(asked["posterior"]), 3)
-                    entry |= zip(("share", "low", "high"), parts, strict=True)
+                    share, low, high = np.split(unpacked(asked["posterior"]), 3)
+                    entry |= {"share": share / FINER, "low": low, "high": high}
                 entries[name, unit, n, place] = entry
     return {**record, "entries": list(entries.values())}
 
