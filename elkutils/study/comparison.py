@@ -544,7 +544,11 @@ def base_table(entries: Iterable[Mapping], place: str, score: str) -> np.ndarray
 
 
 def compared(record: Mapping) -> dict[str, tuple[np.ndarray, tuple[str, ...], str]]:
-    """Return, by place of the claim, a table of scores, what its axes are, and the rival."""
+    """Return, by place of the claim, a table of scores, what its axes are, and the rival.
+
+    A score that is the same for all predictors, or for all but one, as an AUROC of 1, compares
+    nothing and is left out.
+    """
     found = {}
     for score in ("log score", "AUROC"):
         for place in PLACES["cities"][:2]:
@@ -554,7 +558,9 @@ def compared(record: Mapping) -> dict[str, tuple[np.ndarray, tuple[str, ...], st
                 found[f"{place}, {score}, {other}"] = table, names, other
         for place in PLACES["vault"]:
             table = base_table(record["entries"], place, score)
-            found[f"{place}, {score}, base"] = table, ("base", "method"), "base"
+            means = table.mean(axis=1)
+            if np.sum(means != np.median(means)) > 1:
+                found[f"{place}, {score}, base"] = table, ("base", "method"), "base"
     return found
 
 
