@@ -12,6 +12,7 @@ from elkutils.reporters.bayesian import BayesianLogistic
 from elkutils.reporters.comparison import Rival, rivals
 from elkutils.reporters.contrast import ContrastiveClustering, RandomDirection
 from elkutils.reporters.ensemble import Ensemble
+from elkutils.reporters.gaussian_process import GaussianProcess
 from elkutils.reporters.linear import DifferenceInMeans, LinearDiscriminant
 from elkutils.reporters.logistic_map import LogisticMAP
 from elkutils.reporters.network import BayesianNetwork
@@ -26,6 +27,7 @@ __all__ = [
     "DifferenceInMeans",
     "DrawsReporter",
     "Ensemble",
+    "GaussianProcess",
     "LinearDiscriminant",
     "LogisticMAP",
     "LogisticPath",
