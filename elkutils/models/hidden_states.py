@@ -9,6 +9,7 @@ from operator import index
 
 import numpy as np
 import torch
+from transformer_lens.model_bridge import TransformerBridge
 
 from elkutils.models.state import model_digest
 from elkutils.source import Activations, Source
@@ -21,7 +22,7 @@ def read_hidden_states(
     batches: Iterable[tuple[States, torch.Tensor]],
     layers: Sequence[int],
     position: str | int | Sequence[int] = "last",
-    model: torch.nn.Module | None = None,
+    model: TransformerBridge | None = None,
     start_token: bool = False,
 ) -> dict[str, np.ndarray]:
     """Return rows of the hidden states that a model of transformers gave, by hook point.
@@ -40,9 +41,11 @@ def read_hidden_states(
     position : "last", "all", int or sequence of n int
         As in `elkutils.models.activations`, among the tokens of the mask. To leave out start
         and end tokens, as that does, set the mask to 0 there.
-    model : torch.nn.Module or None
-        The model that gave them. With it the rows know their source, and a reporter that was
-        fitted on `activations` of the same weights takes them; None returns plain arrays.
+    model : TransformerBridge or None
+        The same weights with hook points, as `elkutils.models.load_model` returns them. With it
+        the rows know their source, so that a reporter refuses those of another model or
+        position, and takes them for rows of `activations`; None returns plain arrays. That the
+        weights are the same is not checked.
     start_token : bool
         Whether texts began with a start token; part of the source.
 

@@ -23,16 +23,14 @@ _LIBRARIES = {"transformer_lens", "transformers", "accelerate"}  # their hooks c
 _ADAPTER = ("_active_adapter", "_disable_adapters", "merged_adapters", "scaling", "lora_alpha")
 
 
-def model_digest(model: TransformerBridge | torch.nn.Module) -> str:
+def model_digest(model: TransformerBridge) -> str:
     """Return a SHA-256 of every weight's name and value, as 16 hexadecimal digits.
-
-    A model of transformers has the digest of the TransformerLens model made from it.
 
     Where adapters are attached, which of them are active, merged and how they are scaled is
     part of it. It is kept per model, and made again only when a sum over each row of a weight
     is no longer what it was, or torch has recorded a change.
     """
-    weights = _distinct(_network(model).state_dict())
+    weights = _distinct(model.original_model.state_dict())
     seen = _fingerprint(weights)
     known = _digests.get(model)
     if known is None or known[0] != seen:
@@ -190,13 +188,9 @@ def _adapters(model) -> list[str]:
     """Describe the state of each adapted module; empty where none is."""
     return [
         f"{name} {_text({k: vars(module).get(k) for k in _ADAPTER})}"
-        for name, module in _network(model).named_modules()
+        for name, module in model.original_model.named_modules()
         if "_disable_adapters" in vars(module)
     ]
-
-
-def _network(model: TransformerBridge | torch.nn.Module) -> torch.nn.Module:
-    return getattr(model, "original_model", model)
 
 
 def _is_setting(name: str) -> bool:

@@ -10,7 +10,6 @@ import torch
 from elkutils.models import (
     activations,
     load_model,
-    model_digest,
     read_hidden_states,
     resid_post,
 )
@@ -52,7 +51,7 @@ def test_they_are_what_hooks_read(both, side, position):
     network, tokenizer, model = both
     hooks = resid_post(model, [0, 2])
     states = run(network, tokenizer, side, own=position == "all")
-    found = read_hidden_states(states, [0, 2], position, model=network, start_token=True)
+    found = read_hidden_states(states, [0, 2], position, model=model, start_token=True)
     expected = activations(model, TEXTS, hooks, position, cache=False, progress=False)
     assert list(found) == hooks
     for hook in hooks:
@@ -67,13 +66,12 @@ def test_a_reporter_takes_them_for_those_of_hooks(both):
     [hook] = resid_post(model, [1])
     X = activations(model, TEXTS, [hook], "last", cache=False, progress=False)[hook]
     reporter = DifferenceInMeans().fit(X, [0, 1, 0, 1, 1])
-    assert model_digest(network) == model_digest(model)
-    rows = read_hidden_states(run(network, tokenizer), [1], model=network, start_token=True)
+    rows = read_hidden_states(run(network, tokenizer), [1], model=model, start_token=True)
     assert rows[hook].source == X.source
     np.testing.assert_allclose(
         reporter.decision_function(rows[hook]), reporter.decision_function(X), rtol=1e-3
     )
-    later = read_hidden_states(run(network, tokenizer), [1], 1, network, start_token=True)
+    later = read_hidden_states(run(network, tokenizer), [1], 1, model, start_token=True)
     with pytest.raises(ValueError, match="whose position is 'token 1'"):
         reporter.decision_function(later[hook])
 

@@ -158,7 +158,7 @@ class Scaled:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(n, k)"""
+        """Rows and features, (n, k)."""
         return self.X.shape
 
     def __len__(self) -> int:
