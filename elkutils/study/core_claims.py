@@ -327,7 +327,7 @@ class _Networks:
         from elkutils.inference.networks.mlp import MLP
 
         self.count, sizes = profiles.pick(
-            quick=(32, (50, 50)), book=(128, (800, 400)), full=(512, (2000, 1000))
+            quick=(32, (50, 50)), book=(128, (400, 200)), full=(512, (2000, 1000))
         )
         self.long, self.short = sizes
         layer, self.sets = at_depth(14, model.cfg.n_layers), {}
@@ -478,9 +478,9 @@ def _average(d: int, seed: int, draws: int) -> dict:
 
 def _shifted(model) -> Found:
     """C13: trained on easy statements, asked about hard ones, beside the ceiling."""
-    draws = profiles.pick(quick=25, book=100, full=500)
-    few = max(10, draws // 3)
-    step = max(1, round(model.cfg.n_layers / profiles.pick(quick=2, book=10, full=30)))
+    draws = profiles.pick(quick=25, book=60, full=500)
+    few = max(10, draws // 2)
+    step = max(1, round(model.cfg.n_layers / profiles.pick(quick=2, book=6, full=30)))
     asked = ask(model, SHIFTS, partial(_average, draws=draws), step)
     chosen = {name: asked.best_place(name, "average") for name in SHIFTS}
     places = {name: [place] for name, place in chosen.items()}
