@@ -176,8 +176,14 @@ def _rounded(value: Any) -> Any:
     return float(f"{value:.6g}") if isinstance(value, (float, np.floating)) else value
 
 
-def _weights(model: str) -> dict[str, str | None]:
-    """Name, digest and licence of the weights, as far as they are known."""
+def weights(model: str) -> dict[str, str | None]:
+    """Return name, digest and licence of a model's weights; None for what is not known.
+
+    Parameters
+    ----------
+    model : str
+        As `elkutils.models.load_model` takes it. Only files and packaged weights have digests.
+    """
     from elkutils.models.language import PACKAGED
 
     if model in PACKAGED:
@@ -185,10 +191,10 @@ def _weights(model: str) -> dict[str, str | None]:
         name = about.architecture.rpartition("/")[2]
         return {"name": name, "sha256": about.sha256, "licence": about.licence}
     path = Path(model).expanduser()
-    digest = None
-    if path.is_file():
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if not path.is_file():
+        return {"name": model, "sha256": None, "licence": None}
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"name": path.stem, "sha256": digest, "licence": None}
 
 
@@ -212,14 +218,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     def tell(line: str) -> None:
         print(f"{time.perf_counter() - begun:5.0f} s  {line}", file=sys.stderr, flush=True)
 
-    about = _weights(args.model)
-    name = args.name or about.pop("name")
-    about = about | {"licence": args.licence or about["licence"]}
+    about = weights(args.model)
+    name = args.name or about["name"]
+    about = {"sha256": about["sha256"], "licence": args.licence or about["licence"]}
     command = f"python -m elkutils.study.second_model --profile {args.profile}"
     about |= provenance(command, "torch", "transformers", "transformer-lens")
     parts = args.parts or cache_dir() / "second-model"
     entry = about | measure(load_model(args.model, dtype=args.dtype), parts, tell)
-    entry.pop("name", None)
     whole = json.loads(args.output.read_text("utf-8")) if args.output.exists() else {}
     models = whole.get("models", {}) | {name: entry}
     args.output.parent.mkdir(parents=True, exist_ok=True)
