@@ -37,7 +37,7 @@ CLAIMS = ("C0", "C2", "C5d", "C11a", "C13a", "C13b", "C13c", "C14a")
 
 def measure(
     model: "TransformerBridge",
-    folder: str | Path,
+    folder: str | Path | None = None,
     tell: Callable[[str], object] = lambda line: None,
 ) -> dict[str, Any]:
     """Measure all claims of `CLAIMS` on a model; return an entry, as JSON takes it.
@@ -46,8 +46,9 @@ def measure(
     ----------
     model : TransformerBridge
         As `elkutils.models.load_model` returns it, of at least six layers.
-    folder : path
-        Where parts are kept; a call with the same model and profile continues from there.
+    folder : path or None
+        Where parts are kept; a call with the same model and profile continues from there. None
+        for one in the cache.
     tell : callable
         Takes a line of progress.
 
@@ -66,8 +67,10 @@ def measure(
 
     if model.cfg.n_layers < 6:
         raise ValueError(f"model has {model.cfg.n_layers} layers; it needs at least 6")
-    key = f"{model_digest(model)}-{profiles.active()}-{str(model.cfg.dtype).split('.')[-1]}"
-    place, parts = Path(folder) / key, {}
+    starts, dtype = bool(model.cfg.default_prepend_bos), str(model.cfg.dtype)
+    dtype = dtype.removeprefix("torch.")
+    key = f"{model_digest(model)}-{profiles.active()}-{dtype}" + "-start" * starts
+    place, parts = Path(folder or cache_dir() / "second-model") / key, {}
     for name, part in PARTS.items():
         path = place / f"{name}.json"
         if not path.exists():
@@ -81,8 +84,8 @@ def measure(
     return {
         "layers": model.cfg.n_layers,
         "width": model.cfg.d_model,
-        "start token": bool(model.cfg.default_prepend_bos),
-        "dtype": str(model.cfg.dtype).removeprefix("torch."),
+        "start token": starts,
+        "dtype": dtype,
         "profile": profiles.active(),
         "seeds": list(readings.seeds()),
         "asked seeds": list(readings.rival_seeds()),
@@ -223,8 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     about = {"sha256": about["sha256"], "licence": args.licence or about["licence"]}
     command = f"python -m elkutils.study.second_model --profile {args.profile}"
     about |= provenance(command, "torch", "transformers", "transformer-lens")
-    parts = args.parts or cache_dir() / "second-model"
-    entry = about | measure(load_model(args.model, dtype=args.dtype), parts, tell)
+    entry = about | measure(load_model(args.model, dtype=args.dtype), args.parts, tell)
     whole = json.loads(args.output.read_text("utf-8")) if args.output.exists() else {}
     models = whole.get("models", {}) | {name: entry}
     args.output.parent.mkdir(parents=True, exist_ok=True)
