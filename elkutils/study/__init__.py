@@ -11,8 +11,9 @@ probabilities, `sampling` tests draws, and `controls` tests the rules themselves
 what reporters answer on every shift and `triage` what is found with them; `promises` is what
 forecasts along a stream promised, `temperatures` what learning one costs, and `averages` the
 gain of an average over its MAP. `tiny_heads`, `lesions`, `learning_theory` and `amortised` are
-recorded runs; `members` has bags on one network and heads on several, and `harm_bound` is what
-guardrails do on the vault.
+recorded runs; so is `second_model`, which runs `core_claims` on any language model. `members`
+has bags on one network and heads on several, and `harm_bound` is what guardrails do on the
+vault.
 
 Problems with known answers: `bags`, `boolean_functions`, `checks`, `descent`, `directions`,
 `linear_ensembles`, `metropolis`, `no_free_lunch`, `rare_worlds`, `regions` and

@@ -133,6 +133,17 @@ def shown(entry: Mapping[str, Any], part: str) -> dict[str, Any]:
     return {name: decoded(value) for name, value in entry["parts"][part]["shown"].items()}
 
 
+def numbers(entry: Mapping[str, Any]) -> dict[str, Interval]:
+    """Return all intervals of an entry by "claim, condition" or, unjudged, "part, name"."""
+    found = {}
+    for part, about in entry["parts"].items():
+        groups = about["conditions"] | {part: about["shown"]}
+        for group, values in groups.items():
+            pairs = ((name, decoded(value)) for name, value in values.items())
+            found |= {f"{group}, {n}": v for n, v in pairs if isinstance(v, Interval)}
+    return found
+
+
 def compared(one: ledger.Verdict, other: ledger.Verdict) -> dict[str, list[str]]:
     """Return the places of a claim by how two models' outcomes agree.
 
