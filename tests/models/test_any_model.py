@@ -162,9 +162,17 @@ def test_a_gguf_file_and_its_folder_are_read(own_cache, tmp_path):
 
 
 @pytest.mark.parametrize("starts", [True, False])
-def test_a_gguf_says_whether_texts_begin_with_a_start_token(own_cache, tmp_path, starts):
-    """Whatever the tokenizer that transformers makes of it would do; the user's own wins."""
+def test_a_gguf_says_whether_texts_begin_with_a_start_token(
+    own_cache, tmp_path, monkeypatch, starts
+):
+    """Whatever the tokenizer does that transformers makes of it; the user's own wins."""
     path = _write_gguf(tmp_path / "tiny.gguf", starts=starts)
+    read = language.AutoTokenizer.from_pretrained
+
+    def heedless(source, gguf_file=None, **options):
+        return tiny.tokenizer(bos=not starts) if gguf_file else read(source, **options)
+
+    monkeypatch.setattr(language.AutoTokenizer, "from_pretrained", heedless)
     bare = bare_ids(tiny.tokenizer(), TEXT)
     for _ in range(2):  # converted, then from the cache
         model = load_model(path, device="cpu")
