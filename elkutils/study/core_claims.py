@@ -365,7 +365,7 @@ class _Networks:
         from elkutils.inference.networks import tempered
         from elkutils.inference.networks.mlp import MLP
 
-        few = list(self.sets)[: profiles.pick(quick=1, book=2, full=10)]
+        few = list(self.sets)[: profiles.pick(quick=1, book=1, full=10)]
         found = dict.fromkeys(SCALES, 0.0)
         for scale, s in product(SCALES, few):
             head, rows = MLP((16,), weight_scale=scale), self.sets[s]["train"][:2]
