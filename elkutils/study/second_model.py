@@ -145,21 +145,23 @@ def numbers(entry: Mapping[str, Any]) -> dict[str, Interval]:
 
 
 def compared(one: ledger.Verdict, other: ledger.Verdict) -> dict[str, list[str]]:
-    """Return the places of a claim by how two models' outcomes agree.
+    """Return what a claim measures by how its outcomes on two models agree.
+
+    Outcomes are those of each condition by itself, not of all places at once.
 
     Returns
     -------
     dict of str to list of str
         "same": both hold or both fail. "opposite": one holds, one fails. "open": one or both
-        are undecided, or the place votes in one of the models only.
+        are undecided, or it was measured on one of the models only.
     """
     found = {"same": [], "opposite": [], "open": []}
-    for place in {**one.places, **other.places}:
-        pair = {one.places.get(place), other.places.get(place)}
+    for name in {**one.conditions, **other.conditions}:
+        pair = {one.conditions.get(name), other.conditions.get(name)}
         if pair <= {ledger.HOLDS, ledger.FAILS}:
-            found["same" if len(pair) == 1 else "opposite"].append(place)
+            found["same" if len(pair) == 1 else "opposite"].append(name)
         else:
-            found["open"].append(place)
+            found["open"].append(name)
     return found
 
 

@@ -95,16 +95,18 @@ def entry_of(**values):
     return {"parts": {"one": {"conditions": {"C14a": conditions}, "controls": controls}}}
 
 
-def test_verdicts_follow_the_rules_and_places_are_compared():
+def test_verdicts_follow_the_rules_and_outcomes_are_compared():
     wins = second_model.judge(entry_of(worse_1=-0.1, better_1=0.1, worse_2=-0.1, better_2=0.1))
     part = second_model.judge(entry_of(worse_1=-0.1, better_1=0.1, worse_2=0.1, better_2=0.1))
     open_ = second_model.judge(entry_of(worse_1=-0.01, better_1=0.1))
     assert wins["C14a"].verdict == part["C14a"].verdict == ledger.HOLDS  # somewhere
     assert open_["C14a"].verdict == ledger.UNDECIDED
     found = second_model.compared(wins["C14a"], part["C14a"])
-    assert found == {"same": ["pair 1"], "opposite": ["pair 2"], "open": []}
+    same = ["worse: pair 1", "better: pair 1", "better: pair 2"]
+    assert found == {"same": same, "opposite": ["worse: pair 2"], "open": []}
     found = second_model.compared(wins["C14a"], open_["C14a"])
-    assert found == {"same": [], "opposite": [], "open": ["pair 1", "pair 2"]}
+    left = ["worse: pair 1", "worse: pair 2", "better: pair 2"]
+    assert found == {"same": ["better: pair 1"], "opposite": [], "open": left}
 
 
 def test_the_recorded_run_has_what_the_page_asks():
