@@ -254,8 +254,9 @@ def _log_probs(model, sequences, reads, batch_size, progress) -> list[np.ndarray
             wanted = [tuple(zip(*reads[i], strict=True)) for i in batch]
             found = logits_at(model, [sequences[i] for i in batch], [w[0] for w in wanted])
             for logits, (places, tokens), i in zip(found, wanted, batch, strict=True):
-                log_probs = logits.double().log_softmax(-1)[range(len(places)), list(tokens)]
-                rows[i] = log_probs.cpu().numpy()
+                logits = logits.double()
+                chosen = logits[range(len(places)), list(tokens)]
+                rows[i] = (chosen - logits.logsumexp(-1)).cpu().numpy()
             bar.update(len(batch))
     return rows
 
@@ -266,10 +267,12 @@ _STATES = "unembed.hook_in"  # what the unembedding reads (batch, token, d)
 def _unembedded(model, sequences, places) -> list[torch.Tensor]:
     """Return the logits at places, ending the pass before the unembedding.
 
-    Only these places are unembedded: the vocabulary is the widest layer there is.
+    Only these places are unembedded, those of all sequences at once: the vocabulary is the
+    widest layer there is, and to read its weights takes longer than a product with them.
     """
-    states = _final_states(model, sequences)
-    return [model.unembed(state[list(at)]) for state, at in zip(states, places, strict=True)]
+    states = zip(_final_states(model, sequences), places, strict=True)
+    wanted = torch.cat([state[list(at)] for state, at in states])
+    return list(model.unembed(wanted).split([len(at) for at in places]))
 
 
 def _model_logits(model, sequences, places) -> list[torch.Tensor]:

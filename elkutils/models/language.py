@@ -72,6 +72,9 @@ ARCHITECTURE = PACKAGED[EMBEDDED].architecture
 SAMPLE = "The city of Lyon is in France. Is that so? It is 1 of 2."
 LOOKED_AT = 16  # tokens of it
 ALIKE = {torch.float32: 1e-3}  # share of the largest logit by which hook points may change one
+STARTS = (
+    "gguf_add_bos_token"  # in a configuration: what a GGUF states, if its tokenizer differs
+)
 _DTYPES = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
@@ -94,7 +97,8 @@ def load_model(
     ----------
     name : str, path, PreTrainedModel or TransformerBridge
         "smollm2" for the embedded SmolLM2-135M-Instruct; the path of a GGUF file of a family
-        that transformers reads, or of a folder that holds one; the path of a folder in Hugging
+        that transformers reads, or of a folder that holds one (texts then begin with a start
+        token if the file says so); the path of a folder in Hugging
         Face format; the name of a model that TransformerLens supports, such as "gpt2" or
         "Qwen/Qwen3-0.6B"; or a causal language model of transformers, which is frozen and given
         hook points in place. A TransformerBridge is frozen and returned.
@@ -186,7 +190,9 @@ def bridge(
             f"cannot give hook points: {_line(error)}"
         ) from error
     # TransformerLens begins every text with a start token; SmolLM2's own tokenizer does not.
-    model.cfg.default_prepend_bos = bool(frame(tokenizer, "a")[0])
+    starts = getattr(network.config, STARTS, None)
+    own = bool(frame(tokenizer, "a")[0])
+    model.cfg.default_prepend_bos = own if starts is None else starts
     model = _frozen(model)
     _check_alike(before, _logits(model, sample), architecture, network)
     return model
@@ -297,7 +303,10 @@ def _from_gguf(path: Path, dtype, tokenizer):
         raise ValueError(
             f"name is {str(path)!r}, a GGUF file that transformers cannot read: {_line(error)}"
         ) from error
-    return _local(folder, dtype, tokenizer)
+    network, own = _local(folder, dtype, tokenizer)
+    if tokenizer is not None and hasattr(network.config, STARTS):
+        delattr(network.config, STARTS)  # said of the file's own tokenizer
+    return network, own
 
 
 def _local(folder: Path, dtype, tokenizer):
@@ -501,10 +510,21 @@ def _dequantise(gguf: Path, target: Path) -> None:
         del network.hf_quantizer
     if hasattr(network.config, "quantization_config"):
         del network.config.quantization_config
+    starts = _states_start(gguf)
+    if starts is not None and starts != bool(frame(tokenizer, "a")[0]):
+        setattr(network.config, STARTS, starts)
     with atomic_path(target) as folder:
         network.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         (folder / "complete").touch()
+
+
+def _states_start(gguf: Path) -> bool | None:
+    """Return whether a GGUF asks for a start token before every text; None if it is silent."""
+    from gguf import GGUFReader
+
+    field = GGUFReader(gguf).get_field("tokenizer.ggml.add_bos_token")
+    return None if field is None else bool(field.contents())
 
 
 @contextmanager

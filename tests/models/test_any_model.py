@@ -26,7 +26,7 @@ from elkutils.models import (
     resid_post,
 )
 from elkutils.models.language import encode
-from elkutils.models.tokens import bare_ids
+from elkutils.models.tokens import bare_ids, encode_all
 
 TEXT = "The city of Lyon is in Peru."
 
@@ -92,7 +92,7 @@ def test_a_network_that_hook_points_change_is_refused():
         load_model(network, tokenizer=tiny.tokenizer())
 
 
-def _write_gguf(path, architecture="llama", network=None):
+def _write_gguf(path, architecture="llama", network=None, starts=None):
     """Write a tiny network as a GGUF, weights in float32, with its tokenizer."""
     network, tokenizer = network or tiny.llama(), tiny.tokenizer()
     config, core = network.config, tokenizer.backend_tokenizer
@@ -122,6 +122,8 @@ def _write_gguf(path, architecture="llama", network=None):
     writer.add_token_merges([" ".join(pair) for pair in merges])
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(1)
+    if starts is not None:
+        writer.add_add_bos_token(starts)
     kinds = {name: kind for kind, name in gguf.MODEL_ARCH_NAMES.items()}
     kind = kinds.get(architecture, gguf.MODEL_ARCH.LLAMA)
     names = gguf.get_tensor_name_map(kind, config.num_hidden_layers)
@@ -157,6 +159,27 @@ def test_a_gguf_file_and_its_folder_are_read(own_cache, tmp_path):
     (tmp_path / "some" / "other.gguf").write_bytes(b"GGUF")
     with pytest.raises(ValueError, match=r"folder with 2 GGUF files.*other\.gguf, tiny\.gguf"):
         load_model(path.parent)
+
+
+@pytest.mark.parametrize("starts", [True, False])
+def test_a_gguf_says_whether_texts_begin_with_a_start_token(
+    own_cache, tmp_path, monkeypatch, starts
+):
+    """Whatever the tokenizer does that transformers makes of it; the user's own wins."""
+    path = _write_gguf(tmp_path / "tiny.gguf", starts=starts)
+    read = language.AutoTokenizer.from_pretrained
+
+    def heedless(source, gguf_file=None, **options):
+        return tiny.tokenizer(bos=not starts) if gguf_file else read(source, **options)
+
+    monkeypatch.setattr(language.AutoTokenizer, "from_pretrained", heedless)
+    bare = bare_ids(tiny.tokenizer(), TEXT)
+    for _ in range(2):  # converted, then from the cache
+        model = load_model(path, device="cpu")
+        assert encode_all(model, "texts", [TEXT])[0].ids == [0] * starts + bare
+    for own in (True, False):
+        model = load_model(path, device="cpu", tokenizer=tiny.tokenizer(bos=own))
+        assert encode_all(model, "texts", [TEXT])[0].ids == [0] * own + bare
 
 
 @pytest.mark.parametrize(
