@@ -219,14 +219,15 @@ def test_a_predictor_with_few_labels():
 def test_the_unit_of_the_language_models_width():
     """At s = 1 both parts have the same centred trace at the labelled rows."""
     rng = np.random.default_rng(0)
-    head, body = (X @ X.T for X in rng.standard_normal((2, 12, 4)))
+    full = [X @ X.T for X in rng.standard_normal((2, 12, 4))]
+    head, body = (Kernel(K[:, :7], np.diag(K)) for K in full)
     rows = {"train": slice(0, 7), "hard": slice(7, 12)}
     prior, rms = head_enough._unit_prior(head, 9.0 * body, np.zeros(12, int), rows)
     centring = np.eye(7) - 1 / 7
     ours, theirs = (np.trace(centring @ part.across[:7]) for part in (prior.head, prior.body))
     assert ours == pytest.approx(theirs)
-    np.testing.assert_allclose(prior.body.across, rms**2 * 9.0 * body[:, :7])
-    np.testing.assert_allclose(prior.body.own, np.diag(rms**2 * 9.0 * body))
+    np.testing.assert_allclose(prior.body.across, rms**2 * 9.0 * body.across)
+    np.testing.assert_allclose(prior.body.own, rms**2 * 9.0 * body.own)
 
 
 def test_rows_of_some_kinds():
@@ -256,7 +257,7 @@ def test_hmc_over_all_weights_of_a_predictor():
     )
     prior = head_enough.head_prior(few)
     assert not prior.body.across.any()
-    found = head_enough.by_hmc(few, prior, 0.0, draws=200, warmup=50)
+    found = head_enough.by_hmc(few, 0.0, prior, draws=200, warmup=50)
     assert set(found["posterior"]) == set(rows)
     assert found["tv"] < 0.05
     assert found["rhat"] < 1.1
