@@ -41,9 +41,6 @@ CONVERGED = 1.01  # R-hat
 ROUNDS = 3  # of chains, at most
 BLOCKS = 8
 BAG = 5
-LEAST_RUNS = 3  # predictors with HMC, for a width to be known by it
-MOST_TV = 0.03
-MOST_GAP = 0.1  # of the whole network's own advantage: it moves a share by about as much
 KINDS = {"easy": (vault.easy, 300), "hard": (vault.hard, 300), "shared": (vault.hard, 300)}
 NOTHING = 0.0, 2.0  # the interval of a share of which nothing is known
 
@@ -375,6 +372,7 @@ def exact_mode(setting: Setting, s: float, seed: int = 0) -> np.ndarray:
 
 LAYER, NEAR = 15, 0.002  # NEAR: of rms, where the network is linear
 SMALL_CITIES, SEEN = 300, 100  # of them, by an earlier run: they are not asked about
+MEMORY = 3 * 2**30  # bytes for the tokens of a few hundred statements
 MOVED = 100  # statements whose log odds are compared with the exact network's
 
 
@@ -418,7 +416,7 @@ def language(seed: int, heads: int = 2, progress: bool = False) -> dict:
     network = gradients.load_network()
     raw = drawn / spread
     n = rows["train"].stop
-    options = {"columns": n, "progress": progress}
+    options = {"columns": n, "memory": MEMORY, "progress": progress}
     body = Kernel(*gradients.gradient_kernel(network, ids, LAYER, raw, **options))
     head = Kernel(tau**2 * X @ X[:n].T, tau**2 * np.sum(X**2, axis=1))
     prior, rms = _unit_prior(head, body, y, rows)
@@ -579,52 +577,42 @@ def unknown(estimate: float, low: float = NOTHING[0], high: float = NOTHING[1]) 
     return Interval(estimate, min(low, estimate), max(high, estimate))
 
 
-def votes(
-    records: Sequence[Mapping], s: float, hmc: Mapping[int, Mapping] | None = None
-) -> str:
+def votes(records: Sequence[Mapping], s: float) -> str:
     """Return "" where a width votes, or why it does not.
 
-    It votes where the linearised network is known to be near the exact one, and where the body
-    has at least a tenth of the prior variance. Near is R² of at least 0.95 in the mean over
-    predictors, or HMC over all weights that is near.
-
-    HMC is near if it converged on each of three predictors or more, is within a mean total
-    variation of 0.03 of the linearised posterior on hard rows, and if the log scores of both
-    there differ by less than a tenth of the linearised network's own advantage, in the mean
-    over these predictors.
+    It votes where the records are of the exact network, or of a linearised one with an R² of at
+    least 0.95 to it, in the mean over predictors, and where the body has at least a tenth of
+    the prior variance.
 
     Parameters
     ----------
     records : sequence of records
-        By predictor.
+        By predictor; for the vault those of `whole_networks`.
     s : float
-    hmc : dict of int to record or None
-        Of `hmc_at`, by predictor.
     """
     r2 = np.mean([r[f"{s:g}"]["R2"] for r in records])
     body = np.mean([r[f"{s:g}"]["body share"] for r in records])
-    if r2 < LEAST_R2 and not _is_near(records, s, hmc or {}):
+    if r2 < LEAST_R2:
         return "not known to be near the exact network"
     return "" if body >= LEAST_SHARE else "the body hardly moves the prior"
 
 
-def _is_near(records, s, hmc) -> bool:
-    close = [run["rhat"] < CONVERGED and run["tv"] < MOST_TV for run in hmc.values()]
-    if len(close) < LEAST_RUNS or not all(close):
-        return False
-    gap, own = np.mean(
-        [gap_to_exact(records[seed], s, run) for seed, run in hmc.items()], axis=0
-    )
-    return gap < MOST_GAP * own
+def whole_networks(record: Mapping) -> list[Mapping]:
+    """Return the vault's records by predictor, of exact networks where all are known.
 
-
-def gap_to_exact(record: Mapping, s: float, run: Mapping) -> tuple[float, float]:
-    """Return how far HMC's log score on hard rows is from the linearised posterior's.
-
-    The second number is the linearised network's own advantage there, to compare it with.
+    Where HMC over all weights has converged on every predictor, a width has its posterior, the
+    exact network's most probable weights, and an R² of 1. Other widths are the linearised
+    networks'.
     """
-    linear = record[f"{s:g}"]["posterior"]["hard"]
-    return abs(run["posterior"]["hard"] - linear), linear - record[f"{s:g}"]["map"]["hard"]
+    found = {seed: dict(each) for seed, each in record["vault"].items()}
+    for s in SCALES:
+        runs = hmc_at(record, s)
+        if not all(int(p) in runs and runs[int(p)]["rhat"] < CONVERGED for p in found):
+            continue
+        for p, each in found.items():
+            exact = {name: runs[int(p)][name] for name in ("posterior", "map")}
+            each[f"{s:g}"] = each[f"{s:g}"] | exact | {"R2": 1.0}
+    return [*found.values()]
 
 
 def bags(
@@ -699,16 +687,6 @@ def row_scores(record: Mapping, s: float, name: str, kind: str = "hard") -> np.n
     """
     of = slice(*record["kinds"][kind])
     return log_scores(np.array(record[f"{s:g}"][name][of]), np.array(record["y"][of]))
-
-
-def exact_advantages(
-    record: Mapping, s: float, kind: str = "hard"
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the own advantages (k,) of heads, and of whole exact networks by HMC at s."""
-    runs = hmc_at(record, s)
-    entries = [record["vault"][str(seed)] for seed in runs]
-    whole = [run["posterior"][kind] - run["map"][kind] for run in runs.values()]
-    return advantages(entries, s, kind)[0], np.array(whole)
 
 
 def hmc_at(record: Mapping, s: float) -> dict[int, Mapping]:
