@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import expit, logsumexp
 
-from elkutils import tasks
 from elkutils.evaluation import Interval, bootstrap
 from elkutils.inference.draws import mean_log_odds
 from elkutils.ledger import recorded_run
@@ -370,18 +369,15 @@ def exact_mode(setting: Setting, s: float, seed: int = 0) -> np.ndarray:
     return whole.log_odds((mode.z * whole.scales)[None], setting.X)[0]
 
 
-LAYER, NEAR = 15, 0.002  # NEAR: of rms, where the network is linear
-SMALL_CITIES, SEEN = 300, 100  # of them, by an earlier run: they are not asked about
+LAYER, HARD_CITIES, NEAR = 15, 100, 0.002  # NEAR: of rms, where the network is linear
 MEMORY = 3 * 2**30  # bytes for the tokens of a few hundred statements
-MOVED = 100  # statements whose log odds are compared with the exact network's
 
 
 def language(seed: int, heads: int = 2, progress: bool = False) -> dict:
     """Return what is recorded of the linearised language model.
 
     Half of the training cities give the labels, the other half the heads at which the model is
-    linearised. Small cities are those that an earlier run, of the first hundred, did not ask
-    about. At s = 1 the centred trace of the body's prior covariance at the labelled rows
+    linearised. At s = 1 the centred trace of the body's prior covariance at the labelled rows
     equals that of the head's.
 
     Parameters
@@ -422,8 +418,7 @@ def language(seed: int, heads: int = 2, progress: bool = False) -> dict:
     prior, rms = _unit_prior(head, body, y, rows)
     near = [NEAR / rms, -NEAR / rms]
     scales = [*SCALES, *near]
-    asked = ids[rows["hard"]]
-    asked = asked[:: len(asked) // MOVED]
+    asked = ids[rows["hard"]][::2]
     moved = gradients.perturbed(
         network, asked, LAYER, raw, rms * np.array(scales), 3, seed, progress
     )
@@ -444,33 +439,25 @@ def language(seed: int, heads: int = 2, progress: bool = False) -> dict:
 
 def _cities(model, seed):
     """Texts, labels and groups by kind, features z-scored by all training rows, their sd."""
-    easy = readings.read(model, "cities", seed)["easy"]
+    found = readings.read(model, "cities", seed)
+    easy, hard = found["easy"], found["hard"]
     train, test = easy.split.train_test(seed=seed)
     names = np.random.default_rng(seed).permutation(np.unique(easy.groups[train]))
     first = np.isin(easy.groups[train], names[::2])
-    rows = {"train": train[first], "heads": train[~first], "easy": test}
-    features = {kind: easy.X[LAYER][of] for kind, of in rows.items()}
-    parts = {
-        kind: (np.array(easy.split.texts)[of], easy.y[of], easy.groups[of])
-        for kind, of in rows.items()
+    cities = np.unique(hard.groups)[:HARD_CITIES]
+    rows = {
+        "train": (easy, train[first]),
+        "heads": (easy, train[~first]),
+        "easy": (easy, test),
+        "hard": (hard, np.flatnonzero(np.isin(hard.groups, cities))),
     }
-    parts["hard"], features["hard"] = _small_cities(model, seed)
+    parts = {
+        kind: (np.array(part.split.texts)[of], part.y[of], part.groups[of])
+        for kind, (part, of) in rows.items()
+    }
     raw = easy.X[LAYER][train]
-    scaled = z_scored(raw, *features.values())[1:]
-    return parts, dict(zip(features, scaled, strict=True)), np.float64(raw).std(axis=0)
-
-
-def _small_cities(model, seed) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
-    """Texts, labels and groups of small cities that no earlier run had, and their features."""
-    from elkutils.models import activations, resid_post
-
-    seen = np.unique(tasks.cities(seed)["hard"].groups)[:SEEN]
-    split = tasks.cities(seed, hard=SMALL_CITIES)["hard"]
-    fresh = ~np.isin(split.groups, seen)
-    texts = np.array(split.texts)[fresh]
-    (hook,) = resid_post(model, [LAYER])
-    found = activations(model, list(texts), [hook], progress=False)[hook]
-    return (texts, split.labels[fresh], split.groups[fresh]), found
+    scaled = z_scored(raw, *(part.X[LAYER][of] for part, of in rows.values()))[1:]
+    return parts, dict(zip(rows, scaled, strict=True)), np.asarray(raw, np.float64).std(axis=0)
 
 
 def _unit_prior(head, body, y, rows) -> tuple[Prior, float]:
