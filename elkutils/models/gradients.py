@@ -34,9 +34,10 @@ def gradient_kernel(
     layer: int,
     heads: np.ndarray,
     *,
+    columns: int | None = None,
     memory: int = MEMORY,
     progress: bool = False,
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the kernel of the gradients of w·h, by the weights below and in one layer.
 
     h is the residual stream after the layer at the last token of each text.
@@ -53,6 +54,9 @@ def gradient_kernel(
         From 0.
     heads : (h, d) array
         Weights w of heads on the raw residual stream; the kernel is the mean over them.
+    columns : int or None
+        Only the products with the first c texts are wanted, None for all n. Time grows with
+        n·c, beside what the passes through the network take.
     memory : int
         Bytes for what is kept of all tokens: the layers are taken in as many groups as that
         needs, and each repeats the forward pass. Model, kernel and one batch come beside.
@@ -61,19 +65,25 @@ def gradient_kernel(
 
     Returns
     -------
-    (n, n) float64 array
-        Σ over tensors of mean(W²)·⟨∂f/∂W, ∂f′/∂W⟩.
+    across : (n, c) float64 array
+        Σ over tensors of mean(W²)·⟨∂f/∂W, ∂f′/∂W⟩, of each text with the first c.
+    own : (n,) float64 array
+        That of each text with itself.
 
     Raises
     ------
     ValueError
-        If the layer is not there, heads do not match its width, a text has no token, or the
-        model has weights in modules of another kind.
+        If the layer is not there, heads do not match its width, a text has no token, there are
+        fewer texts than columns, or the model has weights in modules of another kind.
     """
     heads = torch.as_tensor(np.atleast_2d(heads), dtype=torch.float32)
     _check(network, sequences, layer, heads)
-    check_counts(memory=memory)
-    found = np.zeros((len(sequences), len(sequences)))
+    n = len(sequences)
+    columns = n if columns is None else columns
+    check_counts(memory=memory, columns=columns)
+    if columns > n:
+        raise ValueError(f"columns is {columns}; there are only {n} texts")
+    found = np.zeros((n, columns)), np.zeros(n)
     tokens = sum(map(len, sequences))
     fired = _fired(network, sequences[0], layer)
     groups = list(_groups(fired, tokens, len(heads), memory))
@@ -81,8 +91,9 @@ def gradient_kernel(
         for modules in groups:
             bar.set_description(f"kernel, {len(groups)} groups")
             kept = _read(network, sequences, layer, heads, modules, bar)
-            _add(found, kept, modules, [len(ids) for ids in sequences], bar)
-    return (found + found.T) / (2 * len(heads))  # equal to rounding
+            _add(*found, kept, modules, [len(ids) for ids in sequences], bar)
+    across, own = found
+    return across / len(heads), own / len(heads)
 
 
 def perturbed(
@@ -288,7 +299,7 @@ def _slopes(value, seen) -> tuple[torch.Tensor, ...]:
     return torch.autograd.grad(value, [output for _, _, output in seen], retain_graph=True)
 
 
-def _add(found, kept, modules, lengths, bar) -> None:
+def _add(across, own, kept, modules, lengths, bar) -> None:
     """Add the modules' parts of the kernel; those with the same input share its products."""
     starts, total = np.concatenate([[0], np.cumsum(lengths)]), len(modules)
     while modules:
@@ -299,19 +310,21 @@ def _add(found, kept, modules, lengths, bar) -> None:
         slopes = [_flat(m, kept.pop(m)) for m in shared]
         if _is_norm(module):
             heads = slopes[0].shape[1] // inputs.shape[1]
-            _add_rows(found, _per_text(slopes[0] * inputs.repeat(1, heads), starts))
+            _add_rows(across, own, _per_text(slopes[0] * inputs.repeat(1, heads), starts))
         else:
-            _add_products(found, inputs, torch.cat(slopes, dim=1), starts)
+            _add_products(across, own, inputs, torch.cat(slopes, dim=1), starts)
             for m, slope in zip(shared, slopes, strict=True):
                 if getattr(m, "bias", None) is not None:
                     rows = _per_text(slope, starts)
-                    _add_rows(found, rows * (_root(m.bias) / _root(m.weight)))
+                    rows *= _root(m.bias) / _root(m.weight)
+                    _add_rows(across, own, rows)
         bar.update(len(lengths) * (len(modules) - len(rest)) / total)
         modules = rest
 
 
-def _add_rows(found, rows) -> None:
-    found += rows @ rows.T
+def _add_rows(across, own, rows) -> None:
+    across += rows @ rows[: across.shape[1]].T
+    own += np.sum(rows**2, axis=1)
 
 
 def _same(one, other, module, neighbour) -> bool:
@@ -337,19 +350,25 @@ def _per_text(rows: torch.Tensor, starts) -> np.ndarray:
     return np.add.reduceat(rows.double().numpy(), starts[:-1], axis=0)
 
 
-def _add_products(found, inputs, slopes, starts) -> None:
-    """Add Σₜₜ′ (aₜ·aₜ′)(gₜ·gₜ′) of every pair of texts."""
-    n = len(found)
+def _add_products(across, own, inputs, slopes, starts) -> None:
+    """Add Σₜₜ′ (aₜ·aₜ′)(gₜ·gₜ′) of every text with the first ones, and with itself."""
+    n, columns = across.shape
+    first = slice(0, int(starts[columns]))
     for begin in range(0, n, BLOCK):
         end = min(n, begin + BLOCK)
         ours = slice(int(starts[begin]), int(starts[end]))
-        upto = slice(0, int(starts[end]))  # the rest follows from symmetry
-        if inputs.is_floating_point() and inputs.ndim == 2:
-            products = inputs[ours] @ inputs[upto].T
-        else:
-            products = (inputs[ours, None] == inputs[None, upto]).float()
-        products *= slopes[ours] @ slopes[upto].T
-        part = np.add.reduceat(products.numpy(), starts[:end], axis=1, dtype=np.float64)
-        part = np.add.reduceat(part, starts[begin:end] - starts[begin], axis=0)
-        found[begin:end, :end] += part
-        found[:begin, begin:end] += part[:, :begin].T
+        part = _products(inputs, slopes, ours, first).numpy()
+        part = np.add.reduceat(part, starts[:columns], axis=1, dtype=np.float64)
+        across[begin:end] += np.add.reduceat(part, starts[begin:end] - starts[begin], axis=0)
+    for i in range(n):
+        itself = slice(int(starts[i]), int(starts[i + 1]))
+        own[i] += float(_products(inputs, slopes, itself, itself).sum(dtype=torch.float64))
+
+
+def _products(inputs, slopes, ours, theirs) -> torch.Tensor:
+    """(aₜ·aₜ′)(gₜ·gₜ′) of every pair of tokens."""
+    if inputs.is_floating_point() and inputs.ndim == 2:
+        found = inputs[ours] @ inputs[theirs].T
+    else:
+        found = (inputs[ours, None] == inputs[None, theirs]).float()
+    return found.mul_(slopes[ours] @ slopes[theirs].T)

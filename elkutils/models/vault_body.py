@@ -6,6 +6,7 @@ model in torch to rounding, which a test holds. Only the last token's path throu
 layer is computed.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ class VaultBody:
             self._split(_linear(w, f"attn.{name}", rows))
             for name, rows in (("q", asked), ("k", read), ("v", read))
         )
-        scores = jnp.einsum("nqhd,nkhd->nhqk", q, k) / np.sqrt(self.width // self.heads)
+        scores = jnp.einsum("nqhd,nkhd->nhqk", q, k) / math.sqrt(self.width // self.heads)
         if not last:
             seen = jnp.tril(jnp.ones(scores.shape[-2:], bool))
             scores = jnp.where(seen, scores, -jnp.inf)

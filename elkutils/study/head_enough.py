@@ -37,10 +37,9 @@ HEADS = 4  # at which a network is linearised
 LEAST_R2 = 0.95
 LEAST_SHARE = 0.1  # of the prior variance
 CONVERGED = 1.01  # R-hat
+ROUNDS = 3  # of chains, at most
+BLOCKS = 8
 BAG = 5
-LEAST_RUNS = 3  # predictors with HMC, for a width to be known by it
-MOST_TV = 0.03
-MOST_GAP = 0.1  # of the whole network's own advantage: it moves a share by about as much
 KINDS = {"easy": (vault.easy, 300), "hard": (vault.hard, 300), "shared": (vault.hard, 300)}
 NOTHING = 0.0, 2.0  # the interval of a share of which nothing is known
 
@@ -111,8 +110,13 @@ class Prior:
 
     def scores(self, log_odds: np.ndarray) -> dict[str, float]:
         """Return the mean log score of log odds (m,) on each kind of row, in nats."""
-        row = log_scores(log_odds, self.y)
-        return {kind: float(row[of].mean()) for kind, of in self.rows.items()}
+        return scores(log_odds, self.y, self.rows)
+
+
+def scores(log_odds: np.ndarray, y: np.ndarray, rows: Mapping[str, slice]) -> dict[str, float]:
+    """Return the mean log score of log odds (m,) on each kind of row, in nats."""
+    row = log_scores(log_odds, y)
+    return {kind: float(row[of].mean()) for kind, of in rows.items()}
 
 
 def log_scores(log_odds: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -290,48 +294,63 @@ def measure(setting: Setting, prior: Prior, seed: int = 0) -> dict:
 
 def by_hmc(
     setting: Setting,
-    prior: Prior,
     s: float,
-    draws: int = 600,
+    prior: Prior | None = None,
+    draws: int = 400,
     chains: int = 4,
     warmup: int = 100,
     steps: int = 16,
-    seed: int = 0,
     checkpoint: str | Path | None = None,
     progress: bool = False,
 ) -> dict:
     """Return the posterior over all weights of the exact network, beside the linearised one.
 
+    As many chains again are added, at most twice, until the log odds of all rows "hard" have an
+    R-hat below 1.01. With 300 draws per chain even four independent ones have about 1.005 in
+    the worst of 300 rows.
+
     Returns
     -------
     dict
-        "rhat" (largest over the rows "hard"), "ess" (smallest), "posterior" and "map" (log
-        scores by kind, the latter of `exact_mode`), "tv" (mean total variation to the
-        linearised posterior on "hard"), "gradients" and "seconds". With 300 draws per chain
-        even independent ones have an R-hat of about 1.005 in the worst of 300 rows; 600 leave
-        room to tell that from slow chains.
+        "rhat" (largest over the rows "hard"), "ess" (smallest), "posterior", "map" and
+        "other map" (log scores by kind, the latter of `exact_mode` from two starts), "error"
+        (standard error of the posterior's log score on "hard", from blocks of draws),
+        "gradients" of a chain, "seconds", the settings, and where `prior` is given, with its
+        own rows "hard", "tv", the mean total variation to the linearised posterior there.
     """
     from elkutils.inference.diagnostics import diagnose
     from elkutils.inference.networks import hmc
 
     network = replace(setting.network, body_scale=s)
-    train = setting.rows["train"]
-    options = {"draws": draws, "chains": chains, "warmup": warmup, "steps": steps}
-    running = {"seed": seed, "checkpoint": checkpoint, "progress": progress}
-    found = hmc.sample(network, setting.X[train], setting.y[train], **options, **running)
-    hard, log_odds = setting.rows["hard"], found.log_odds(setting.X)
-    worst = diagnose(log_odds[..., hard]).worst
-    mean = mean_log_odds(log_odds.reshape(-1, len(setting.X)))
-    linear = prior.answer(s, seed=seed)
-    gap = np.abs(expit(mean[hard]) - expit(linear.mean[hard]))
+    train, hard = setting.rows["train"], setting.rows["hard"]
+    data = setting.X[train], setting.y[train]
+    options = {"draws": draws, "warmup": warmup, "steps": steps}
+    running = {"checkpoint": checkpoint, "progress": progress}
+    parts, spent = [], {"gradients": 0, "seconds": 0.0}
+    for seed in range(ROUNDS):
+        found = hmc.sample(network, *data, chains=chains, seed=seed, **options, **running)
+        parts.append(found.log_odds(setting.X))
+        spent = {name: spent[name] + found.details[name] for name in spent}
+        log_odds = np.concatenate(parts)
+        worst = diagnose(log_odds[..., hard]).worst
+        if worst["rhat"] < CONVERGED:
+            break
+    together = log_odds.reshape(-1, len(setting.X))
+    mean, blocks = mean_log_odds(together), np.split(together[:, hard], BLOCKS)
+    within = [log_scores(mean_log_odds(part), setting.y[hard]).mean() for part in blocks]
+    if prior:
+        linear = prior.answer(s).mean[prior.rows["hard"]]
+        spent["tv"] = float(np.mean(np.abs(expit(mean[hard]) - expit(linear))))
+    modes = [exact_mode(setting, s, start) for start in (0, 1)]
     return {
         "rhat": worst["rhat"],
         "ess": worst["ess"],
-        "posterior": prior.scores(mean),
-        "map": prior.scores(exact_mode(setting, s)),
-        "tv": float(np.mean(gap)),
-        "gradients": found.details["gradients"],
-        "seconds": found.details["seconds"],
+        "posterior": scores(mean, setting.y, setting.rows),
+        "map": scores(modes[0], setting.y, setting.rows),
+        "other map": scores(modes[1], setting.y, setting.rows),
+        "error": float(np.std(within, ddof=1) / np.sqrt(BLOCKS)),
+        "chains": len(log_odds),
+        **spent,
         **options,
     }
 
@@ -351,6 +370,7 @@ def exact_mode(setting: Setting, s: float, seed: int = 0) -> np.ndarray:
 
 
 LAYER, HARD_CITIES, NEAR = 15, 100, 0.002  # NEAR: of rms, where the network is linear
+MEMORY = 3 * 2**30  # bytes for the tokens of a few hundred statements
 
 
 def language(seed: int, heads: int = 2, progress: bool = False) -> dict:
@@ -375,6 +395,7 @@ def language(seed: int, heads: int = 2, progress: bool = False) -> dict:
         "kinds" (by kind, the rows' first and last) of all rows; and by s "R2", "body share",
         "log evidence", and "map" and "posterior", the log odds of each row.
     """
+    from elkutils.inference.networks.pretrained import Kernel
     from elkutils.models import gradients, load_model
     from elkutils.models.tokens import encode_all
 
@@ -390,8 +411,11 @@ def language(seed: int, heads: int = 2, progress: bool = False) -> dict:
     del model
     network = gradients.load_network()
     raw = drawn / spread
-    body = gradients.gradient_kernel(network, ids, LAYER, raw, progress=progress)
-    prior, rms = _unit_prior(tau**2 * X @ X.T, body, y, rows)
+    n = rows["train"].stop
+    options = {"columns": n, "memory": MEMORY, "progress": progress}
+    body = Kernel(*gradients.gradient_kernel(network, ids, LAYER, raw, **options))
+    head = Kernel(tau**2 * X @ X[:n].T, tau**2 * np.sum(X**2, axis=1))
+    prior, rms = _unit_prior(head, body, y, rows)
     near = [NEAR / rms, -NEAR / rms]
     scales = [*SCALES, *near]
     asked = ids[rows["hard"]][::2]
@@ -438,17 +462,14 @@ def _cities(model, seed):
 
 def _unit_prior(head, body, y, rows) -> tuple[Prior, float]:
     """The prior with the body in units of the head, and that unit in rms of the weights."""
-    from elkutils.inference.networks.pretrained import Kernel
-
     train = rows["train"]
 
-    def centred_trace(K):
-        block = K[train, train]
+    def centred_trace(kernel):
+        block = kernel.across[train]
         return np.trace(block) - block.sum() / len(block)
 
     unit = centred_trace(head) / centred_trace(body)
-    kernels = (Kernel(K[:, train], np.diag(K)) for K in (head, unit * body))
-    return Prior(*kernels, y, rows), float(np.sqrt(unit))
+    return Prior(head, unit * body, y, rows), float(np.sqrt(unit))
 
 
 def _linear_r2(moved: np.ndarray, scales: Sequence[float], near: Sequence[float]) -> np.ndarray:
@@ -543,52 +564,42 @@ def unknown(estimate: float, low: float = NOTHING[0], high: float = NOTHING[1]) 
     return Interval(estimate, min(low, estimate), max(high, estimate))
 
 
-def votes(
-    records: Sequence[Mapping], s: float, hmc: Mapping[int, Mapping] | None = None
-) -> str:
+def votes(records: Sequence[Mapping], s: float) -> str:
     """Return "" where a width votes, or why it does not.
 
-    It votes where the linearised network is known to be near the exact one, and where the body
-    has at least a tenth of the prior variance. Near is R² of at least 0.95 in the mean over
-    predictors, or HMC over all weights that is near.
-
-    HMC is near if it converged on each of three predictors or more, is within a mean total
-    variation of 0.03 of the linearised posterior on hard rows, and if the log scores of both
-    there differ by less than a tenth of the linearised network's own advantage, in the mean
-    over these predictors.
+    It votes where the records are of the exact network, or of a linearised one with an R² of at
+    least 0.95 to it, in the mean over predictors, and where the body has at least a tenth of
+    the prior variance.
 
     Parameters
     ----------
     records : sequence of records
-        By predictor.
+        By predictor; for the vault those of `whole_networks`.
     s : float
-    hmc : dict of int to record or None
-        Of `hmc_at`, by predictor.
     """
     r2 = np.mean([r[f"{s:g}"]["R2"] for r in records])
     body = np.mean([r[f"{s:g}"]["body share"] for r in records])
-    if r2 < LEAST_R2 and not _is_near(records, s, hmc or {}):
+    if r2 < LEAST_R2:
         return "not known to be near the exact network"
     return "" if body >= LEAST_SHARE else "the body hardly moves the prior"
 
 
-def _is_near(records, s, hmc) -> bool:
-    close = [run["rhat"] < CONVERGED and run["tv"] < MOST_TV for run in hmc.values()]
-    if len(close) < LEAST_RUNS or not all(close):
-        return False
-    gap, own = np.mean(
-        [gap_to_exact(records[seed], s, run) for seed, run in hmc.items()], axis=0
-    )
-    return gap < MOST_GAP * own
+def whole_networks(record: Mapping) -> list[Mapping]:
+    """Return the vault's records by predictor, of exact networks where all are known.
 
-
-def gap_to_exact(record: Mapping, s: float, run: Mapping) -> tuple[float, float]:
-    """Return how far HMC's log score on hard rows is from the linearised posterior's.
-
-    The second number is the linearised network's own advantage there, to compare it with.
+    Where HMC over all weights has converged on every predictor, a width has its posterior, the
+    exact network's most probable weights, and an R² of 1. Other widths are the linearised
+    networks'.
     """
-    linear = record[f"{s:g}"]["posterior"]["hard"]
-    return abs(run["posterior"]["hard"] - linear), linear - record[f"{s:g}"]["map"]["hard"]
+    found = {seed: dict(each) for seed, each in record["vault"].items()}
+    for s in SCALES:
+        runs = hmc_at(record, s)
+        if not all(int(p) in runs and runs[int(p)]["rhat"] < CONVERGED for p in found):
+            continue
+        for p, each in found.items():
+            exact = {name: runs[int(p)][name] for name in ("posterior", "map")}
+            each[f"{s:g}"] = each[f"{s:g}"] | exact | {"R2": 1.0}
+    return [*found.values()]
 
 
 def bags(
@@ -663,16 +674,6 @@ def row_scores(record: Mapping, s: float, name: str, kind: str = "hard") -> np.n
     """
     of = slice(*record["kinds"][kind])
     return log_scores(np.array(record[f"{s:g}"][name][of]), np.array(record["y"][of]))
-
-
-def exact_advantages(
-    record: Mapping, s: float, kind: str = "hard"
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the own advantages (k,) of heads, and of whole exact networks by HMC at s."""
-    runs = hmc_at(record, s)
-    entries = [record["vault"][str(seed)] for seed in runs]
-    whole = [run["posterior"][kind] - run["map"][kind] for run in runs.values()]
-    return advantages(entries, s, kind)[0], np.array(whole)
 
 
 def hmc_at(record: Mapping, s: float) -> dict[int, Mapping]:

@@ -4,8 +4,8 @@
 
 Parts: `vault`, the linearised networks of ten predictors (about a CPU minute each); `random`,
 the same of untrained predictors, a control; `language`, the linearised language model, by
-seeds (some CPU minutes each); `hmc`, HMC over all weights of a predictor at a width (up to half
-a CPU hour each). Every piece is written when it is done, and a call with the same settings
+seeds (some CPU minutes each); `hmc`, HMC over all weights of a predictor at a width (some CPU
+minutes each). Every piece is written when it is done, and a call with the same settings
 continues with the pieces that are missing; `hmc` also continues inside a piece. The chapter on
 heads reads the file and computes a piece anew.
 """
@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 PARTS = "vault", "random", "language", "hmc"
+COMPARED = 3  # predictors whose HMC is compared with a linearised posterior, for a minute each
 
 
 def main():
@@ -24,8 +25,8 @@ def main():
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--predictors", type=int, nargs="+", default=list(range(10)))
-    parser.add_argument("--hmc-predictors", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--hmc-scales", type=float, nargs="+", default=[0.2, 0.4])
+    parser.add_argument("--hmc-predictors", type=int, nargs="+", default=list(range(10)))
+    parser.add_argument("--hmc-scales", type=float, nargs="+", default=[0.2])
     parser.add_argument("--seeds", type=int, nargs="+", default=[5, 6, 7])
     args = parser.parse_args()
     record = begun(args.output)
@@ -104,9 +105,11 @@ def by_hmc(predictor: int, s: float, output: Path) -> dict:
     from elkutils.study import head_enough
 
     setting = head_enough.vault_setting(predictor).only("train", "easy", "hard")
-    prior = head_enough.vault_prior(setting, progress=True)
+    prior = None
+    if predictor < COMPARED:
+        prior = head_enough.vault_prior(setting.only("train", "hard"), progress=True)
     kept = output.with_name(f"{output.stem}-{predictor}-{s:g}.partial")
-    return head_enough.by_hmc(setting, prior, s, checkpoint=kept, progress=True)
+    return head_enough.by_hmc(setting, s, prior, checkpoint=kept, progress=True)
 
 
 if __name__ == "__main__":

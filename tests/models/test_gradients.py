@@ -53,9 +53,12 @@ def test_it_is_that_of_autograd(network, monkeypatch, memory, layer):
     monkeypatch.setattr(gradients, "BATCH", 3)
     heads = np.random.default_rng(0).standard_normal((2, 16))
     expected = np.mean([by_autograd(network, SEQUENCES, layer, w) for w in heads], axis=0)
-    found = gradient_kernel(network, SEQUENCES, layer, heads, memory=memory)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6 * expected.max())
-    np.testing.assert_allclose(found, found.T, rtol=1e-12)
+    for columns in (None, 3):
+        options = {"columns": columns, "memory": memory}
+        across, own = gradient_kernel(network, SEQUENCES, layer, heads, **options)
+        close = {"rtol": 1e-5, "atol": 1e-6 * expected.max()}
+        np.testing.assert_allclose(across, expected[:, :columns], **close)
+        np.testing.assert_allclose(own, np.diag(expected), **close)
 
 
 def test_memory_splits_the_layers_into_groups(network):
@@ -71,7 +74,7 @@ def test_small_random_moves_have_the_variance_of_the_kernel(network):
     step = 1e-4
     moved = perturbed(network, SEQUENCES, 1, heads, [step, -step], 200)
     slope = (moved[:, 0] - moved[:, 1]) / (2 * step)
-    expected = np.diag(gradient_kernel(network, SEQUENCES, 1, heads))
+    _, expected = gradient_kernel(network, SEQUENCES, 1, heads, columns=1)
     found = np.mean(slope**2, axis=(0, 1))
     np.testing.assert_allclose(found, expected, rtol=0.4)
     assert all(torch.equal(w, before[name]) for name, w in network.named_parameters())
@@ -83,6 +86,7 @@ def test_small_random_moves_have_the_variance_of_the_kernel(network):
         ({"layer": 3}, "layer is 3; the model has layers 0 to 2"),
         ({"heads": np.ones((1, 5))}, "needs \\(h, 16\\)"),
         ({"sequences": [[1], []]}, "a text without tokens"),
+        ({"columns": 6}, "columns is 6; there are only 5 texts"),
         ({"network": gpt2()}, "layers in model.layers"),
     ],
 )

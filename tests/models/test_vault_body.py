@@ -51,6 +51,14 @@ def test_logits_are_those_of_torch(predictor, cases):
     np.testing.assert_allclose(logits, theirs, atol=5e-5)
 
 
+def test_single_precision_stays_single(predictor, cases):
+    """A NumPy scalar among JAX arrays makes the rest float64, at twice the time."""
+    body, weights = body_of(predictor, VAULT_PLACES["MLP 2"], cases.tokens.shape[1])
+    with exactly():
+        found = body(weights, jnp.asarray(cases.tokens, jnp.float32))
+    assert found.dtype == jnp.float32
+
+
 def test_it_reads_every_weight_that_it_holds(predictor):
     """Changing any one tensor changes the features of some row."""
     tokens = jnp.asarray(hard(predictor.world, STEP, 20, seed=1).tokens)
