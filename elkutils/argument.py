@@ -1,7 +1,8 @@
 """The argument as a map: who says what, what rests on what, and what became of it.
 
 `show` draws the claims of the ledger as one picture, with the verdicts of the committed
-results. Each box is a link to the chapter that decides it.
+results. Each box is a link to the chapter that decides it. `evidence` lists the verdicts on
+which a sentence rests, and refuses verdicts that are no longer so.
 """
 
 import html
@@ -143,6 +144,64 @@ class Map:
 def show() -> Map:
     """Return the map of the argument, with the verdicts of the committed results."""
     return Map({id: verdict.verdict for id, verdict in ledger.verdicts().items()})
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Verdicts on which a sentence rests, shown as links in a notebook.
+
+    Attributes
+    ----------
+    verdicts : mapping of str to str
+        The verdict of each claim, by its id.
+    """
+
+    verdicts: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        told = (f"{id} {MARKS[verdict]} {verdict}" for id, verdict in self.verdicts.items())
+        return f"Rests on {', '.join(told)}"
+
+    def _repr_html_(self) -> str:
+        items = []
+        for id, verdict in self.verdicts.items():
+            claim = ledger.claims()[id]
+            items.append(
+                f'<a class="{LOOKS[verdict]}" href="{claim.chapter}.html"'
+                f' title="{html.escape(claim.title)}">{id} {MARKS[verdict]} {verdict}</a>'
+            )
+        style = f"<style>{_EVIDENCE_STYLE}</style>"
+        return f'{style}<p class="argument evidence">Rests on {" · ".join(items)}</p>'
+
+
+def evidence(**verdicts: str) -> Evidence:
+    """Return the verdicts on which a sentence rests, if they are what the sentence takes them for.
+
+    Parameters
+    ----------
+    **verdicts : str
+        Maps the id of a claim to the verdict that the sentence takes it to have.
+
+    Raises
+    ------
+    ValueError
+        If there is no such claim, or if its verdict in the committed results is another.
+
+    Examples
+    --------
+    >>> evidence(C5a="proved")
+    Rests on C5a ✓ proved
+    """
+    found = ledger.verdicts()
+    for id, verdict in verdicts.items():
+        if id not in found:
+            raise ValueError(f"{id} is no claim of the ledger; it has {', '.join(found)}")
+        if found[id].verdict != verdict:
+            raise ValueError(
+                f"{id} is {found[id].verdict!r}, not {verdict!r}:"
+                " what rests on it has to be read and written again"
+            )
+    return Evidence(verdicts)
 
 
 def _rests(node) -> str:
@@ -301,6 +360,14 @@ def _colours() -> str:
     )
 
 
+_EVIDENCE_STYLE = (
+    """
+.evidence { font-size: 0.9em; }
+.evidence a { color: var(--look); font-weight: 600; text-decoration: none; white-space: nowrap; }
+.evidence a:hover, .evidence a:focus-visible { text-decoration: underline; }
+"""
+    + _colours()
+)
 _STYLE = (
     """<style>
 .argument svg { width: 100%; height: auto; font-size: 13.5px; }

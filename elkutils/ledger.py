@@ -515,16 +515,19 @@ class Chapter:
 def verdicts() -> dict[str, Verdict]:
     """Return the verdict of each claim from the committed reference results.
 
-    In the order of the argument; without conditions where no chapter has examined it.
+    In the order of the argument; without conditions where no chapter has examined it. What was
+    measured is in `values`; the controls stay in the files.
     """
     found = {}
     for path in sorted(reference_dir().glob("*.json")):
         for id, record in _read(path)["verdicts"].items():
-            conditions = {name: c["outcome"] for name, c in record["conditions"].items()}
+            outcomes, values = {}, {}
+            for name, measured in record["conditions"].items():
+                outcomes[name] = measured.pop("outcome")
+                values[name] = Interval(**measured)
+            verdict, note = record["verdict"], record["note"]
             places = record.get("places", {})
-            found[id] = Verdict(
-                id, record["verdict"], conditions, note=record["note"], places=places
-            )
+            found[id] = Verdict(id, verdict, outcomes, values, note, places=places)
     return {id: found.get(id, Verdict(id, NOT_EXAMINED)) for id in claims()}
 
 

@@ -83,3 +83,21 @@ def test_links_lead_to_chapters_that_exist(drawn):
 def test_as_text_it_has_every_claim(drawn):
     for id, verdict in drawn.verdicts.items():
         assert f"{id} {verdict}" in repr(drawn)
+
+
+def test_evidence_lists_verdicts_as_links_to_their_chapters():
+    verdict = ledger.verdicts()["C5d"].verdict
+    found = argument.evidence(C5a=ledger.PROVED, C5d=verdict)
+    assert repr(found) == f"Rests on C5a ✓ proved, C5d {argument.MARKS[verdict]} {verdict}"
+    text = found._repr_html_()
+    assert text.count('href="ensembles.html"') == 2
+    assert f"C5d {argument.MARKS[verdict]} {verdict}" in text
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "message"),
+    [({"C5a": "fails"}, "C5a is 'proved', not 'fails'"), ({"C99": "holds"}, "C99 is no claim")],
+)
+def test_evidence_refuses_verdicts_that_are_not_so(verdicts, message):
+    with pytest.raises(ValueError, match=message):
+        argument.evidence(**verdicts)
