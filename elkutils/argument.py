@@ -360,14 +360,11 @@ def _colours() -> str:
     )
 
 
-_EVIDENCE_STYLE = (
-    """
+_EVIDENCE_STYLE = """
 .evidence { font-size: 0.9em; }
 .evidence a { color: var(--look); font-weight: 600; text-decoration: none; white-space: nowrap; }
 .evidence a:hover, .evidence a:focus-visible { text-decoration: underline; }
-"""
-    + _colours()
-)
+""" + _colours()
 _STYLE = (
     """<style>
 .argument svg { width: 100%; height: auto; font-size: 13.5px; }
