@@ -434,7 +434,7 @@ def test_every_claim_of_the_argument_is_there():
     expected += [f"C11{part}" for part in "abc"]
     expected += [f"C12{part}" for part in "abcde"] + [f"C13{part}" for part in "abc"]
     expected += [f"C14{part}" for part in "abc"] + [f"C15{part}" for part in "abcd"]
-    expected += [f"C16{part}" for part in "abcde"] + ["C17"]
+    expected += [f"C16{part}" for part in "abcde"] + ["C17", "C17e", "C17f"]
     assert list(ledger.claims()) == expected
 
 
