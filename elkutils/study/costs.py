@@ -93,7 +93,7 @@ def linear(sets: Sets, seed: int, size: Size) -> dict[str, np.ndarray]:
 
 
 def wide(sets: Sets, seed: int, size: Size) -> dict[str, np.ndarray]:
-    """Return the ladders of the wide head, as `linear` does; "posterior" is HMC over weights."""
+    """Return the ladders of the wide head, like `linear`; "posterior" is HMC over weights."""
     from elkutils.inference.networks.infinite import choose_scale
     from elkutils.inference.networks.mlp import MLP
 
