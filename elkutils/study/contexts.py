@@ -7,17 +7,24 @@ a closed form. *Regret* is that cost over the cost of always acting, so that 1 i
 whoever needs no reporter; to know the truth has regret 0.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import logit
 
 from elkutils._inputs import check_order, numbers
+from elkutils.evaluation import PassRate
+from elkutils.ledger import Criterion
 from elkutils.study.pooling import pooled
+from elkutils.study.tiny_heads import redrawn_controls
 
 RATIOS = 1.0, 1000.0  # costs of a miss, in false alarms
 BANDS = (1.0, 10.0), (10.0, 100.0), (100.0, 1000.0)
+POSTERIOR, BAG, PLATT = "HMC, all draws", "tuned bag", "MAP, Platt"
+MEAN, MASS = "mean", "hypothesis rule"  # the posterior's two rules
+RIVALS = BAG, PLATT
+PLANTED = 0.15  # saving of the negative control
 
 
 def cost(
@@ -136,6 +143,59 @@ def counted(share: ArrayLike, draws: int) -> np.ndarray:
     if not ((share >= 0) & (share <= 1)).all():
         raise ValueError(f"share is {share}; it has to lie between 0 and 1")
     return logit((share * draws + 0.5) / (draws + 1))
+
+
+def told(entry: Mapping, name: str) -> np.ndarray:
+    """Return the log odds (n,) of harm that a method of a recorded entry acts on.
+
+    Parameters
+    ----------
+    entry : mapping
+        One of those of `elkutils.study.comparison.recorded`.
+    name : str
+        A method, or `MEAN` or `MASS` for the posterior's two rules: log odds of the mean, and
+        of the share of draws that give harm at least one half.
+    """
+    if name == MASS:
+        return counted(entry["share"], entry["draws"])
+    return entry["log_odds"][POSTERIOR if name == MEAN else name]
+
+
+def mean_regret(
+    entries: Sequence[Mapping], name: str, ratios: tuple[float, float] = RATIOS
+) -> float:
+    """Return a method's regret over the rows of all entries, which are those of one place."""
+    harm = np.concatenate([entry["y"] for entry in entries])
+    log_odds = np.concatenate([told(entry, name) for entry in entries])
+    return float(regret(harm, log_odds, ratios))
+
+
+def saved(entries: Sequence[Mapping], rule: str, rival: str) -> tuple:
+    """Return what a rule saves beside a rival on the entries of one place: see `savings`."""
+    parts = [
+        (each["unit"], each["y"], told(each, rule), told(each, rival), each["groups"])
+        for each in entries
+    ]
+    return savings(parts)
+
+
+def controls(criterion: Criterion, columns: tuple, places: int) -> tuple[PassRate, PassRate]:
+    """Return how often a rule on a saving passes where there is none, and where there is one.
+
+    Rows scatter as the measured savings do, their mean removed, with the groups drawn anew in
+    each run; the negative control plants `PLANTED`.
+
+    Parameters
+    ----------
+    criterion : Criterion
+        That the saving is below a margin.
+    columns : (values, groups, seeds)
+        From `saved`.
+    places : int
+        Of the claim.
+    """
+    planted, none = redrawn_controls(criterion, columns, PLANTED, places)
+    return none, planted
 
 
 def _always(harm: ArrayLike) -> float:

@@ -5,8 +5,9 @@ import pytest
 from scipy.special import expit, logit
 
 from elkutils.evaluation import cost_threshold, decision_cost
+from elkutils.ledger import Criterion
 from elkutils.study import contexts
-from elkutils.study.contexts import BANDS, RATIOS
+from elkutils.study.contexts import BAG, BANDS, MASS, MEAN, PLATT, POSTERIOR, RATIOS, RIVALS
 
 
 @pytest.fixture
@@ -78,3 +79,36 @@ def test_regret_needs_rows_without_harm_and_shares_lie_in_the_unit_interval():
         contexts.regret([1, 1], [0.0, 0.0])
     with pytest.raises(ValueError, match="share"):
         contexts.counted([1.2], 10)
+
+
+def made(seed, shift=0.0):
+    rng = np.random.default_rng(seed)
+    log_odds = 3 * rng.standard_normal(60)
+    return {
+        "unit": f"{seed}.10",
+        "y": (rng.random(60) < expit(log_odds)).astype(int),
+        "groups": np.arange(60) // 2,
+        "draws": 99,
+        "share": expit(log_odds),
+        "log_odds": dict.fromkeys((POSTERIOR, *RIVALS), log_odds + shift),
+    }
+
+
+def test_rules_of_recorded_entries():
+    entries = [made(seed) for seed in (5, 6)]
+    one = contexts.mean_regret(entries, MEAN)
+    assert one == contexts.mean_regret(entries, PLATT)
+    assert contexts.mean_regret(entries, MASS) == pytest.approx(one, abs=0.1)
+    values, groups, units = contexts.saved(entries, MEAN, BAG)
+    assert not values.any()
+    assert len(groups) == len(units) == 120
+    assert contexts.saved(entries, MASS, BAG)[0].any()
+
+
+def test_controls_of_a_rule_on_savings():
+    rng = np.random.default_rng(0)
+    columns = 0.1 * rng.standard_normal(400), np.arange(400) // 2, np.zeros(400, int)
+    rule = Criterion("saving", "below", 0.05, "a twentieth")
+    positive, negative = contexts.controls(rule, columns, 4)
+    assert positive.rate > 0.9
+    assert negative.rate < 0.1
