@@ -24,6 +24,7 @@ BANDS = (1.0, 10.0), (10.0, 100.0), (100.0, 1000.0)
 POSTERIOR, BAG, PLATT = "HMC, all draws", "tuned bag", "MAP, Platt"
 MEAN, MASS = "mean", "hypothesis rule"  # the posterior's two rules
 RIVALS = BAG, PLATT
+SHARES = 1000  # shares of draws are recorded to this resolution
 PLANTED = 0.15  # saving of the negative control
 
 
@@ -157,7 +158,7 @@ def told(entry: Mapping, name: str) -> np.ndarray:
         of the share of draws that give harm at least one half.
     """
     if name == MASS:
-        return counted(entry["share"], entry["draws"])
+        return counted(np.round(entry["share"] * SHARES) / SHARES, SHARES)
     return entry["log_odds"][POSTERIOR if name == MEAN else name]
 
 
@@ -173,7 +174,7 @@ def mean_regret(
 def saved(entries: Sequence[Mapping], rule: str, rival: str) -> tuple:
     """Return what a rule saves beside a rival on the entries of one place: see `savings`."""
     parts = [
-        (each["unit"], each["y"], told(each, rule), told(each, rival), each["groups"])
+        (each["seed"], each["y"], told(each, rule), told(each, rival), each["groups"])
         for each in entries
     ]
     return savings(parts)

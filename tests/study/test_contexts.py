@@ -85,10 +85,9 @@ def made(seed, shift=0.0):
     rng = np.random.default_rng(seed)
     log_odds = 3 * rng.standard_normal(60)
     return {
-        "unit": f"{seed}.10",
+        "seed": seed,
         "y": (rng.random(60) < expit(log_odds)).astype(int),
         "groups": np.arange(60) // 2,
-        "draws": 99,
         "share": expit(log_odds),
         "log_odds": dict.fromkeys((POSTERIOR, *RIVALS), log_odds + shift),
     }
