@@ -14,10 +14,7 @@ from numpy.typing import ArrayLike
 from scipy.special import logit
 
 from elkutils._inputs import check_order, numbers
-from elkutils.evaluation import PassRate
-from elkutils.ledger import Criterion
 from elkutils.study.pooling import pooled
-from elkutils.study.tiny_heads import redrawn_controls
 
 RATIOS = 1.0, 1000.0  # costs of a miss, in false alarms
 BANDS = (1.0, 10.0), (10.0, 100.0), (100.0, 1000.0)
@@ -25,7 +22,6 @@ POSTERIOR, BAG, PLATT = "HMC, all draws", "tuned bag", "MAP, Platt"
 MEAN, MASS = "mean", "hypothesis rule"  # the posterior's two rules
 RIVALS = BAG, PLATT
 SHARES = 1000  # shares of draws are recorded to this resolution
-PLANTED = 0.15  # saving of the negative control
 
 
 def cost(
@@ -178,25 +174,6 @@ def saved(entries: Sequence[Mapping], rule: str, rival: str) -> tuple:
         for each in entries
     ]
     return savings(parts)
-
-
-def controls(criterion: Criterion, columns: tuple, places: int) -> tuple[PassRate, PassRate]:
-    """Return how often a rule on a saving passes where there is none, and where there is one.
-
-    Rows scatter as the measured savings do, their mean removed, with the groups drawn anew in
-    each run; the negative control plants `PLANTED`.
-
-    Parameters
-    ----------
-    criterion : Criterion
-        That the saving is below a margin.
-    columns : (values, groups, seeds)
-        From `saved`.
-    places : int
-        Of the claim.
-    """
-    planted, none = redrawn_controls(criterion, columns, PLANTED, places)
-    return none, planted
 
 
 def _always(harm: ArrayLike) -> float:

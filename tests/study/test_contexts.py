@@ -5,7 +5,6 @@ import pytest
 from scipy.special import expit, logit
 
 from elkutils.evaluation import cost_threshold, decision_cost
-from elkutils.ledger import Criterion
 from elkutils.study import contexts
 from elkutils.study.contexts import BAG, BANDS, MASS, MEAN, PLATT, POSTERIOR, RATIOS, RIVALS
 
@@ -102,12 +101,3 @@ def test_rules_of_recorded_entries():
     assert not values.any()
     assert len(groups) == len(units) == 120
     assert contexts.saved(entries, MASS, BAG)[0].any()
-
-
-def test_controls_of_a_rule_on_savings():
-    rng = np.random.default_rng(0)
-    columns = 0.1 * rng.standard_normal(400), np.arange(400) // 2, np.zeros(400, int)
-    rule = Criterion("saving", "below", 0.05, "a twentieth")
-    positive, negative = contexts.controls(rule, columns, 4)
-    assert positive.rate > 0.9
-    assert negative.rate < 0.1
