@@ -10,6 +10,7 @@ from elkutils.inference.logistic import LogisticPath, logistic_path
 from elkutils.reporters.base import DrawsReporter, Reporter
 from elkutils.reporters.bayesian import BayesianLogistic
 from elkutils.reporters.ensemble import Ensemble
+from elkutils.reporters.gaussian_process import GaussianProcess
 from elkutils.reporters.linear import DifferenceInMeans, LinearDiscriminant
 from elkutils.reporters.logistic_map import LogisticMAP
 from elkutils.reporters.network import BayesianNetwork
@@ -23,6 +24,7 @@ __all__ = [
     "DifferenceInMeans",
     "DrawsReporter",
     "Ensemble",
+    "GaussianProcess",
     "LinearDiscriminant",
     "LogisticMAP",
     "LogisticPath",

@@ -1,0 +1,618 @@
+"""Did it improve on ensembling? The recorded comparison, and what its claims are judged by.
+
+`measure` teaches every method of `comparison_methods` one unit of `comparison_sets`, and
+returns what a file keeps: scores at every place, and the log odds of the mean probability of
+every row, from which any score can be computed anew. `choices` does so for other layers and
+prior scales. ``tests/benchmarks/comparison.py`` records both; `recorded` decodes the file.
+"""
+
+import base64
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.special import expit
+from scipy.stats import t as student
+
+from elkutils.evaluation import (
+    Interval,
+    PassRate,
+    auroc,
+    bootstrap,
+    bootstrap_means,
+    difference,
+    holm,
+    log_score,
+    p_above,
+    p_below,
+    p_equivalent,
+)
+from elkutils.ledger import ALPHA, Criterion, recorded_run
+from elkutils.reporters import BayesianLogistic, LogisticMAP
+from elkutils.study import comparison_methods as methods
+from elkutils.study.comparison_methods import (
+    AGAIN,
+    ALL,
+    BAG,
+    BAG_NOISE,
+    EQUAL,
+    HMC,
+    LIMIT,
+    MAP,
+    MODES,
+    NOISE,
+    PLATT,
+    ROWS,
+    SCORES,
+    Answer,
+    Rows,
+)
+from elkutils.study.comparison_sets import LAYERS, PLACES, Lesson, lesson
+from elkutils.study.controls import rates, redrawn
+from elkutils.study.pooling import pooled
+from elkutils.study.tuned_bags import mean_log_odds, modes, resampled
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+UNIT = 0.001  # of recorded log odds
+COIN = float(np.log(0.5))
+MARGINS = {place: 0.05 for names in PLACES.values() for place in names}
+MARGINS |= {"cities easy": 0.02, "cities hard": 0.02}
+MAIN = HMC, AGAIN, ALL, BAG, MAP, PLATT, NOISE, BAG_NOISE, ROWS, EQUAL  # kept at every n
+JUDGES = HMC, BAG, PLATT  # where none of them beats a coin, a place does not vote
+FACTORS = "layer", "prior", "method"
+SCALES = 0.5, 1.0, 2.0  # prior scales tried, in units of the cross-validated one
+CHOSEN = MAP, HMC, MODES  # methods of which layer and prior are varied
+EQUIVALENT, BAYES, ENSEMBLE, OPEN = (
+    "equivalent",
+    "Bayes improved",
+    "ensemble improved",
+    "undecided",
+)
+Columns = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def measure(
+    found: Lesson, size: int | None, seed: int, part: Callable[[Rows], Any], whole: bool
+) -> dict[str, Any]:
+    """Return what is recorded of one unit taught by some of its rows.
+
+    Parameters
+    ----------
+    found : Lesson
+    size : int or None
+        Rows to train on; None for all.
+    seed : int
+    part : callable
+        Of `comparison_methods`: `Rows` → answers by method, or these and what was chosen.
+    whole : bool
+        Keep the log odds of every method, and not only of `MAIN`.
+
+    Returns
+    -------
+    dict
+        ``rows``, ``seconds`` by method, what was chosen, and ``asked`` by place: ``scores``,
+        ``log_odds``, and ``posterior`` where HMC is among the methods.
+    """
+    (X, y, groups), asked = found.scaled(size)
+    every = np.concatenate([rows[0] for rows in asked.values()])
+    with methods.quiet():
+        answers = part(Rows(X, y, groups, every, seed))
+    answers, chosen = answers if isinstance(answers, tuple) else (answers, {})
+    record = {"rows": len(y), **chosen, "asked": {}}
+    record["seconds"] = {
+        name: round(answer.seconds, 3)
+        for name, answer in answers.items()
+        if np.isfinite(answer.seconds)
+    }
+    begin = 0
+    for place, (_, truth, _) in asked.items():
+        span = slice(begin, begin + len(truth))
+        begin = span.stop
+        record["asked"][place] = _at_place(answers, truth, span, whole)
+    return record
+
+
+def _at_place(answers: Mapping[str, Answer], y, span: slice, whole: bool) -> dict:
+    scored = {
+        name: [_short(value) for value in methods.scores(y, answer.log_odds[:, span])]
+        for name, answer in answers.items()
+    }
+    kept = {
+        name: packed(mean_log_odds(answer.log_odds[:, span]))
+        for name, answer in answers.items()
+        if whole or name in MAIN
+    }
+    found = {"scores": scored, "log_odds": kept}
+    if ALL in answers:
+        draws = answers[ALL].log_odds[:, span]
+        ends = np.quantile(draws, (0.1, 0.9), axis=0)
+        found["posterior"] = packed(np.concatenate([(draws >= 0).mean(axis=0), *ends]))
+    return found
+
+
+def _short(value: float) -> float | None:
+    return None if np.isnan(value) else float(f"{value:.4g}")
+
+
+def about_rows(found: Lesson) -> dict[str, dict[str, str]]:
+    """Return labels and groups of what is asked, as a file keeps them."""
+    return {
+        place: {"y": "".join(map(str, y.astype(int))), "groups": _text(groups)}
+        for place, (_, y, groups) in found.asked.items()
+    }
+
+
+def packed(values: np.ndarray) -> str:
+    """Return numbers in ±32 as text: multiples of `UNIT`, two bytes each, compressed.
+
+    Examples
+    --------
+    >>> unpacked(packed(np.array([0.1234, -40.0]))).tolist()
+    [0.123, -32.0]
+    """
+    whole = np.rint(np.clip(values, -LIMIT, LIMIT) / UNIT).astype("<i2")
+    return base64.b85encode(zlib.compress(whole.tobytes(), 9)).decode()
+
+
+def unpacked(text: str) -> np.ndarray:
+    """Undo `packed`."""
+    return np.frombuffer(zlib.decompress(base64.b85decode(text)), "<i2") * UNIT
+
+
+def _text(names: Iterable) -> str:
+    return base64.b85encode(zlib.compress("\n".join(map(str, names)).encode(), 9)).decode()
+
+
+def _names(text: str) -> np.ndarray:
+    return np.array(zlib.decompress(base64.b85decode(text)).decode().split("\n"))
+
+
+def choices(
+    model: "TransformerBridge", seed: int, split: int, seeds: Sequence[int]
+) -> dict[str, dict[str, list]]:
+    """Return log score and AUROC of cities by layer, prior scale and method.
+
+    Returns
+    -------
+    dict of str to dict of str to list
+        By place and score, nested lists (layers, priors, methods).
+    """
+    table = {place: [] for place in PLACES["cities"][:2]}
+    for layer in LAYERS:
+        (X, y, groups), asked = lesson(model, "cities", seed, split, layer, seeds).scaled()
+        every = np.concatenate([asked[place][0] for place in table])
+        rows, begin = Rows(X, y, groups, every, 100 * seed + split), 0
+        with methods.quiet():
+            tau = LogisticMAP("cv").fit(X, y, groups=groups).prior_scale_
+            drawn = [_chosen(rows, scale * tau) for scale in SCALES]
+        for place, by_layer in table.items():
+            truth = asked[place][1]
+            span = slice(begin, begin + len(truth))
+            begin = span.stop
+            by_layer.append([[_both(truth, f[:, span]) for f in each] for each in drawn])
+    return {
+        place: {
+            name: np.round(np.array(values)[..., i], 4).tolist()
+            for i, name in enumerate(("log score", "AUROC"))
+        }
+        for place, values in table.items()
+    }
+
+
+def _chosen(rows: Rows, tau: float) -> list[np.ndarray]:
+    """Log odds of the methods of `CHOSEN` at a prior scale."""
+    point = LogisticMAP(tau).fit(rows.X, rows.y)
+    fitted = BayesianLogistic(tau, draws=8, seed=rows.seed).fit(rows.X, rows.y)
+    drawn = fitted.coef_draws_ @ rows.asked.T + fitted.intercept_draws_[:, None]
+    counts = resampled(rows.y, methods.MEMBERS, np.random.default_rng(rows.seed))
+    bag = modes(rows.X, rows.y, tau, counts)
+    return [methods.logit_of(point, rows), drawn, bag.log_odds(rows.asked)]
+
+
+def _both(y, log_odds) -> tuple[float, float]:
+    f = np.clip(mean_log_odds(log_odds), -LIMIT, LIMIT)
+    return float(log_score(y, expit(f))), float(auroc(y, f))
+
+
+@lru_cache(maxsize=1)
+def recorded() -> dict[str, Any]:
+    """Return the recorded run, decoded: see ``tests/benchmarks/comparison.py``."""
+    return decoded(recorded_run("comparison"))
+
+
+def decoded(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record with its ``entries``: one per place, unit and number of labels.
+
+    Each holds ``set``, ``unit``, ``place``, ``n`` ("20" to "all"), ``rows`` (how many that is),
+    ``seed`` (of the unit, a whole number), ``y`` (m,), ``groups`` (m,), ``log_odds`` and
+    ``scores`` by method, ``seconds`` by method and ``tau``; and of the posterior's draws, by
+    row, ``share`` (those that give harm at least ½), ``low`` and ``high`` (the 10% and 90%
+    quantile of the log odds).
+    """
+    entries = {}
+    for part in ("linear", "process", "networks"):
+        for key, piece in record[part].items():
+            name, unit, n = key.split("/")[:3]
+            for place, asked in piece["asked"].items():
+                rows = record["rows"][f"{name}/{unit}"][place]
+                entry = entries.setdefault(
+                    (name, unit, n, place), _begun(name, unit, n, place, piece, rows)
+                )
+                entry["seconds"] |= piece["seconds"]
+                entry["log_odds"] |= {k: unpacked(v) for k, v in asked["log_odds"].items()}
+                entry["scores"] |= {
+                    k: dict(zip(SCORES, v, strict=True)) for k, v in asked["scores"].items()
+                }
+                if "posterior" in asked:
+                    parts = np.split(unpacked(asked["posterior"]), 3)
+                    entry |= zip(("share", "low", "high"), parts, strict=True)
+                entries[name, unit, n, place] = entry
+    return {**record, "entries": list(entries.values())}
+
+
+def _begun(name, unit, n, place, piece, rows) -> dict[str, Any]:
+    seed, split = map(int, unit.split("."))
+    return {
+        "set": name,
+        "unit": unit,
+        "seed": 100 * seed + split,
+        "place": place,
+        "n": n,
+        "rows": piece["rows"],
+        "tau": piece.get("tau"),
+        "y": np.array([int(label) for label in rows["y"]]),
+        "groups": _names(rows["groups"]),
+        "log_odds": {},
+        "scores": {},
+        "seconds": {},
+    }
+
+
+def at(entries: Iterable[Mapping], place: str, n: str = "all") -> list[Mapping]:
+    """Return the entries of a place and a number of labels, one per unit."""
+    return [entry for entry in entries if entry["place"] == place and entry["n"] == n]
+
+
+def row_scores(entry: Mapping, name: str) -> np.ndarray:
+    """Return the log score (m,) of each row by a method's mean probability, in nats."""
+    sign = np.where(entry["y"] == 1, 1.0, -1.0)
+    return -np.logaddexp(0.0, -sign * entry["log_odds"][name])
+
+
+def gains(
+    entries: Iterable[Mapping], ours: str, theirs: str | None, place: str, n: str = "all"
+) -> Columns:
+    """Return the log score of one method less that of another, with groups and seeds, (N,).
+
+    Parameters
+    ----------
+    entries : iterable of mappings
+    ours, theirs : str
+        Methods; `theirs` None compares with a coin, whose score is −log 2.
+    place, n : str
+        As in `at`.
+    """
+    parts = []
+    for entry in at(entries, place, n):
+        other = COIN if theirs is None else row_scores(entry, theirs)
+        parts.append((entry["seed"], row_scores(entry, ours) - other, entry["groups"]))
+    return pooled(parts)
+
+
+def mean_of(columns: Columns, resamples: int = 2000, seed: int = 0) -> Interval:
+    """Return the mean of values (N,) with its interval over groups and seeds."""
+    values, groups, seeds = columns
+    return bootstrap_means(values[:, None], groups, seeds, resamples, seed=seed)[0]
+
+
+def score_gain(
+    entries: Iterable[Mapping],
+    statistic: Callable,
+    ours: str,
+    theirs: str,
+    place: str,
+    n: str = "all",
+) -> Interval:
+    """Return the difference of another score, such as the AUROC, with its interval.
+
+    Parameters
+    ----------
+    entries : iterable of mappings
+    statistic : callable
+        Of labels and probabilities, as `elkutils.evaluation.bootstrap` takes it.
+    ours, theirs, place, n : str
+        As in `gains`.
+    """
+    parts = [
+        (
+            e["seed"],
+            e["y"],
+            *(expit(e["log_odds"][name]) for name in (ours, theirs)),
+            e["groups"],
+        )
+        for e in at(entries, place, n)
+    ]
+    y, first, second, groups, seeds = pooled(parts)
+    return bootstrap(difference(statistic), y, first, second, groups=groups, seeds=seeds)
+
+
+def votes(
+    entries: Iterable[Mapping], place: str, n: str = "all", judges: Sequence[str] = JUDGES
+) -> bool:
+    """Whether at a place the posterior, the bag or a third method beats a coin.
+
+    It does where its interval of the log score lies above that of a coin.
+    """
+    return any(mean_of(gains(entries, name, None, place, n)).lower > 0 for name in judges)
+
+
+def differences(
+    entries: Iterable[Mapping], theirs: str = BAG, n: str = "all", ours: str = HMC
+) -> dict[str, Interval]:
+    """Return one method's log score less another's, with intervals, by place that has it."""
+    entries = list(entries)
+    return {
+        place: mean_of(gains(entries, ours, theirs, place, n))
+        for place in MARGINS
+        if at(entries, place, n)
+    }
+
+
+def conditions(
+    entries: Iterable[Mapping], theirs: str = BAG, sizes: Sequence[str] = ("all",)
+) -> dict[str, Interval]:
+    """Return what claims C17a to C17c are decided by: places that vote, by criterion.
+
+    Parameters
+    ----------
+    entries : iterable of mappings
+    theirs : str
+        What the posterior is compared with.
+    sizes : sequence of str
+        Numbers of labels. With all of them the criteria are "cities" and "elsewhere", with
+        fewer "gain".
+    """
+    entries, found = list(entries), {}
+    for n in sizes:
+        for place, value in differences(entries, theirs, n).items():
+            if votes(entries, place, n):
+                found[_condition(place, n)] = value
+    return found
+
+
+def _condition(place: str, n: str) -> str:
+    if n != "all":
+        return f"gain: n = {n}, {place}"
+    near = MARGINS[place] < 0.05
+    return f"{'cities' if near else 'elsewhere'}: {place}"
+
+
+def outcomes(values: Mapping[str, Interval], margins: Mapping[str, float]) -> dict[str, str]:
+    """Return what each place comes to: `EQUIVALENT`, `BAYES`, `ENSEMBLE` or `OPEN`.
+
+    Two one-sided tests against ± the place's margin show equivalence; an interval beyond the
+    margin shows an improvement. Each of the three is judged at all places at once, by Holm's
+    correction at `ALPHA`.
+
+    Parameters
+    ----------
+    values : dict of str to Interval
+        The posterior's score less the bag's, by place.
+    margins : mapping of str to float
+
+    Examples
+    --------
+    >>> narrow, wide = Interval(0.0, -0.01, 0.01), Interval(0.3, -0.1, 0.7)
+    >>> outcomes({"a": narrow, "b": wide}, {"a": 0.05, "b": 0.05})
+    {'a': 'equivalent', 'b': 'undecided'}
+    """
+    tests = {
+        EQUIVALENT: p_equivalent,
+        BAYES: p_above,
+        ENSEMBLE: lambda value, margin: p_below(value, -margin),
+    }
+    shown = {
+        name: holm([test(value, margins[place]) for place, value in values.items()])
+        for name, test in tests.items()
+    }
+    return {
+        place: next((name for name, p in shown.items() if p[i] <= ALPHA), OPEN)
+        for i, place in enumerate(values)
+    }
+
+
+def planted(
+    rule: Criterion, columns: Columns, margin: float, places: int, resamples: int = 200
+) -> tuple[PassRate, PassRate]:
+    """Return how often a rule passes where nothing differs, and where twice the margin does.
+
+    Differences of rows scatter as measured ones do, about the planted one; groups and seeds
+    are drawn anew in each run.
+
+    Parameters
+    ----------
+    rule : Criterion
+    columns : (values, groups, seeds)
+        A measured difference, from `gains`.
+    margin : float
+        In nats.
+    places : int
+        Judged as one of that many.
+    resamples : int
+        Of the bootstrap in each run.
+    """
+    values, groups, seeds = columns
+    groups, seeds = (np.unique(ids, return_inverse=True)[1] for ids in (groups, seeds))
+    values = values - mean_of((values, groups, seeds), resamples=40).estimate
+
+    def run(mean: float) -> Callable[[np.random.Generator], Interval]:
+        def once(rng: np.random.Generator) -> Interval:
+            rows, fresh, again = redrawn(groups, seeds, rng)
+            made = mean + values[rows], fresh, again
+            return mean_of(made, resamples, int(rng.integers(2**31)))
+
+        return once
+
+    return rates(rule, run(0.0), run(2 * margin), places)
+
+
+def control(
+    rule: Criterion,
+    entries: Iterable[Mapping],
+    voting: Mapping[str, Interval],
+    theirs: str = BAG,
+    resamples: int = 200,
+) -> tuple[PassRate, PassRate]:
+    """Return `planted` at that of a criterion's places whose interval is narrowest.
+
+    Parameters
+    ----------
+    rule : Criterion
+    entries : iterable of mappings
+    voting : dict of str to Interval
+        The criterion's conditions, from `conditions`.
+    theirs : str
+    resamples : int
+    """
+    best = min(voting, key=lambda name: voting[name].upper - voting[name].lower)
+    place, n = best.partition(": ")[2], "all"
+    if place.startswith("n = "):
+        n, _, place = place.removeprefix("n = ").partition(", ")
+    columns = gains(entries, HMC, theirs, place, n)
+    return planted(rule, columns, rule.margin, len(voting), resamples)
+
+
+def effects(table: np.ndarray, names: Sequence[str]) -> dict[str, float]:
+    """Return the standard deviation of each factor's main effect on a score.
+
+    Parameters
+    ----------
+    table : (levels of the first factor, levels of the second, …) array
+    names : sequence of str
+        One per axis.
+
+    Examples
+    --------
+    >>> effects(np.array([[0.0, 0.0], [2.0, 2.0]]), ("a", "b"))
+    {'a': 1.0, 'b': 0.0}
+    """
+    axes = range(table.ndim)
+    return {
+        name: float(table.mean(axis=tuple(other for other in axes if other != i)).std())
+        for i, name in enumerate(names)
+    }
+
+
+def choice_table(record: Mapping, place: str, score: str) -> np.ndarray:
+    """Return a score of cities by unit, layer, prior scale and method: (20, 4, 3, 3)."""
+    return np.array([found[place][score] for found in record["choices"].values()])
+
+
+def base_table(entries: Iterable[Mapping], place: str, score: str) -> np.ndarray:
+    """Return a score on the vault by predictor and method: (10, 3)."""
+    return np.array(
+        [[e["scores"][name][score] for name in (MAP, HMC, BAG)] for e in at(entries, place)]
+    )
+
+
+def compared(record: Mapping) -> dict[str, tuple[np.ndarray, tuple[str, ...], str]]:
+    """Return, by place of the claim, a table of scores, what its axes are, and the rival."""
+    found = {}
+    for score in ("log score", "AUROC"):
+        for place in PLACES["cities"][:2]:
+            table = choice_table(record, place, score)
+            for other in ("layer", "prior", "training set"):
+                names = "training set", *FACTORS
+                found[f"{place}, {score}, {other}"] = table, names, other
+        for place in PLACES["vault"]:
+            table = base_table(record["entries"], place, score)
+            found[f"{place}, {score}, base"] = table, ("base", "method"), "base"
+    return found
+
+
+def shares(record: Mapping, place: str, score: str) -> dict[str, float]:
+    """Return the share of the variance of a score that each choice's main effect has.
+
+    Training rows are parted in their false statements and their split; what is left is that of
+    interactions, under ``together``.
+    """
+    table = choice_table(record, place, score)
+    units = [key.split(".") for key in record["choices"]]
+    found = {k: v**2 for k, v in effects(table, ("training set", *FACTORS)).items()}
+    by_unit, whole = table.mean(axis=(1, 2, 3)), found.pop("training set")
+    for i, name in enumerate(("false statements", "split")):
+        _, of = np.unique([unit[i] for unit in units], return_inverse=True)
+        means = np.bincount(of, by_unit) / np.bincount(of)
+        found[name] = means[of].var()
+    found["statements and split"] = max(0.0, whole - found["false statements"] - found["split"])
+    total = table.var()
+    found = {name: float(value / total) for name, value in found.items()}
+    return found | {"together": 1 - sum(found.values())}
+
+
+def method_against(table: np.ndarray, names: Sequence[str], other: str) -> Interval:
+    """Return the log of the spread of a score over methods, over that over another choice.
+
+    The interval is the jackknife's over the first axis, by Student's t.
+
+    Parameters
+    ----------
+    table : array
+        One axis per name; the first is of units: training sets or predictors.
+    names : sequence of str
+        One of them is "method".
+    other : str
+        Another.
+
+    Examples
+    --------
+    >>> table = np.arange(8.0)[:, None] + np.array([0.0, 1.0])
+    >>> found = method_against(table, ("base", "method"), "base")
+    >>> found.upper < 0
+    True
+    """
+
+    def ratio(part: np.ndarray) -> float:
+        found = effects(part, names)
+        return float(np.log(found["method"] / found[other]))
+
+    whole, count = ratio(table), len(table)
+    left = np.array([ratio(np.delete(table, unit, axis=0)) for unit in range(count)])
+    error = np.sqrt((count - 1) / count * ((left - left.mean()) ** 2).sum())
+    half = float(student.ppf(0.975, count - 1) * error)
+    return Interval(whole, whole - half, whole + half, 0.95, count - 1)
+
+
+def planted_effects(
+    rule: Criterion, table: np.ndarray, names: Sequence[str], other: str, places: int
+) -> tuple[PassRate, PassRate]:
+    """Return how often a rule on `method_against` passes for a small effect, and for a large.
+
+    The method's main effect is made a third, or twice, that of the other choice; units are
+    drawn anew in each run.
+
+    Parameters
+    ----------
+    rule : Criterion
+    table, names, other
+        As in `method_against`.
+    places : int
+        Judged as one of that many.
+    """
+    found, axis = effects(table, names), list(names).index("method")
+    rest = tuple(i for i in range(table.ndim) if i != axis)
+    own = table.mean(axis=rest, keepdims=True) - table.mean()
+
+    def run(factor: float) -> Callable[[np.random.Generator], Interval]:
+        made = table + own * (factor * found[other] / found["method"] - 1)
+
+        def once(rng: np.random.Generator) -> Interval:
+            return method_against(made[rng.integers(len(made), size=len(made))], names, other)
+
+        return once
+
+    return rates(rule, run(1 / 3), run(2.0), places)

@@ -1,0 +1,210 @@
+"""What reporters are compared on: training rows, and the places where they are asked.
+
+A *set* is what reporters are trained on; one *unit* of it is a split with its own false
+statements (or a predictor of the vault with its cases). All places of a set share its training
+rows. A label of 1 means harm: a false statement, or a diamond that is gone.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from elkutils import tasks
+from elkutils.study import readings
+from elkutils.study.scaling import z_scored
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+LAYER, LAYERS = 14, (12, 14, 16, 18)  # where reporters read, and what else might be chosen
+PLACE = "MLP 2"  # of the vault's predictors
+CITIES = 300  # of each size
+PLACES = {
+    "cities": (
+        "cities easy",
+        "cities hard",
+        "negation",
+        "cities to elements",
+        "cities to comparisons",
+    ),
+    "elements": ("elements easy", "elements hard"),
+    "comparisons": ("comparisons easy", "comparisons hard"),
+    "persona": ("Alice easy", "Bob hard"),
+    "vault": ("vault easy", "vault hard"),
+}
+SEEDS = range(5, 9)  # of false statements; trials saw 0 to 4
+UNITS = {
+    "cities": [*product(SEEDS, range(10, 15))],
+    "elements": [*product(readings.FIRST_SEED + np.arange(5), (10, 11))],
+    "comparisons": [*product(readings.FIRST_SEED + np.arange(5), (10, 11))],
+    "persona": [*product(range(5), (10, 11))],
+    "vault": [*product(range(10), (10,))],
+}
+SIZES = 20, 50, 100, None  # rows to train on; None is all of them
+MOST = 0.8  # of all rows: a size above that is left out
+
+Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Rows to train on, and what is asked afterwards: (X, y, groups) each, X not scaled.
+
+    Attributes
+    ----------
+    train : (X (n, d), y (n,), groups (n,))
+    asked : dict of str to (X (m, d), y (m,), groups (m,))
+        By place.
+    order : (n,) array
+        Training rows in the order in which they are labelled: group by group.
+    """
+
+    train: Rows
+    asked: Mapping[str, Rows]
+    order: np.ndarray
+
+    def scaled(self, count: int | None = None) -> tuple[Rows, dict[str, Rows]]:
+        """Return the first `count` rows to train on, and what is asked, z-scored.
+
+        Means and standard deviations are those of all training rows, since statements without
+        labels are free.
+        """
+        X, y, groups = self.train
+        X, *others = z_scored(X, *(rows[0] for rows in self.asked.values()))
+        rows = np.sort(self.order[:count])
+        found = {
+            place: (scaled, *rest)
+            for scaled, (place, (_, *rest)) in zip(others, self.asked.items(), strict=True)
+        }
+        return (X[rows], y[rows], groups[rows]), found
+
+    def sizes(self) -> dict[str, int | None]:
+        """Return the numbers of labels to train on, by name."""
+        most = MOST * len(self.order)
+        return {f"{n or 'all'}": n for n in SIZES if n is None or n <= most}
+
+
+def lesson(
+    model: "TransformerBridge | None",
+    name: str,
+    seed: int,
+    split: int,
+    layer: int = LAYER,
+    seeds: Sequence[int] = SEEDS,
+) -> Lesson:
+    """Return one unit of a set.
+
+    Parameters
+    ----------
+    model : TransformerBridge or None
+        As `elkutils.models.load_model` returns it; the vault and the persona need none.
+    name : str
+        A key of `PLACES`.
+    seed : int
+        Of the false statements; the adapter of *persona*; the predictor of *vault*.
+    split : int
+        Seed of the division into training and held-out groups, and of their order.
+    layer : int
+        Layer of the residual stream that is read; one of `LAYERS` for cities.
+    seeds : sequence of int
+        Seeds whose cities are read in one go.
+
+    Raises
+    ------
+    ValueError
+        If there is no such set.
+    """
+    if name not in PLACES:
+        raise ValueError(f"name is {name!r}; it has to be one of {', '.join(PLACES)}")
+    if name == "vault":
+        return _vault(seed, split)
+    if name == "persona":
+        found = readings.read_persona(seed)
+        easy, hard = found["alice_easy"], found["bob_hard"]
+        train, test = easy.split.train_test(seed=split)
+        asked = {"Alice easy": _rows(easy, layer, test), "Bob hard": _rows(hard, layer)}
+        return _ordered(_rows(easy, layer, train), asked, split)
+    if name == "cities":
+        return _cities(model, seed, split, layer, tuple(seeds))
+    found = readings.read(model, name, seed)
+    train, test = found["easy"].split.train_test(seed=split)
+    asked = {f"{name} easy": _rows(found["easy"], layer, test)}
+    asked |= {f"{name} hard": _rows(found["hard"], layer)}
+    return _ordered(_rows(found["easy"], layer, train), asked, split)
+
+
+def _cities(model, seed, split, layer, seeds) -> Lesson:
+    splits, X = _read_cities(model, seeds, layer)
+    parts = {kind: (X[seed, kind], made) for kind, made in splits[seed].items()}
+    train, test = splits[seed]["easy"].train_test(seed=split)
+
+    def rows(kind, of=slice(None)):
+        features, made = parts[kind]
+        return features[of], 1 - made.labels[of], made.groups[of]
+
+    asked = {
+        "cities easy": rows("easy", test),
+        "cities hard": rows("hard"),
+        "negation": rows("easy_negated", test),  # its row i negates row i of easy
+    }
+    if seed in readings.seeds():
+        for other in ("elements", "comparisons"):
+            asked[f"cities to {other}"] = _rows(
+                readings.read(model, other, seed)["easy"], layer
+            )
+    return _ordered(rows("easy", train), asked, split)
+
+
+@lru_cache(maxsize=len(LAYERS))
+def _read_cities(model, seeds, layer):
+    from elkutils.models import activations, resid_post
+
+    kinds = "easy", "hard", "easy_negated"
+    made = {seed: tasks.cities(seed, CITIES, CITIES).splits for seed in seeds}
+    splits = {seed: {kind: found[kind] for kind in kinds} for seed, found in made.items()}
+    texts = [
+        text for found in splits.values() for part in found.values() for text in part.texts
+    ]
+    texts = list(dict.fromkeys(texts))  # true statements are the same for each seed
+    row = {text: i for i, text in enumerate(texts)}
+    X = activations(model, texts, resid_post(model, LAYERS))[resid_post(model, [layer])[0]]
+    return splits, {
+        (seed, kind): X[[row[text] for text in part.texts]]
+        for seed, found in splits.items()
+        for kind, part in found.items()
+    }
+
+
+def _rows(reading, layer, of=slice(None)) -> Rows:
+    return np.asarray(reading.X[layer][of]), 1 - reading.y[of], reading.groups[of]
+
+
+def _vault(seed: int, split: int) -> Lesson:
+    """Cases that no chapter sees, as one predictor sees them."""
+    from elkutils.models import activations
+    from elkutils.models.vault import load_predictor
+    from elkutils.tasks import vault
+
+    predictor, hook = load_predictor(seed), readings.VAULT_PLACES[PLACE]
+    step, found = readings.VAULT_STEP, []
+    for part, (make, count) in enumerate(
+        ((vault.easy, 600), (vault.easy, 400), (vault.hard, 600))
+    ):
+        cases = make(predictor.world, step, count, (seed, step, split, part))
+        options = {"batch_size": 500, "cache": False, "progress": False}
+        X = activations(predictor.model, cases.texts, [hook], "last", **options)[hook]
+        groups = np.array([f"{seed}, {part}, {row}" for row in range(count)])
+        found.append((np.asarray(X), cases.harm, groups))
+    train, easy, hard = found
+    return _ordered(train, {"vault easy": easy, "vault hard": hard}, split)
+
+
+def _ordered(train: Rows, asked: Mapping[str, Rows], split: int) -> Lesson:
+    """The lesson with its training groups in an order of the split."""
+    names, of = np.unique(train[2], return_inverse=True)
+    turn = np.random.default_rng(split).permutation(len(names))
+    return Lesson(train, asked, np.argsort(turn[of], kind="stable"))

@@ -1,0 +1,131 @@
+"""Record how posteriors, ensembles and points score on the same tasks.
+
+    python tests/benchmarks/comparison.py --output book/results/recorded/comparison.json
+
+Parts: `linear`, every method with a linear head, by set, unit and number of labels; `process`,
+a Gaussian process; `choices`, other layers and prior scales on cities; `networks`, heads with a
+hidden layer, on some units. The output is written after every unit of a part, so an interrupted
+call continues with the pieces that are missing. One thread; about three quarters of an hour on
+a CPU core. The chapter on ensembling judges the file, and computes a piece anew.
+"""
+
+import argparse
+import hashlib
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+
+PARTS = "linear", "process", "choices", "networks"
+WIDTHS = {32: 64, 512: 16}  # members of a bag, by width
+FEW = {"cities": 4, "elements": 2, "comparisons": 2, "persona": 2, "vault": 2}  # units of MLPs
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--sets", nargs="+")
+    parser.add_argument("--seeds", nargs="+", type=int, help="only these, in a trial")
+    args = parser.parse_args()
+
+    from elkutils.models import load_model
+    from elkutils.study import comparison_sets as sets
+
+    record, model = begun(args.output), load_model()
+    trial = [(seed, 0) for seed in args.seeds or ()]
+    names = args.sets or list(sets.UNITS)
+    units = {name: trial or sets.UNITS[name] for name in names}
+    for name, unit, part in turns(args.parts, units):
+        seeds = args.seeds or sets.SEEDS
+        for key, make in pieces(model, name, unit, part, seeds, record):
+            if key not in record[part]:
+                since = time.process_time()
+                record[part][key] = make()
+                print(part, key, f"{time.process_time() - since:.1f} CPU s", flush=True)
+        write(args.output, record)
+
+
+def turns(parts, units):
+    """Each set, unit and part, the first units of all sets first, MLPs last."""
+    for part in parts:
+        for turn in range(max(map(len, units.values()))):
+            for name, every in units.items():
+                some = every
+                if part == "networks":
+                    some = every[:: max(1, len(every) // FEW[name])][: FEW[name]]
+                if part == "choices":
+                    some = every if name == "cities" else []
+                if turn < len(some):
+                    yield name, some[turn], part
+
+
+def pieces(model, name, unit, part, seeds, record):
+    """Names of the pieces of a unit, and what computes them."""
+    from elkutils.study import comparison
+    from elkutils.study import comparison_methods as methods
+    from elkutils.study.comparison_sets import lesson
+
+    label, seed = f"{unit[0]}.{unit[1]}", int(100 * unit[0] + unit[1])
+    if part == "choices":
+        yield label, lambda: comparison.choices(model, *map(int, unit), seeds)
+        return
+    found = lesson(model, name, *map(int, unit), seeds=seeds)
+    record["rows"].setdefault(f"{name}/{label}", comparison.about_rows(found))
+    record["digests"].setdefault(f"{name}/{label}", digest(found))
+    ways = {"": methods.linear} if part == "linear" else {"": methods.process}
+    if part == "networks":
+        ways = {
+            f"/{width}": lambda rows, w=width, m=members: methods.networks(rows, w, m)
+            for width, members in WIDTHS.items()
+        }
+    for n, size in found.sizes().items():
+        for ending, way in ways.items():
+            yield (
+                f"{name}/{label}/{n}{ending}",
+                lambda size=size, way=way, n=n: comparison.measure(
+                    found, size, seed, way, n == "all" and part == "linear"
+                ),
+            )
+
+
+def digest(found) -> str:
+    """Of the features and labels of a unit."""
+    made = hashlib.sha256()
+    for X, y, _ in (found.train, *found.asked.values()):
+        made.update(np.round(np.asarray(X, np.float64), 2).tobytes() + y.tobytes())
+    return made.hexdigest()[:16]
+
+
+def begun(path: Path) -> dict:
+    """The record so far, or an empty one; another machine or version begins a new one."""
+    from elkutils.study import comparison_methods as methods
+    from elkutils.study import comparison_sets as sets
+    from elkutils.study import timings
+
+    about = timings.provenance("python tests/benchmarks/comparison.py", "scikit-learn") | {
+        "layer": sets.LAYER,
+        "layers": list(sets.LAYERS),
+        "members": methods.MEMBERS,
+        "draws": methods.CHAINS * methods.DRAWS,
+    }
+    if path.exists():
+        before = json.loads(path.read_text())
+        changed = [name for name in about if before.get(name) != about[name]]
+        if changed:
+            raise SystemExit(f"{path} was made with another {', '.join(changed)}: move it away")
+        return before
+    return about | {part: {} for part in ("rows", "digests", *PARTS)}
+
+
+def write(path: Path, record: dict) -> None:
+    from elkutils.files import atomic_path
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as fresh:
+        fresh.write_text(json.dumps(record, separators=(",", ":"), ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()
