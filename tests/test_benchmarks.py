@@ -14,6 +14,7 @@ from elkutils.inference.networks.network import flat, log_likelihood
 from elkutils.study import timings
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "benchmarks"))
+import comparison
 import gpu
 import networks
 
@@ -164,3 +165,49 @@ def test_recorded_networks_make_tables(device):
     for row in recorded["moments"]:
         if row["name"] == "ours":
             assert abs(row["variance"] - 1) < 4.5 * row["error"]
+
+
+def test_an_interrupted_comparison_continues(tmp_path, monkeypatch):
+    """A piece that is recorded is not made again, and another version's record is refused."""
+    made, output = [], tmp_path / "comparison.json"
+
+    def pieces(model, name, unit, part, seeds, record):
+        for n in ("20", "all"):
+            key = f"{name}/{unit[0]}.{unit[1]}/{n}"
+            yield key, lambda key=key: made.append((part, key)) or {"rows": 20}
+
+    def interrupted(*given):
+        yield from pieces(*given) if given[1] == "vault" else [("x", lambda: 1 / 0)]
+
+    call = ["comparison.py", "--output", str(output), "--seeds", "1", "--parts", "linear"]
+    monkeypatch.setattr("elkutils.models.load_model", lambda: None)
+    monkeypatch.setattr(sys, "argv", [*call, "--sets", "vault", "persona"])
+    monkeypatch.setattr(comparison, "pieces", interrupted)
+    with pytest.raises(ZeroDivisionError):
+        comparison.main()
+    assert list(json.loads(output.read_text())["linear"]) == ["vault/1.0/20", "vault/1.0/all"]
+    monkeypatch.setattr(comparison, "pieces", pieces)
+    comparison.main()
+    assert len(made) == len(set(made)) == 4
+    record = json.loads(output.read_text())
+    assert record["threads"]
+    assert record["scikit-learn"]
+    output.write_text(json.dumps(record | {"numpy": "0.1"}))
+    with pytest.raises(SystemExit, match="another numpy"):
+        comparison.main()
+
+
+def test_turns_begin_with_the_first_unit_of_each_set():
+    units = {"cities": [(5, 10), (5, 11), (6, 10)], "vault": [(0, 10), (1, 10)]}
+    found = list(comparison.turns(["linear", "choices", "networks"], units))
+    assert found[:3] == [
+        ("cities", (5, 10), "linear"),
+        ("vault", (0, 10), "linear"),
+        ("cities", (5, 11), "linear"),
+    ]
+    assert [unit for _, unit, part in found if part == "choices"] == [
+        (5, 10),
+        (6, 10),
+        (5, 11),
+    ]
+    assert len([unit for name, unit, part in found if part == "networks"]) == 5

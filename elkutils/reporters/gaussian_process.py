@@ -5,13 +5,14 @@ import warnings
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import cho_solve
-from scipy.special import expit, log_expit, logsumexp
+from scipy.special import expit
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct
 from sklearn.utils.validation import check_is_fitted
 
 from elkutils._inputs import check_counts, check_order
+from elkutils.inference.draws import mean_log_odds
 from elkutils.reporters.base import Reporter
 
 FEATURES = 512  # pairs of waves that stand for the RBF kernel in a prior draw
@@ -120,13 +121,10 @@ class GaussianProcess(Reporter):
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Return the log odds of the mean probability of `classes_[1]`, (n,)."""
         check_is_fitted(self)
-        found = [self._log_odds(part) for part in self._blocks(X)]
-        return np.concatenate(
-            [logsumexp(log_expit(f), axis=0) - logsumexp(log_expit(-f), axis=0) for f in found]
-        )
+        return np.concatenate([mean_log_odds(self._log_odds(part)) for part in self._blocks(X)])
 
     def _draws(self) -> int:
-        return self.draws + 2 * FEATURES
+        return len(self.bias_) + 2 * FEATURES
 
     def _check_parameters(self) -> None:
         check_counts(draws=self.draws)

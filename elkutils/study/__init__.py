@@ -10,8 +10,9 @@ group out once, `pooling` puts the rows of several seeds together, `calibration`
 probabilities, `sampling` tests draws, and `controls` tests the rules themselves. `answers` is
 what reporters answer on every shift and `triage` what is found with them; `promises` is what
 forecasts along a stream promised, `temperatures` what learning one costs, and `averages` the
-gain of an average over its MAP. `tiny_heads`, `lesions`, `learning_theory` and `amortised` are
-recorded runs; `members` has bags on one network and heads on several, and `harm_bound` is what
+gain of an average over its MAP. `tiny_heads`, `lesions`, `learning_theory`, `amortised` and
+`comparison` (of `comparison_methods` on `comparison_sets`) are recorded runs; `tuned_bags` are
+its ensembles; `members` has bags on one network and heads on several, and `harm_bound` is what
 guardrails do on the vault.
 
 Problems with known answers: `bags`, `boolean_functions`, `checks`, `descent`, `directions`,

@@ -29,6 +29,7 @@ from elkutils.evaluation import (
     p_below,
     p_equivalent,
 )
+from elkutils.inference.draws import mean_log_odds
 from elkutils.ledger import ALPHA, Criterion, recorded_run
 from elkutils.reporters import BayesianLogistic, LogisticMAP
 from elkutils.study import comparison_methods as methods
@@ -44,6 +45,7 @@ from elkutils.study.comparison_methods import (
     MODES,
     NOISE,
     PLATT,
+    PROCESS,
     ROWS,
     SCORES,
     Answer,
@@ -52,16 +54,22 @@ from elkutils.study.comparison_methods import (
 from elkutils.study.comparison_sets import LAYERS, PLACES, Lesson, lesson
 from elkutils.study.controls import rates, redrawn
 from elkutils.study.pooling import pooled
-from elkutils.study.tuned_bags import mean_log_odds, modes, resampled
+from elkutils.study.tuned_bags import modes, resampled
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-UNIT = 0.001  # of recorded log odds
+UNIT = 0.01  # of recorded log odds
 COIN = float(np.log(0.5))
 MARGINS = {place: 0.05 for names in PLACES.values() for place in names}
 MARGINS |= {"cities easy": 0.02, "cities hard": 0.02}
-MAIN = HMC, AGAIN, ALL, BAG, MAP, PLATT, NOISE, BAG_NOISE, ROWS, EQUAL  # kept at every n
+FEW = HMC, BAG, PLATT, NOISE, BAG_NOISE, ROWS
+KEPT = {  # methods whose log odds are recorded, by number of labels; of others the scores are
+    "20": (*FEW, ALL, MAP),
+    "50": FEW,
+    "100": FEW,
+    "all": (*FEW, ALL, MAP, AGAIN, EQUAL, PROCESS),
+}
 JUDGES = HMC, BAG, PLATT  # where none of them beats a coin, a place does not vote
 FACTORS = "layer", "prior", "method"
 SCALES = 0.5, 1.0, 2.0  # prior scales tried, in units of the cross-validated one
@@ -75,29 +83,26 @@ EQUIVALENT, BAYES, ENSEMBLE, OPEN = (
 Columns = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def measure(
-    found: Lesson, size: int | None, seed: int, part: Callable[[Rows], Any], whole: bool
-) -> dict[str, Any]:
+def measure(found: Lesson, n: str, seed: int, part: Callable[[Rows], Any]) -> dict[str, Any]:
     """Return what is recorded of one unit taught by some of its rows.
 
     Parameters
     ----------
     found : Lesson
-    size : int or None
-        Rows to train on; None for all.
+    n : str
+        A key of ``found.sizes()``: how many rows to train on.
     seed : int
     part : callable
         Of `comparison_methods`: `Rows` → answers by method, or these and what was chosen.
-    whole : bool
-        Keep the log odds of every method, and not only of `MAIN`.
 
     Returns
     -------
     dict
         ``rows``, ``seconds`` by method, what was chosen, and ``asked`` by place: ``scores``,
-        ``log_odds``, and ``posterior`` where HMC is among the methods.
+        ``log_odds`` of the methods in `KEPT`, and ``posterior`` where all of HMC's draws are
+        among them.
     """
-    (X, y, groups), asked = found.scaled(size)
+    (X, y, groups), asked = found.scaled(found.sizes()[n])
     every = np.concatenate([rows[0] for rows in asked.values()])
     with methods.quiet():
         answers = part(Rows(X, y, groups, every, seed))
@@ -112,22 +117,22 @@ def measure(
     for place, (_, truth, _) in asked.items():
         span = slice(begin, begin + len(truth))
         begin = span.stop
-        record["asked"][place] = _at_place(answers, truth, span, whole)
+        record["asked"][place] = _at_place(answers, truth, span, KEPT[n])
     return record
 
 
-def _at_place(answers: Mapping[str, Answer], y, span: slice, whole: bool) -> dict:
+def _at_place(answers: Mapping[str, Answer], y, span: slice, kept: Sequence[str]) -> dict:
     scored = {
         name: [_short(value) for value in methods.scores(y, answer.log_odds[:, span])]
         for name, answer in answers.items()
     }
-    kept = {
-        name: packed(mean_log_odds(answer.log_odds[:, span]))
-        for name, answer in answers.items()
-        if whole or name in MAIN
+    odds = {
+        name: packed(mean_log_odds(answers[name].log_odds[:, span]))
+        for name in kept
+        if name in answers
     }
-    found = {"scores": scored, "log_odds": kept}
-    if ALL in answers:
+    found = {"scores": scored, "log_odds": odds}
+    if ALL in odds:
         draws = answers[ALL].log_odds[:, span]
         ends = np.quantile(draws, (0.1, 0.9), axis=0)
         found["posterior"] = packed(np.concatenate([(draws >= 0).mean(axis=0), *ends]))
@@ -152,7 +157,7 @@ def packed(values: np.ndarray) -> str:
     Examples
     --------
     >>> unpacked(packed(np.array([0.1234, -40.0]))).tolist()
-    [0.123, -32.0]
+    [0.12, -32.0]
     """
     whole = np.rint(np.clip(values, -LIMIT, LIMIT) / UNIT).astype("<i2")
     return base64.b85encode(zlib.compress(whole.tobytes(), 9)).decode()

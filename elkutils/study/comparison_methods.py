@@ -24,6 +24,7 @@ from elkutils.evaluation import (
     recall_at,
     risk_coverage,
 )
+from elkutils.inference.draws import mean_log_odds
 from elkutils.inference.logistic import fit_map, row_space
 from elkutils.reporters import (
     BayesianLogistic,
@@ -38,7 +39,6 @@ from elkutils.study.tuned_bags import (
     Bag,
     descents,
     folds,
-    mean_log_odds,
     modes,
     resampled,
     tuned_bag,
@@ -49,6 +49,7 @@ MAP, PLATT, NOISE = "MAP", "MAP, Platt", "MAP and prior noise"
 HMC, ALL, AGAIN = "HMC", "HMC, all draws", "HMC, other draws"
 ROWS, BAG, BAG_NOISE = "HMC in the row space", "tuned bag", "tuned bag and prior noise"
 MODES, EQUAL, ANCHORED = "bootstrapped MAPs", "bag at HMC's cost", "anchored ensemble"
+PROCESS = "Gaussian process"
 SCORES = (
     "log score",
     "Brier",
@@ -263,7 +264,7 @@ def anchored(rows: Rows, tau: float) -> np.ndarray:
 def process(rows: Rows) -> dict[str, Answer]:
     """Return the answer of a Gaussian-process reporter."""
     made = GaussianProcess(draws=MEMBERS, seed=rows.seed)
-    return {"Gaussian process": Answer(*timed(lambda: rows.reporter(made)))}
+    return {PROCESS: Answer(*timed(lambda: rows.reporter(made)))}
 
 
 def networks(rows: Rows, width: int, members: int) -> dict[str, Answer]:

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, log_expit, logsumexp
+from scipy.special import expit, log_expit
 from sklearn.model_selection import StratifiedGroupKFold
 
+from elkutils.inference.draws import mean_log_odds
 from elkutils.inference.logistic import fit_map, row_space
 
 FOLDS = 5
@@ -42,17 +43,6 @@ class Bag:
     def log_odds(self, X: np.ndarray) -> np.ndarray:
         """Return the log odds (members, m) of rows X (m, d)."""
         return self.coef @ X.T + self.intercept[:, None]
-
-
-def mean_log_odds(log_odds: np.ndarray) -> np.ndarray:
-    """Return the log odds (n,) of the mean probability of draws of log odds (draws, n).
-
-    Examples
-    --------
-    >>> mean_log_odds(np.array([[-800.0, 0.0], [-800.0, 0.0]])).tolist()
-    [-800.0, 0.0]
-    """
-    return logsumexp(log_expit(log_odds), axis=0) - logsumexp(log_expit(-log_odds), axis=0)
 
 
 def resampled(y: np.ndarray, members: int, rng: np.random.Generator) -> np.ndarray:

@@ -7,6 +7,7 @@ from elkutils.reporters import (
     BayesianNetwork,
     DifferenceInMeans,
     Ensemble,
+    GaussianProcess,
     LinearDiscriminant,
     LogisticMAP,
 )
@@ -34,9 +35,17 @@ WEIGHED, UNWEIGHED = (
 TAKE_WEIGHTS = [*POINTS, *POSTERIORS, *ENSEMBLES, *WEIGHED]
 
 
-@pytest.fixture(params=[*TAKE_WEIGHTS, *UNWEIGHED], ids=lambda r: repr(r)[:60])
+@pytest.fixture(
+    params=[*TAKE_WEIGHTS, *UNWEIGHED, GaussianProcess(draws=25)], ids=lambda r: repr(r)[:60]
+)
 def reporter(request):
     """Each reporter with tiny draws, unfitted."""
+    return request.param.__class__(**request.param.get_params())
+
+
+@pytest.fixture(params=[*TAKE_WEIGHTS, *UNWEIGHED], ids=lambda r: repr(r)[:60])
+def checks_weights(request):
+    """Each of them whose `fit` has weights of rows, if only to refuse them."""
     return request.param.__class__(**request.param.get_params())
 
 

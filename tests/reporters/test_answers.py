@@ -12,6 +12,7 @@ from elkutils.reporters import (
     BayesianNetwork,
     DifferenceInMeans,
     Ensemble,
+    GaussianProcess,
     LinearDiscriminant,
     LogisticMAP,
     base,
@@ -89,7 +90,8 @@ def test_grouped_cross_validation_does_not_learn_the_groups():
 def test_point_reporters_have_one_draw_and_bags_many(reporter, data):
     X, y = data
     proba = reporter.fit(X, y).sample_proba(X[:7])
-    draws = {BayesianLogistic: 50, BayesianNetwork: 50, Ensemble: 4}.get(type(reporter), 1)
+    bags = {BayesianLogistic: 50, BayesianNetwork: 50, Ensemble: 4, GaussianProcess: 25}
+    draws = bags.get(type(reporter), 1)
     assert proba.shape == (draws, 7)
     np.testing.assert_allclose(reporter.predict_proba(X[:7])[:, 1], proba.mean(0))
     np.testing.assert_allclose(

@@ -8,11 +8,12 @@ from elkutils.reporters import (
     BayesianNetwork,
     DifferenceInMeans,
     Ensemble,
+    GaussianProcess,
     LinearDiscriminant,
     LogisticMAP,
 )
 
-BAGS = BayesianLogistic, BayesianNetwork, Ensemble
+BAGS = BayesianLogistic, BayesianNetwork, Ensemble, GaussianProcess
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -8,6 +8,7 @@ from elkutils.reporters import (
     BayesianNetwork,
     DifferenceInMeans,
     Ensemble,
+    GaussianProcess,
     LinearDiscriminant,
     LogisticMAP,
 )
@@ -23,6 +24,7 @@ from elkutils.reporters import (
         LogisticMAP(prior_scale="evidence", prior_scales=[0.1, 1.0]),
         BayesianLogistic(method="laplace", draws=20),
         Ensemble(members=3, steps=60, learning_rate=0.1),
+        GaussianProcess(draws=20),
     ],
     ids=repr,
 )

@@ -98,24 +98,24 @@ def test_cross_validation_keeps_the_copies_of_a_row_together(data, weights):
         (np.inf, "sample_weight is inf in row 7"),
     ],
 )
-def test_a_bad_weight_is_named(reporter, data, bad, message):
+def test_a_bad_weight_is_named(checks_weights, data, bad, message):
     weights = np.ones(40)
     weights[7] = bad
     with pytest.raises(ValueError, match=message):
-        reporter.fit(*data, sample_weight=weights)
+        checks_weights.fit(*data, sample_weight=weights)
 
 
 @pytest.mark.parametrize("shape", [(), (39,), (40, 1), (1, 40)])
-def test_weights_of_another_shape_are_refused(reporter, data, shape):
+def test_weights_of_another_shape_are_refused(checks_weights, data, shape):
     with pytest.raises(ValueError, match="sample_weight has shape"):
-        reporter.fit(*data, sample_weight=np.ones(shape))
+        checks_weights.fit(*data, sample_weight=np.ones(shape))
 
 
 @pytest.mark.parametrize("label", [0, 1])
-def test_each_class_needs_a_weight(reporter, data, label):
+def test_each_class_needs_a_weight(checks_weights, data, label):
     X, y = data
     with pytest.raises(ValueError, match=f"zero for every row of class {label}"):
-        reporter.fit(X, y, sample_weight=np.where(y == label, 0.0, 1.0))
+        checks_weights.fit(X, y, sample_weight=np.where(y == label, 0.0, 1.0))
 
 
 def test_weights_are_not_numbers_or_too_large(data):

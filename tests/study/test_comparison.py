@@ -1,0 +1,259 @@
+"""The comparison's loop, its record and what its claims are judged by, at a tiny size."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from elkutils.evaluation import Interval, auroc, log_score
+from elkutils.ledger import FAILS, HOLDS, Criterion, claims
+from elkutils.study import comparison
+from elkutils.study import comparison_methods as methods
+from elkutils.study.comparison_sets import Lesson, lesson
+
+RULE = Criterion("", "below", 0.05, "")
+
+
+def rows(rng, count, shift=0.0):
+    y = rng.integers(0, 2, count)
+    X = rng.standard_normal((count, 30)) + shift
+    X[:, 0] += 1.5 * (2 * y - 1)
+    return X, y, np.array([f"group {row // 2}" for row in range(count)])
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """A lesson of 40 rows and two places."""
+    rng = np.random.default_rng(0)
+    asked = {"cities easy": rows(rng, 60), "cities hard": rows(rng, 50, 0.5)}
+    return Lesson(rows(rng, 40), asked, rng.permutation(40))
+
+
+@pytest.fixture(scope="module")
+def piece(tiny):
+    return comparison.measure(tiny, "all", 0, methods.linear)
+
+
+@pytest.fixture(scope="module")
+def record(tiny, piece):
+    """A record of three units, of which all are the same but for their names."""
+    units = [f"{seed}.0" for seed in range(3)]
+    pieces = {f"cities/{unit}/all": piece for unit in units}
+    about = {f"cities/{unit}": comparison.about_rows(tiny) for unit in units}
+    made = {"rows": about, "linear": pieces, "process": {}, "networks": {}, "choices": {}}
+    return comparison.decoded(json.loads(json.dumps(made)))
+
+
+def test_every_method_answers_every_row(tiny, piece):
+    assert piece["rows"] == 40
+    for place, (_, y, _) in tiny.asked.items():
+        found = piece["asked"][place]
+        assert set(comparison.KEPT["all"]) - {methods.PROCESS} == set(found["log_odds"])
+        assert set(found["log_odds"]) < set(found["scores"])
+        for name, text in found["log_odds"].items():
+            f = comparison.unpacked(text)
+            assert f.shape == y.shape, name
+            score = log_score(y, expit(f))
+            assert found["scores"][name][0] == pytest.approx(score, abs=5e-3)
+            assert found["scores"][name][3] == pytest.approx(auroc(y, f), abs=5e-3)
+        share, low, high = np.split(comparison.unpacked(found["posterior"]), 3)
+        assert (low <= high).all()
+        assert ((share >= 0) & (share <= 1)).all()
+
+
+def test_bags_are_of_one_size(tiny):
+    (X, y, groups), asked = tiny.scaled()
+    found, chosen = methods.linear(methods.Rows(X, y, groups, asked["cities easy"][0], 0))
+    points = {methods.MAP, methods.PLATT, "difference in means", "shrunk discriminant"}
+    for name, answer in found.items():
+        expected = 1 if name in points else methods.MEMBERS
+        expected = {methods.ALL: 2000, methods.EQUAL: chosen["equal"]}.get(name, expected)
+        assert len(answer.log_odds) == expected, name
+
+
+def test_methods_agree_where_they_have_to(tiny):
+    """One posterior under several names: 64 draws are within their Monte Carlo error."""
+    (X, y, groups), asked = tiny.scaled()
+    found, _ = methods.linear(methods.Rows(X, y, groups, asked["cities hard"][0], 0))
+    p = expit(found[methods.ALL].log_odds)
+    for name in (methods.HMC, methods.AGAIN, "variational"):
+        gap = expit(found[name].log_odds).mean(axis=0) - p.mean(axis=0)
+        assert np.sqrt(np.mean((gap / p.std(axis=0) * 8) ** 2)) < 1.6, name  # 1 is expected
+    gap = expit(found[methods.MAP].log_odds[0]) - p.mean(axis=0)
+    assert np.sqrt(np.mean((gap / p.std(axis=0) * 8) ** 2)) > 1.6  # a point is another method
+
+
+def test_prior_noise_is_what_no_training_row_sees():
+    rng = np.random.default_rng(1)
+    X, asked = rng.standard_normal((10, 30)), rng.standard_normal((5, 30))
+    found = methods.Rows(X, np.arange(10) % 2, np.arange(10), asked, 0)
+    unseen = found.unseen()
+    np.testing.assert_allclose(unseen @ X.T, 0, atol=1e-9)
+    np.testing.assert_allclose((asked - unseen)[0], np.linalg.pinv(X) @ X @ asked[0], atol=1e-9)
+    spread = 0.3 * np.linalg.norm(unseen, axis=1)
+    drawn = np.concatenate(
+        [methods.Rows(X, X[:, 0], X, asked, seed).beyond(0.3) for seed in range(40)]
+    )
+    assert np.abs(drawn.std(axis=0) / spread - 1).max() < 0.1  # 2560 draws: 5 errors are .07
+    full = methods.Rows(asked.T, np.arange(30) % 2, np.arange(30), asked[:, :5], 0)
+    assert not full.beyond(1.0).any()
+
+
+def test_platt_scaling_helps_a_map_that_is_too_sure():
+    rng = np.random.default_rng(2)
+    X, y, groups = rows(rng, 80)
+    y = np.where(rng.random(80) < 0.25, 1 - y, y)
+    asked, truth, _ = rows(rng, 800)
+    truth = np.where(rng.random(800) < 0.25, 1 - truth, truth)
+    found = methods.Rows(X, y, groups, asked, 0)
+    sure = methods.logit_of(methods.LogisticMAP(10.0).fit(X, y), found)
+    calmed = methods.platt_scaled(found, 10.0, sure)
+    assert methods.scores(truth, calmed)[0] > methods.scores(truth, sure)[0] + 0.5
+    assert methods.scores(truth, calmed)[3] == pytest.approx(methods.scores(truth, sure)[3])
+
+
+def test_scores_of_known_forecasts():
+    y = np.repeat([0, 1], 200)
+    right = np.where(y == 1, 3.0, -3.0)[None] + np.linspace(0, 0.1, 400)
+    found = dict(zip(methods.SCORES, methods.scores(y, right), strict=True))
+    for name in ("AUROC", "TPR at 1% FPR", "recall at 1%"):
+        assert found[name] == pytest.approx(1.0)
+    assert found["risk–coverage"] == 0.0
+    assert np.isnan(found["doubt"])
+    wrong = methods.scores(y, -right)
+    assert wrong[3] == wrong[5] == wrong[6] == 0.0
+    coin = methods.scores(y, np.zeros((1, 400)))
+    assert coin[0] == pytest.approx(comparison.COIN)
+    assert coin[3] == 0.5
+
+
+def test_a_networks_bag_answers(tiny):
+    (X, y, groups), asked = tiny.scaled()
+    found = methods.networks(methods.Rows(X, y, groups, asked["cities easy"][0], 0), 4, 4)
+    assert [len(answer.log_odds) for answer in found.values()] == [1, 4, 4, 4]
+
+
+def test_lessons_hold_groups_apart_and_label_in_one_order():
+    found = lesson(None, "vault", 0, 3)
+    fewer, more = (set(map(tuple, found.scaled(n)[0][0])) for n in (20, 50))
+    assert fewer < more
+    assert found.sizes() == {"20": 20, "50": 50, "100": 100, "all": None}
+    assert not set(found.train[2]) & set(found.asked["vault easy"][2])
+    with pytest.raises(ValueError, match="name is 'moon'"):
+        lesson(None, "moon", 0, 0)
+
+
+def test_choices_are_of_layer_prior_and_method(tiny, monkeypatch):
+    layers = []
+    monkeypatch.setattr(comparison, "lesson", lambda *given: layers.append(given[4]) or tiny)
+    found = comparison.choices(None, 5, 10, [5])
+    assert layers == [12, 14, 16, 18]
+    for place in ("cities easy", "cities hard"):
+        table = np.array(found[place]["log score"])
+        assert table.shape == (4, 3, 3)
+        np.testing.assert_array_equal(table[0], table[1])  # the same rows under every layer
+        assert (table < 0).all()
+        assert (np.array(found[place]["AUROC"]) > 0.5).all()
+        assert table[0, :, 0].std() > 0.01  # the MAP's prior matters
+
+
+def test_a_gain_is_the_difference_of_the_recorded_scores(record):
+    entries = record["entries"]
+    assert len(comparison.at(entries, "cities hard")) == 3
+    values, groups, seeds = comparison.gains(entries, methods.HMC, methods.BAG, "cities hard")
+    ours, theirs = (
+        entries[1]["scores"][name]["log score"] for name in (methods.HMC, methods.BAG)
+    )
+    assert values.mean() == pytest.approx(ours - theirs, abs=5e-3)
+    assert len(groups) == len(seeds) == 150
+    assert sorted(set(seeds)) == [0, 100, 200]
+
+
+def test_places_below_a_coin_do_not_vote(record):
+    entries = record["entries"]
+    assert comparison.votes(entries, "cities easy")
+    turned = [dict(entry, y=1 - entry["y"]) for entry in entries]
+    assert not comparison.votes(turned, "cities easy")
+    assert set(comparison.conditions(entries)) <= {"cities: cities easy", "cities: cities hard"}
+    assert "cities: cities easy" not in comparison.conditions(turned)
+
+
+def test_another_score_is_compared_too(record):
+    found = comparison.score_gain(
+        record["entries"], auroc, methods.HMC, methods.HMC, "cities easy"
+    )
+    assert (found.estimate, found.lower, found.upper) == (0, 0, 0)
+
+
+def test_outcomes_are_told_apart():
+    def about(value, half=0.01):
+        return Interval(value, value - half, value + half)
+
+    values = {"same": about(0.0), "more": about(0.2), "less": about(-0.2), "wide": about(0, 1)}
+    found = comparison.outcomes(values, dict.fromkeys(values, 0.05))
+    assert list(found.values()) == [
+        comparison.EQUIVALENT,
+        comparison.BAYES,
+        comparison.ENSEMBLE,
+        comparison.OPEN,
+    ]
+
+
+def planted_columns(mean, spread, rng, groups=100, seeds=10):
+    of, which = (part.ravel() for part in np.indices((groups, seeds)))
+    values = mean + spread * (rng.standard_normal(groups)[of] + rng.standard_normal(len(of)))
+    return values, of, which
+
+
+def test_controls_tell_a_rule_with_power_from_one_without():
+    rng = np.random.default_rng(3)
+    precise, vague = (planted_columns(0.3, spread, rng) for spread in (0.05, 2.0))
+    positive, negative = comparison.planted(RULE, precise, 0.05, 3, resamples=100)
+    assert positive.rate > 0.9 > 0.1 > negative.rate  # whatever was measured, here .3
+    positive, negative = comparison.planted(RULE, vague, 0.05, 3, resamples=100)
+    assert positive.rate < 0.5
+    assert negative.rate < 0.1
+
+
+def test_a_criterion_is_controlled_where_it_is_most_precise(record, monkeypatch):
+    seen = []
+    monkeypatch.setattr(comparison, "planted", lambda *given: seen.append(given))
+    voting = {
+        "cities: cities easy": Interval(0, -1, 1),
+        "cities: cities hard": Interval(0, -2, 2),
+    }
+    comparison.control(RULE, record["entries"], voting)
+    assert len(seen[0][1][0]) == 3 * 60
+    assert seen[0][2:] == (0.05, 2, 200)
+
+
+@pytest.mark.parametrize(("effect", "outcome"), [(0.2, HOLDS), (5.0, FAILS)])
+def test_a_small_effect_of_the_method_is_told_from_a_large_one(effect, outcome):
+    rng = np.random.default_rng(4)
+    table = 0.1 * rng.standard_normal((20, 4, 3, 3))
+    table += np.arange(4.0)[:, None, None] + effect * np.arange(3.0)
+    rule = claims()["C17d"].criteria["ratio"]
+    names = ("training set", *comparison.FACTORS)
+    assert rule.judge(comparison.method_against(table, names, "layer")) == outcome
+    positive, negative = comparison.planted_effects(rule, table, names, "layer", 16)
+    assert positive.rate > 0.9 > 0.1 > negative.rate
+
+
+def test_shares_of_variance_are_those_that_were_planted():
+    seeds, splits, layers = np.arange(4.0), np.arange(5.0), np.arange(4.0)
+    choices = {}
+    for seed in range(4):
+        for split in range(5):
+            made = seeds[seed] + 2 * splits[split] + 3 * layers[:, None, None]
+            table = np.broadcast_to(made, (4, 3, 3)).tolist()
+            choices[f"{seed}.{split}"] = {"cities easy": {"AUROC": table}}
+    found = comparison.shares({"choices": choices}, "cities easy", "AUROC")
+    parts = {
+        "false statements": seeds.var(),
+        "split": 4 * splits.var(),
+        "layer": 9 * layers.var(),
+    }
+    total = sum(parts.values())
+    for name, value in found.items():
+        assert value == pytest.approx(parts.get(name, 0.0) / total, abs=1e-9), name
