@@ -210,4 +210,4 @@ def test_turns_begin_with_the_first_unit_of_each_set():
         (6, 10),
         (5, 11),
     ]
-    assert len([unit for name, unit, part in found if part == "networks"]) == 5
+    assert len([unit for name, unit, part in found if part == "networks"]) == 4

@@ -26,9 +26,10 @@ class GaussianProcess(Reporter):
     The kernel is a linear one, as of logistic regression with normal weights and bias, plus a
     squared-exponential one (RBF), which lets log odds bend. Their strengths and the length of
     the RBF are those of largest Laplace evidence; where the labels do not ask for bends, its
-    strength is near 0. The posterior is Laplace's approximation (Rasmussen & Williams 2006,
-    *Gaussian processes for machine learning*, ch. 3), found by scikit-learn's
-    `GaussianProcessClassifier`.
+    strength is near 0. Wang et al. 2023, *Gaussian process probes (GPP) for uncertainty-aware
+    probing* (arXiv 2305.18213), read activations with another such process. The posterior is
+    Laplace's approximation (Rasmussen & Williams 2006, *Gaussian processes for machine
+    learning*, ch. 3), found by scikit-learn's `GaussianProcessClassifier`.
 
     Draws are functions: each is a prior draw, corrected by what the labels say (Matheron's
     rule; Wilson et al. 2020, arXiv 2002.09309). The RBF part of a prior draw is a sum of random

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import expit
+from scipy.stats import norm
 from scipy.stats import t as student
 
 from elkutils.evaluation import (
     Interval,
     PassRate,
+    attainable_margin,
     auroc,
     bootstrap,
     bootstrap_means,
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 UNIT = 0.01  # of recorded log odds
+FINER = 10  # shares of draws are recorded in steps of a thousandth
 COIN = float(np.log(0.5))
 MARGINS = {place: 0.05 for names in PLACES.values() for place in names}
 MARGINS |= {"cities easy": 0.02, "cities hard": 0.02}
@@ -135,7 +138,8 @@ def _at_place(answers: Mapping[str, Answer], y, span: slice, kept: Sequence[str]
     if ALL in odds:
         draws = answers[ALL].log_odds[:, span]
         ends = np.quantile(draws, (0.1, 0.9), axis=0)
-        found["posterior"] = packed(np.concatenate([(draws >= 0).mean(axis=0), *ends]))
+        shares = FINER * (draws >= 0).mean(axis=0)
+        found["posterior"] = packed(np.concatenate([shares, *ends]))
     return found
 
 
@@ -253,8 +257,8 @@ def decoded(record: Mapping[str, Any]) -> dict[str, Any]:
                     k: dict(zip(SCORES, v, strict=True)) for k, v in asked["scores"].items()
                 }
                 if "posterior" in asked:
-                    parts = np.split(unpacked(asked["posterior"]), 3)
-                    entry |= zip(("share", "low", "high"), parts, strict=True)
+                    share, low, high = np.split(unpacked(asked["posterior"]), 3)
+                    entry |= {"share": share / FINER, "low": low, "high": high}
                 entries[name, unit, n, place] = entry
     return {**record, "entries": list(entries.values())}
 
@@ -430,6 +434,21 @@ def outcomes(values: Mapping[str, Interval], margins: Mapping[str, float]) -> di
     }
 
 
+def attainable(value: Interval, places: int, power: float = 0.8) -> float:
+    """Return the margin within which equivalence is shown with this power, in nats.
+
+    For a normal estimate as precise as the measured one, of a difference that is 0, judged as
+    one of `places` at the level of Holm's first step.
+
+    Examples
+    --------
+    >>> round(attainable(Interval(0.3, 0.3 - 0.0196, 0.3 + 0.0196), 1), 3)
+    0.032
+    """
+    error = (value.upper - value.lower) / 2 / norm.isf((1 - value.level) / 2)
+    return attainable_margin(error, power, ALPHA / places)
+
+
 def planted(
     rule: Criterion, columns: Columns, margin: float, places: int, resamples: int = 200
 ) -> tuple[PassRate, PassRate]:
@@ -525,7 +544,11 @@ def base_table(entries: Iterable[Mapping], place: str, score: str) -> np.ndarray
 
 
 def compared(record: Mapping) -> dict[str, tuple[np.ndarray, tuple[str, ...], str]]:
-    """Return, by place of the claim, a table of scores, what its axes are, and the rival."""
+    """Return, by place of the claim, a table of scores, what its axes are, and the rival.
+
+    A score that is the same for all predictors, or for all but one, as an AUROC of 1, compares
+    nothing and is left out.
+    """
     found = {}
     for score in ("log score", "AUROC"):
         for place in PLACES["cities"][:2]:
@@ -535,7 +558,9 @@ def compared(record: Mapping) -> dict[str, tuple[np.ndarray, tuple[str, ...], st
                 found[f"{place}, {score}, {other}"] = table, names, other
         for place in PLACES["vault"]:
             table = base_table(record["entries"], place, score)
-            found[f"{place}, {score}, base"] = table, ("base", "method"), "base"
+            means = table.mean(axis=1)
+            if np.sum(means != np.median(means)) > 1:
+                found[f"{place}, {score}, base"] = table, ("base", "method"), "base"
     return found
 
 

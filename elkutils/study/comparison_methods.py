@@ -34,6 +34,7 @@ from elkutils.reporters import (
     GaussianProcess,
     LinearDiscriminant,
     LogisticMAP,
+    Reporter,
 )
 from elkutils.study.tuned_bags import (
     Bag,
@@ -128,7 +129,7 @@ class Rows:
     asked: np.ndarray
     seed: int
 
-    def reporter(self, made) -> np.ndarray:
+    def reporter(self, made: Reporter) -> np.ndarray:
         """Return the log odds (draws, m) of a reporter after it was fitted."""
         return clipped_logit(made.fit(self.X, self.y).sample_proba(self.asked))
 
@@ -265,6 +266,20 @@ def process(rows: Rows) -> dict[str, Answer]:
     """Return the answer of a Gaussian-process reporter."""
     made = GaussianProcess(draws=MEMBERS, seed=rows.seed)
     return {PROCESS: Answer(*timed(lambda: rows.reporter(made)))}
+
+
+def stochastic(rows: Rows) -> dict[str, Answer]:
+    """Return the answers of the same linear posterior by SGHMC on batches of 32 rows."""
+    from elkutils.inference.networks.mlp import MLP
+
+    tau, tuning = timed(
+        lambda: LogisticMAP("cv").fit(rows.X, rows.y, groups=rows.groups).prior_scale_
+    )
+    head = MLP(weight_scale=tau * np.sqrt(rows.X.shape[1]), bias_scale=10.0)
+    batch = 32 if len(rows.y) > 32 else None
+    made = BayesianNetwork(head, "sghmc", MEMBERS // 4, batch=batch, seed=rows.seed)
+    drawn, cost = timed(lambda: rows.reporter(made))
+    return {"SGHMC": Answer(drawn, tuning + cost)}
 
 
 def networks(rows: Rows, width: int, members: int) -> dict[str, Answer]:

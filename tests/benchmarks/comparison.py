@@ -3,10 +3,11 @@
     python tests/benchmarks/comparison.py --output book/results/recorded/comparison.json
 
 Parts: `linear`, every method with a linear head, by set, unit and number of labels; `choices`,
-other layers and prior scales on cities; `process`, a Gaussian process, and `networks`, heads
-with a hidden layer on some units, with 20 labels and all. The output is written after every unit of a part, so an interrupted
-call continues with the pieces that are missing. One thread; about three quarters of an hour on
-a CPU core. The chapter on ensembling judges the file, and computes a piece anew.
+other layers and prior scales on cities; `process`, a Gaussian process with 20 labels and all;
+`networks`, heads with a hidden layer, and SGHMC on a linear one, on two units of each set. The
+output is written after every unit of a part, so an interrupted call continues with the pieces
+that are missing. One thread; about half an hour on a CPU core. The chapter on ensembling judges
+the file, and computes a piece anew.
 """
 
 import argparse
@@ -18,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 PARTS = "linear", "choices", "process", "networks"
-WIDTHS = {32: 64, 512: 16}  # members of a bag, by width
-FEW = {"cities": 4, "elements": 2, "comparisons": 2, "persona": 2, "vault": 2}  # units of MLPs
+WIDTHS = {32: 64, 512: 8}  # members of a bag, by width
+FEW = 2  # units of each set on which MLPs are trained
 
 
 def main():
@@ -54,7 +55,7 @@ def turns(parts, units):
             for name, every in units.items():
                 some = every
                 if part == "networks":
-                    some = every[:: max(1, len(every) // FEW[name])][: FEW[name]]
+                    some = every[:: max(1, len(every) // FEW)][:FEW]
                 if part == "choices":
                     some = sorted(every, key=lambda u: u[::-1]) if name == "cities" else []
                 if turn < len(some):
@@ -79,8 +80,9 @@ def pieces(model, name, unit, part, seeds, record):
         ways = {
             f"/{width}": lambda rows, w=width, m=members: methods.networks(rows, w, m)
             for width, members in WIDTHS.items()
-        }
-    for n in found.sizes() if part == "linear" else ("20", "all"):
+        } | {"/SGHMC": methods.stochastic}
+    sizes = {"linear": found.sizes(), "process": ("20", "all"), "networks": ("all",)}
+    for n in sizes[part]:
         for ending, way in ways.items():
             yield (
                 f"{name}/{label}/{n}{ending}",

@@ -57,9 +57,18 @@ def test_every_method_answers_every_row(tiny, piece):
             score = log_score(y, expit(f))
             assert found["scores"][name][0] == pytest.approx(score, abs=5e-3)
             assert found["scores"][name][3] == pytest.approx(auroc(y, f), abs=5e-3)
-        share, low, high = np.split(comparison.unpacked(found["posterior"]), 3)
-        assert (low <= high).all()
-        assert ((share >= 0) & (share <= 1)).all()
+
+
+def test_what_is_recorded_of_the_posteriors_draws(tiny, record):
+    entry = comparison.at(record["entries"], "cities easy")[0]
+    (X, y, groups), asked = tiny.scaled()
+    found, _ = methods.linear(
+        methods.Rows(X, y, groups, np.concatenate([rows[0] for rows in asked.values()]), 0)
+    )
+    draws = found[methods.ALL].log_odds[:, :60]
+    np.testing.assert_allclose(entry["share"], (draws >= 0).mean(axis=0), atol=0.0006)
+    for name, level in {"low": 0.1, "high": 0.9}.items():
+        np.testing.assert_allclose(entry[name], np.quantile(draws, level, axis=0), atol=0.006)
 
 
 def test_bags_are_of_one_size(tiny):
