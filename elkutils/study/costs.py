@@ -236,14 +236,14 @@ def recorded() -> dict[str, Any]:
     """Return the recorded run, with ladders as arrays: "entries" has one mapping per seed."""
     found = recorded_run("comparison-costs")
     for entry in found["entries"]:
-        for head in ("linear", "wide"):
+        for head in {"linear", "wide"} & set(entry):
             entry[head] = {name: np.array(rungs) for name, rungs in entry[head].items()}
     return found
 
 
 def mean_ladder(entries: Iterable[Mapping], head: str, method: str) -> np.ndarray:
-    """Return a method's ladder (rungs, 1 + kinds), averaged over seeds."""
-    return np.mean([entry[head][method] for entry in entries], axis=0)
+    """Return a method's ladder (rungs, 1 + kinds), averaged over the seeds that have it."""
+    return np.mean([entry[head][method] for entry in entries if head in entry], axis=0)
 
 
 def arrival(
@@ -290,7 +290,8 @@ def log_ratio(entries: Sequence[Mapping], head: str, judge: str, kind: str) -> I
     """Return the log of the ensemble's CPU seconds to arrive over a posterior's, over seeds.
 
     An ensemble that never arrives counts as `NEVER`, without error; so does a posterior that
-    never does, as the other way round.
+    never does, as the other way round. A head that was climbed with one seed only is left open:
+    its interval reaches as far beyond 0 as the ratio is from it.
 
     Parameters
     ----------
@@ -301,6 +302,9 @@ def log_ratio(entries: Sequence[Mapping], head: str, judge: str, kind: str) -> I
     kind : one of `KINDS`
     """
     found = log_ratios(entries, head, judge, kind)
+    if sum(head in entry for entry in entries) < 2:
+        one = float(np.mean(found))
+        return Interval(one, -abs(one), abs(one))
     if np.ndim(found) == 0:
         return Interval(float(found), float(found), float(found), 1.0)
     return Interval.of_mean(found)
@@ -314,7 +318,7 @@ def log_ratios(entries: Sequence[Mapping], head: str, judge: str, kind: str) -> 
     if rungs[judge] is None:
         return np.float64(-NEVER)
     theirs, ours = (
-        np.array([entry[head][name][rung, 0] for entry in entries])
+        np.array([entry[head][name][rung, 0] for entry in entries if head in entry])
         for name, rung in rungs.items()
     )
     return np.log(theirs / ours)

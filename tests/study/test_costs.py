@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from elkutils.ledger import UNDECIDED, Criterion
 from elkutils.study import costs
 from elkutils.study.costs import ENSEMBLE, LIMIT, NEVER, POSTERIOR, SIZES
 
@@ -65,3 +66,11 @@ def test_ratio_of_seconds():
     for entry in slow:
         entry["wide"][LIMIT] = np.array([(1.0, -0.3, -0.6)])
     assert costs.log_ratio(slow, "wide", POSTERIOR, "easy").estimate == -NEVER
+
+
+def test_one_seed_leaves_a_ratio_open():
+    alone = entries([(4.0, -0.3, -0.9)])[:1]
+    rule = Criterion("seconds", "below", 0, "as dear")
+    for kind in costs.KINDS:
+        found = costs.log_ratio(alone, "linear", POSTERIOR, kind)
+        assert rule.judge(found) == UNDECIDED
