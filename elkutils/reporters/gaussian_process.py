@@ -17,7 +17,8 @@ from elkutils.reporters.base import Reporter
 
 FEATURES = 512  # pairs of waves that stand for the RBF kernel in a prior draw
 MOST_ROWS = 5000  # of training: the kernel matrix then takes 200 MB, several times
-WIDEST = 1e5  # factor by which evidence may move a kernel's settings from their first values
+STRONGEST = 1e4  # variance of a typical log odds at most, and one over the least
+FARTHEST = 30  # factor by which a length may move from that of X
 
 
 class GaussianProcess(Reporter):
@@ -94,6 +95,8 @@ class GaussianProcess(Reporter):
         ------
         ValueError
             For bad input or parameters, too many rows, or a kernel without any part.
+        ArithmeticError
+            If rounding errors end the search for the kernel.
 
         Warns
         -----
@@ -137,22 +140,30 @@ class GaussianProcess(Reporter):
         """The classifier of scikit-learn with the best kernel."""
         size, spread = np.sqrt(np.mean(np.sum(X**2, axis=1))), _typical_distance(X)
 
-        def around(value):
-            return value / WIDEST, value * WIDEST
+        def near(value, factor):
+            return value / factor, value * factor
 
-        linear = ConstantKernel(1 / size**2, around(1 / size**2)) * DotProduct(
-            size, around(size)
-        )
-        bends = ConstantKernel(1.0, around(1.0)) * RBF(spread, (spread / 30, spread * 30))
-        kernel = (
-            linear + bends if self.linear and self.bends else linear if self.linear else bends
-        )
+        weight = 1 / size**2
+        parts = []
+        if self.linear:
+            bias = DotProduct(size, near(size, FARTHEST))
+            parts.append(ConstantKernel(weight, near(weight, STRONGEST)) * bias)
+        if self.bends:
+            wave = RBF(spread, near(spread, FARTHEST))
+            parts.append(ConstantKernel(1.0, near(1.0, STRONGEST)) * wave)
+        kernel = sum(parts[1:], parts[0])
         search = GaussianProcessClassifier(
             kernel, n_restarts_optimizer=self.restarts, random_state=self.seed
         )
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
-            search.fit(X, y)
+            try:
+                search.fit(X, y)
+            except np.linalg.LinAlgError as error:
+                raise ArithmeticError(
+                    "the posterior of a kernel that the search tried cannot be computed: "
+                    "z-score X, or use BayesianLogistic"
+                ) from error
         if any("lbfgs" in str(one.message) for one in told):
             warnings.warn(
                 "the search for the kernel did not end; restarts may help",

@@ -450,7 +450,7 @@ def attainable(value: Interval, places: int, power: float = 0.8) -> float:
 
 
 def planted(
-    rule: Criterion, columns: Columns, margin: float, places: int, resamples: int = 200
+    rule: Criterion, columns: Columns, margin: float, places: int, resamples: int = 100
 ) -> tuple[PassRate, PassRate]:
     """Return how often a rule passes where nothing differs, and where twice the margin does.
 
@@ -489,7 +489,7 @@ def control(
     entries: Iterable[Mapping],
     voting: Mapping[str, Interval],
     theirs: str = BAG,
-    resamples: int = 200,
+    resamples: int = 100,
 ) -> tuple[PassRate, PassRate]:
     """Return `planted` at that of a criterion's places whose interval is narrowest.
 

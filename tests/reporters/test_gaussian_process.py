@@ -7,6 +7,7 @@ from scipy.special import expit
 from sklearn.gaussian_process import GaussianProcessClassifier
 
 from elkutils.reporters import GaussianProcess, load
+from elkutils.reporters.gaussian_process import STRONGEST
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +75,25 @@ def test_a_draw_is_one_function(bent):
     np.testing.assert_allclose(fit.sample_proba(X[5:9]), whole[:, 5:9], atol=1e-12)
     assert np.abs(whole[0] - whole[1]).max() > 0.01
     assert ((expit(fit._log_odds(X)) - whole) == 0).all()
+
+
+@pytest.mark.parametrize("units", [1e-6, 1.0, 1e6])
+def test_separable_rows_in_any_units_have_a_kernel(units):
+    """Evidence asks for ever stronger kernels there, and stops at the bound."""
+    X = np.random.default_rng(5).standard_normal((300, 40))
+    y = (X[:, 0] > 0).astype(int)
+    fit = GaussianProcess(draws=8).fit(units * X, y)
+    assert (fit.predict(units * X) == y).all()
+    assert fit.linear_variance_ * units**2 * 40 <= 1.01 * STRONGEST
+
+
+def test_a_search_that_breaks_is_named(bent, monkeypatch):
+    def broken(*_):
+        raise np.linalg.LinAlgError("not positive definite")
+
+    monkeypatch.setattr(GaussianProcessClassifier, "fit", broken)
+    with pytest.raises(ArithmeticError, match="z-score X"):
+        GaussianProcess().fit(*bent)
 
 
 def test_saved_and_loaded_it_draws_the_same(bent, tmp_path):

@@ -218,9 +218,9 @@ def planted_columns(mean, spread, rng, groups=100, seeds=10):
 def test_controls_tell_a_rule_with_power_from_one_without():
     rng = np.random.default_rng(3)
     precise, vague = (planted_columns(0.3, spread, rng) for spread in (0.05, 2.0))
-    positive, negative = comparison.planted(RULE, precise, 0.05, 3, resamples=100)
+    positive, negative = comparison.planted(RULE, precise, 0.05, 3)
     assert positive.rate > 0.9 > 0.1 > negative.rate  # whatever was measured, here .3
-    positive, negative = comparison.planted(RULE, vague, 0.05, 3, resamples=100)
+    positive, negative = comparison.planted(RULE, vague, 0.05, 3)
     assert positive.rate < 0.5
     assert negative.rate < 0.1
 
@@ -234,7 +234,7 @@ def test_a_criterion_is_controlled_where_it_is_most_precise(record, monkeypatch)
     }
     comparison.control(RULE, record["entries"], voting)
     assert len(seen[0][1][0]) == 3 * 60
-    assert seen[0][2:] == (0.05, 2, 200)
+    assert seen[0][2:] == (0.05, 2, 100)
 
 
 @pytest.mark.parametrize(("effect", "outcome"), [(0.2, HOLDS), (5.0, FAILS)])
