@@ -66,12 +66,13 @@ FINER = 10  # shares of draws are recorded in steps of a thousandth
 COIN = float(np.log(0.5))
 MARGINS = {place: 0.05 for names in PLACES.values() for place in names}
 MARGINS |= {"cities easy": 0.02, "cities hard": 0.02}
-FEW = HMC, BAG, PLATT, NOISE, BAG_NOISE, ROWS
+FEW = HMC, BAG, PLATT
+MORE = *FEW, MAP, ALL, NOISE, BAG_NOISE, ROWS
 KEPT = {  # methods whose log odds are recorded, by number of labels; of others the scores are
-    "20": (*FEW, ALL, MAP),
+    "20": MORE,
     "50": FEW,
     "100": FEW,
-    "all": (*FEW, ALL, MAP, AGAIN, EQUAL, PROCESS),
+    "all": (*MORE, AGAIN, EQUAL, PROCESS),
 }
 JUDGES = HMC, BAG, PLATT  # where none of them beats a coin, a place does not vote
 FACTORS = "layer", "prior", "method"
@@ -102,8 +103,8 @@ def measure(found: Lesson, n: str, seed: int, part: Callable[[Rows], Any]) -> di
     -------
     dict
         ``rows``, ``seconds`` by method, what was chosen, and ``asked`` by place: ``scores``,
-        ``log_odds`` of the methods in `KEPT`, and ``posterior`` where all of HMC's draws are
-        among them.
+        ``log_odds`` of the methods in `KEPT`, and where all of HMC's draws are among them the
+        ``share`` of these that give harm at least ½.
     """
     (X, y, groups), asked = found.scaled(found.sizes()[n])
     every = np.concatenate([rows[0] for rows in asked.values()])
@@ -136,10 +137,7 @@ def _at_place(answers: Mapping[str, Answer], y, span: slice, kept: Sequence[str]
     }
     found = {"scores": scored, "log_odds": odds}
     if ALL in odds:
-        draws = answers[ALL].log_odds[:, span]
-        ends = np.quantile(draws, (0.1, 0.9), axis=0)
-        shares = FINER * (draws >= 0).mean(axis=0)
-        found["posterior"] = packed(np.concatenate([shares, *ends]))
+        found["share"] = packed(FINER * (answers[ALL].log_odds[:, span] >= 0).mean(axis=0))
     return found
 
 
@@ -238,9 +236,8 @@ def decoded(record: Mapping[str, Any]) -> dict[str, Any]:
 
     Each holds ``set``, ``unit``, ``place``, ``n`` ("20" to "all"), ``rows`` (how many that is),
     ``seed`` (of the unit, a whole number), ``y`` (m,), ``groups`` (m,), ``log_odds`` and
-    ``scores`` by method, ``seconds`` by method and ``tau``; and of the posterior's draws, by
-    row, ``share`` (those that give harm at least ½), ``low`` and ``high`` (the 10% and 90%
-    quantile of the log odds).
+    ``scores`` by method, ``seconds`` by method and ``tau``; with 20 labels and all also
+    ``share`` (m,), that of the posterior's draws that give harm at least ½.
     """
     entries = {}
     for part in ("linear", "process", "networks"):
@@ -256,9 +253,8 @@ def decoded(record: Mapping[str, Any]) -> dict[str, Any]:
                 entry["scores"] |= {
                     k: dict(zip(SCORES, v, strict=True)) for k, v in asked["scores"].items()
                 }
-                if "posterior" in asked:
-                    share, low, high = np.split(unpacked(asked["posterior"]), 3)
-                    entry |= {"share": share / FINER, "low": low, "high": high}
+                if "share" in asked:
+                    entry["share"] = unpacked(asked["share"]) / FINER
                 entries[name, unit, n, place] = entry
     return {**record, "entries": list(entries.values())}
 
