@@ -74,3 +74,11 @@ def test_one_seed_leaves_a_ratio_open():
     for kind in costs.KINDS:
         found = costs.log_ratio(alone, "linear", POSTERIOR, kind)
         assert rule.judge(found) == UNDECIDED
+
+
+def test_the_recorded_run_is_the_book_s():
+    found = costs.recorded()
+    assert found["size"]["width"] == 512
+    assert [entry["seed"] for entry in found["entries"]] == [5, 6, 7, 8, 9]
+    for entry in found["entries"]:
+        assert entry["linear"][POSTERIOR].shape == (3, 1 + len(costs.KINDS))
