@@ -175,7 +175,7 @@ class Evidence:
 
 
 def evidence(**verdicts: str) -> Evidence:
-    """Return the verdicts on which a sentence rests, if they are what the sentence takes them for.
+    """Return the verdicts that a sentence rests on, if they are what it takes them for.
 
     Parameters
     ----------
@@ -362,7 +362,8 @@ def _colours() -> str:
 
 _EVIDENCE_STYLE = """
 .evidence { font-size: 0.9em; }
-.evidence a { color: var(--look); font-weight: 600; text-decoration: none; white-space: nowrap; }
+.evidence a { color: var(--look); font-weight: 600; text-decoration: none; }
+.evidence a { white-space: nowrap; }
 .evidence a:hover, .evidence a:focus-visible { text-decoration: underline; }
 """ + _colours()
 _STYLE = (
