@@ -70,6 +70,7 @@ class VaultBody:
             self._split(_linear(w, f"attn.{name}", rows))
             for name, rows in (("q", asked), ("k", read), ("v", read))
         )
+        # The root is Python's own: with NumPy's, all that follows would be float64.
         scores = jnp.einsum("nqhd,nkhd->nhqk", q, k) / math.sqrt(self.width // self.heads)
         if not last:
             seen = jnp.tril(jnp.ones(scores.shape[-2:], bool))
