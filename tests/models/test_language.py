@@ -96,6 +96,9 @@ def test_a_full_disk_leaves_nothing_half_written(monkeypatch, own_cache):
         config = None
         save_pretrained = full
 
+        def __call__(self, text, **options):
+            return {"input_ids": []}
+
     monkeypatch.setattr(language, "AutoModelForCausalLM", Small)
     monkeypatch.setattr(language, "AutoTokenizer", Small)
     with pytest.raises(OSError, match="No space is left"):
