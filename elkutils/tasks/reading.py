@@ -210,16 +210,18 @@ def _wanted(source, records: Iterator, columns: Mapping[str, str]) -> list[_Row]
 def _check_columns(source, columns, header, joined) -> None:
     if columns["text"] == columns["label"]:
         raise ValueError(f"text and label are both {columns['text']!r}; they need two columns")
-    missing = [name for name in columns.values() if name not in header]
+    missing = {role: name for role, name in columns.items() if name not in header}
     if missing:
         others = [mark for mark in (";", "\t", "|") if mark in joined]
         hint = (
             f"; is the separator {others[0]!r}? It has to be a comma, or load_csv needs "
             f"separator={others[0]!r}"
             if others
-            else ""
+            else f"; {' and '.join(f'{role}=' for role in missing)} can name another"
         )
-        raise ValueError(f"{source} has no column {missing}; its columns are {header}{hint}")
+        raise ValueError(
+            f"{source} has no column {list(missing.values())}; its columns are {header}{hint}"
+        )
     for role, name in columns.items():
         places = [i + 1 for i, found in enumerate(header) if found == name]
         if len(places) > 1:
