@@ -12,8 +12,9 @@ what reporters answer on every shift and `triage` what is found with them; `prom
 forecasts along a stream promised, `temperatures` what learning one costs, and `averages` the
 gain of an average over its MAP. `tiny_heads`, `lesions`, `learning_theory`, `amortised` and
 `comparison` (of `comparison_methods` on `comparison_sets`) are recorded runs; `tuned_bags` are
-its ensembles; `members` has bags on one network and heads on several, and `harm_bound` is what
-guardrails do on the vault.
+its ensembles, `contexts` what acting by either costs, and `costs` a second recorded run, of the
+CPU time that each takes; `members` has bags on one network and heads on several, and
+`harm_bound` is what guardrails do on the vault.
 
 Problems with known answers: `bags`, `boolean_functions`, `checks`, `descent`, `directions`,
 `linear_ensembles`, `metropolis`, `no_free_lunch`, `rare_worlds`, `regions` and

@@ -22,6 +22,7 @@ CHAPTERS = (
     "no-guarantees",
     "confused-human",
     "learned-posterior",
+    "improve-on-ensembling",
 )
 MOST_LINES, MOST_COLUMNS = 25, 88
 MOST_PROSE, MOST_CODE = 3200, 150  # words, lines: what is visible unfolded
