@@ -6,7 +6,7 @@ Parts: `linear`, every method with a linear head, by set, unit and number of lab
 other layers and prior scales on cities; `process`, a Gaussian process with 20 labels and all;
 `networks`, heads with a hidden layer, and SGHMC on a linear one, on two units of each set. The
 output is written after every unit of a part, so an interrupted call continues with the pieces
-that are missing. One thread; about half an hour on a CPU core. The chapter on ensembling judges
+that are missing. One thread; some 25 minutes of a CPU core. The chapter on ensembling judges
 the file, and computes a piece anew.
 """
 

@@ -42,7 +42,7 @@ def main():
         for seed in seeds:
             sets = tiny_heads.read(model, seed)
             entries[seed] |= record(head, sets, seed, size, folder)
-            about["entries"] = [each for each in entries.values() if head in each]
+            about["entries"] = [each for each in entries.values() if "digest" in each]
             with atomic_path(args.output) as fresh:
                 fresh.write_text(json.dumps(about, separators=(",", ":")) + "\n")
 
