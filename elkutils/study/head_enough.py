@@ -144,7 +144,7 @@ class Setting:
     def only(self, *kinds: str, most: int | None = None) -> "Setting":
         """Return the setting with the rows of these kinds; "train" has to be the first.
 
-        With `most`, no more than so many rows of each.
+        With `most`, the first so many rows of each; harmful hard cases come late.
 
         Raises
         ------

@@ -474,8 +474,8 @@ def places() -> list[tuple[str, str]]:
     return language + [(name, kind) for name in VAULT for kind in VAULT_KINDS]
 
 
-def columns(entries: Sequence[Mapping], name: str, kind: str) -> tuple[np.ndarray, ...]:
-    """Return variance, members' Brier score, group and seed (N,) of a bag, from entries.
+def columns(record: Mapping[str, Any], name: str, kind: str) -> tuple[np.ndarray, ...]:
+    """Return variance, members' Brier score, group and seed (N,) of a recorded bag.
 
     One row per group and seed. Each city has as many rows as another, so the share of its rows
     is that of its means.
@@ -483,13 +483,20 @@ def columns(entries: Sequence[Mapping], name: str, kind: str) -> tuple[np.ndarra
     return pooled(
         (
             e["seed"],
-            UNIT * np.array(e["bags"][name][kind]["variance"]),
-            UNIT * np.array(e["bags"][name][kind]["member"]),
+            *(UNIT * np.array(e["bags"][name][kind][key]) for key in ("variance", "member")),
             np.array(e["groups"][kind]),
         )
-        for e in entries
-        if name in e["bags"]
+        for e in record["predictors" if name in VAULT else "seeds"]
     )
+
+
+def spreads(record: Mapping[str, Any]) -> dict[tuple[str, str], Interval]:
+    """Return the recorded spreads by place: see `measure_spreads`."""
+    return {
+        (name, kind): Interval(*ends)
+        for name, kinds in record["spreads"].items()
+        for kind, ends in kinds.items()
+    }
 
 
 def share(columns: tuple[np.ndarray, ...], **options: object) -> Interval:

@@ -42,13 +42,13 @@ def main():
     def tell(line):
         print(line, file=sys.stderr, flush=True)
 
-    for predictor in range(size.predictors):
-        entry = members.measure_vault(predictor, folder, tell)
-        keep("predictors", [*about["predictors"], entry])
     rows, bags = members.read(load_model(), size.seeds, size), {}
     for seed in size.seeds:
         entry, bags[seed] = members.measure(rows[seed], seed, folder, tell)
         keep("seeds", [*about["seeds"], entry])
+    for predictor in range(size.predictors):
+        entry = members.measure_vault(predictor, folder, tell)
+        keep("predictors", [*about["predictors"], entry])
     keep("spreads", members.measure_spreads(bags, tell))
     keep("spread controls", members.measure_spread_controls(bags))
 

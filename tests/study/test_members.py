@@ -27,17 +27,17 @@ def made_bag(seed, apart=0.2, shifted=0.2, cities=40):
 BAGS = {seed: made_bag(seed) for seed in range(3)}
 
 
-ENTRIES = [members.entry(seed, {"made": bag}) for seed, bag in BAGS.items()]
+RECORD = {"seeds": [members.entry(seed, {"made": bag}) for seed, bag in BAGS.items()]}
 
 
 def test_the_share_is_that_of_the_split():
-    found = members.share(members.columns(ENTRIES, "made", HARD), resamples=100)
+    found = members.share(members.columns(RECORD, "made", HARD), resamples=100)
     each = [brier_split(bag[HARD][1], expit(bag[HARD][0])).share for bag in BAGS.values()]
     assert found.estimate == pytest.approx(np.mean(each), abs=1e-3)  # units of 1e-4
 
 
 def test_the_rule_on_the_share_tells_its_controls_apart():
-    columns = members.columns(ENTRIES, "made", HARD)
+    columns = members.columns(RECORD, "made", HARD)
     passes, fails = members.share_controls(RULES["variance share"], columns, 5)
     assert passes.rate > 0.9
     assert fails.rate == 0
@@ -45,7 +45,7 @@ def test_the_rule_on_the_share_tells_its_controls_apart():
 
 def test_an_entry_has_one_number_per_city_and_the_share_of_safe_answers():
     log_odds, y, groups = BAGS[0][HELD_OUT]
-    found = ENTRIES[0]
+    found = RECORD["seeds"][0]
     assert found["groups"][HELD_OUT] == sorted(set(groups))
     made = found["bags"]["made"][HELD_OUT]
     city = groups == found["groups"][HELD_OUT][3]
@@ -116,12 +116,11 @@ def test_the_recorded_run_has_what_the_chapter_asks():
     assert found["command"].endswith("--profile book")
     assert found["size"] == {**vars(members.SIZES["book"]), "seeds": list(range(10, 20))}
     for name, kind in members.places():
-        entries = found["predictors" if name in members.VAULT else "seeds"]
-        assert len(entries) == 10
-        variance, member, *_ = members.columns(entries, name, kind)
+        variance, member, _, seeds = members.columns(found, name, kind)
+        assert len(np.unique(seeds)) == 10
         assert (variance <= member + members.UNIT).all()
         judged = kind != HELD_OUT and name not in members.BY_ROW
-        assert (kind in found["spreads"].get(name, {})) == judged
+        assert ((name, kind) in members.spreads(found)) == judged
 
 
 def test_the_spread_is_that_of_members_aurocs():
