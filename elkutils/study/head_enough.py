@@ -145,8 +145,10 @@ class Setting:
     y: np.ndarray
     rows: Mapping[str, slice]
 
-    def only(self, *kinds: str) -> "Setting":
+    def only(self, *kinds: str, most: int | None = None) -> "Setting":
         """Return the setting with the rows of these kinds; "train" has to be the first.
+
+        With `most`, the first so many rows of each; harmful hard cases come late.
 
         Raises
         ------
@@ -157,7 +159,10 @@ class Setting:
             raise ValueError(
                 f"kinds is {kinds}; it has to begin with 'train' and be of {list(self.rows)}"
             )
-        parts = {kind: (self.X[self.rows[kind]], self.y[self.rows[kind]]) for kind in kinds}
+        parts = {
+            kind: (self.X[self.rows[kind]][:most], self.y[self.rows[kind]][:most])
+            for kind in kinds
+        }
         X, y, rows = _stacked(parts)
         return replace(self, X=X, y=y, rows=rows)
 

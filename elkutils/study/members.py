@@ -1,17 +1,23 @@
 """How much the members of a bag differ on one network, and heads on several networks.
 
 `language_bags` and `vault_bags` have bags of equal size: draws of posteriors and ensembles of
-heads, all on one frozen network per seed. `share` and `spread` are what the claim of low
-variance is judged by, `vault_heads`, `persona_heads` and `ratio` that of independent bases.
+heads, all on one frozen network per seed, and draws of all weights of the vault's predictors.
+``tests/benchmarks/members.py`` records them; `columns` has what is recorded of a bag, and
+`share` and `spread` are what the claim of low variance is judged by. `vault_heads`,
+`persona_heads` and `ratio` serve that of independent bases.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import expit
 from scipy.stats import norm
 
+from elkutils import tasks
 from elkutils.evaluation import (
     Interval,
     PassRate,
@@ -21,32 +27,34 @@ from elkutils.evaluation import (
     correlations,
     variance_share,
 )
-from elkutils.ledger import Criterion
+from elkutils.ledger import Criterion, claims, recorded_run
 from elkutils.study import head_enough, readings
 from elkutils.study.controls import auroc_by_pairs, rates, redrawn
 from elkutils.study.pooling import pooled
 from elkutils.study.scaling import z_scored
+from elkutils.study.tiny_heads import Parts, digest_of
 from elkutils.tasks import vault
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+    from elkutils.inference.networks.mlp import MLP
+
 LAYER = 15
 SIZE = 16  # members of every bag
-DRAWS, STARTS, RESAMPLED, PERCEPTRON = (
-    "posterior draws",
-    "starts of a perceptron",
-    "resampled cities",
-    "draws of a perceptron",
-)
-LANGUAGE = DRAWS, RESAMPLED, STARTS, PERCEPTRON
-HEAD = "draws of a head, vault"
-VAULT = (HEAD,)
+DRAWS, RESAMPLED = "posterior draws", "resampled cities"
+INFINITE = "draws at infinite width"
+HEAD, WHOLE = "draws of a head, vault", "draws of all weights, vault"
+VAULT = {HEAD: 0.0, WHOLE: 0.2}  # width of the body's prior, as in the chapter on heads
 HELD_OUT, HARD, NEGATED, OTHER = "held out", "hard", "negated", "other task"
 KINDS = HELD_OUT, HARD, NEGATED, OTHER
 VAULT_KINDS = HELD_OUT, HARD
+FRESH = 7  # cases of the vault that no other chapter, and no trial, saw
+UNIT = 1e-4  # of the numbers that are recorded
 LEAST_SPREAD = 0.01  # counts in place of less, as where every member ranks perfectly
 WIDTH = 32  # of both layers of a perceptron
+LOSS = float(np.log(2)) / 4  # a threshold on the mean training loss, in nats
+ROUNDS = 1000  # of stochastic variational inference
 HEADS, LABELS, CASES = 8, 100, 300
 QUARTERS = 4  # heads per adapter, since there are fewer cities
 
@@ -54,33 +62,100 @@ Rows = Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
 Bag = Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
-def read(model: "TransformerBridge", seed: int) -> Rows:
-    """Return training rows and those of each kind, as X (n, d), y (n,) and groups (n,)."""
-    cities = readings.read(model, "cities", seed)
-    elements = readings.read(model, "elements", seed)["easy"]
-    train, test = cities["easy"].split.train_test(seed=seed)
-    parts = {
-        "train": (cities["easy"], train),
+@dataclass(frozen=True)
+class Size:
+    """How much a recorded run reads.
+
+    Attributes
+    ----------
+    seeds : tuple of int
+        Of splits and false statements; none was seen in a trial or in another chapter.
+    cities : int
+        Big ones, and as many small ones.
+    trained : int
+        Of the big ones, for training; the rest is held out.
+    predictors : int
+        Of the vault.
+    """
+
+    seeds: tuple[int, ...]
+    cities: int
+    trained: int
+    predictors: int
+
+
+SIZES = {"quick": Size((10, 11), 40, 20, 2), "book": Size(tuple(range(10, 20)), 300, 105, 10)}
+
+
+def read(
+    model: "TransformerBridge", seeds: Iterable[int], size: Size, few: int | None = None
+) -> dict[int, Rows]:
+    """Return, by seed, training rows and those of each kind: X (n, d), y (n,), groups (n,).
+
+    Parameters
+    ----------
+    model : TransformerBridge
+    seeds : iterable of int
+        Texts that several seeds share are read once.
+    size : Size
+    few : int or None
+        Cities (or elements) of each kind that are asked about, the first by name; None for all.
+    """
+    from elkutils.models import activations, resid_post
+
+    parts = {seed: _parts(seed, size, few) for seed in seeds}
+    every = [part for kinds in parts.values() for part in kinds.values()]
+    texts = list(dict.fromkeys(split.texts[i] for split, rows in every for i in rows))
+    (hook,) = resid_post(model, [LAYER])
+    X = np.asarray(activations(model, texts, [hook])[hook])
+    place = {text: i for i, text in enumerate(texts)}
+    found = {}
+    for seed, kinds in parts.items():
+        raw = [X[[place[split.texts[i]] for i in rows]] for split, rows in kinds.values()]
+        found[seed] = {
+            kind: (rows_of, split.labels[rows], split.groups[rows])
+            for rows_of, (kind, (split, rows)) in zip(
+                z_scored(*raw), kinds.items(), strict=True
+            )
+        }
+    return found
+
+
+def _parts(seed: int, size: Size, few: int | None) -> dict[str, tuple[tasks.Split, np.ndarray]]:
+    """The statements of each kind: a split and which of its rows."""
+    cities = tasks.cities(seed, easy=size.cities, hard=size.cities)
+    elements = tasks.elements(seed)["easy"]
+    train, test = cities["easy"].train_test(1 - size.trained / size.cities, seed)
+    asked = {
         HELD_OUT: (cities["easy"], test),
-        HARD: (cities["hard"], slice(None)),
+        HARD: (cities["hard"], np.arange(len(cities["hard"]))),
         NEGATED: (cities["easy_negated"], test),
-        OTHER: (elements, slice(None)),
+        OTHER: (elements, np.arange(len(elements))),
     }
-    scaled = z_scored(*(part.X[LAYER][rows] for part, rows in parts.values()))
-    return {
-        kind: (X, part.y[rows], part.groups[rows])
-        for X, (kind, (part, rows)) in zip(scaled, parts.items(), strict=True)
+    return {"train": (cities["easy"], train)} | {
+        kind: (split, rows[np.isin(split.groups[rows], np.unique(split.groups[rows])[:few])])
+        for kind, (split, rows) in asked.items()
     }
 
 
-def language_bags(rows: Rows, seed: int) -> dict[str, Bag]:
+def _at_once(name: str, compute: Callable[[], dict]) -> dict:
+    return compute()
+
+
+def language_bags(
+    rows: Rows, seed: int, names: Iterable[str] | None = None, parts: Callable = _at_once
+) -> dict[str, Bag]:
     """Return bags of `SIZE` members trained on some rows, by name.
 
     Parameters
     ----------
     rows : mapping
-        From `read`.
+        Of one seed, from `read`.
     seed : int
+    names : iterable of str or None
+        Which of `MAKERS`; None for all.
+    parts : callable
+        ``(name, compute)`` → what `compute` returns, which `tiny_heads.Parts` keeps.
 
     Returns
     -------
@@ -89,14 +164,17 @@ def language_bags(rows: Rows, seed: int) -> dict[str, Bag]:
     """
     asked = {kind: part for kind, part in rows.items() if kind != "train"}
     X = np.concatenate([part[0] for part in asked.values()])
-    makers = _posterior, _resampled, _starts, _perceptron
+    ends = np.cumsum([len(part[1]) for part in asked.values()])[:-1]
     found = {}
-    for name, make in zip(LANGUAGE, makers, strict=True):
-        log_odds = _spaced(make(*rows["train"], X, seed))
-        parts = np.split(log_odds, np.cumsum([len(p[1]) for p in asked.values()])[:-1], axis=1)
+    for name in LANGUAGE if names is None else names:
+
+        def compute(name=name):
+            return {"log_odds": _spaced(MAKERS[name](*rows["train"], X, seed))}
+
+        split = np.split(parts(name, compute)["log_odds"], ends, axis=1)
         found[name] = {
-            kind: (part, y, groups)
-            for part, (kind, (_, y, groups)) in zip(parts, asked.items(), strict=True)
+            kind: (log_odds, y, groups)
+            for log_odds, (kind, (_, y, groups)) in zip(split, asked.items(), strict=True)
         }
     return found
 
@@ -106,6 +184,30 @@ def _posterior(X, y, groups, asked, seed) -> np.ndarray:
 
     fitted = BayesianLogistic(2 / np.sqrt(X.shape[1]), chains=8, draws=100, seed=seed).fit(X, y)
     return fitted.draws_.log_odds(asked)
+
+
+def _mean_field(X, y, groups, asked, seed) -> np.ndarray:
+    """Draws of the normal with independent weights that is nearest to the same posterior."""
+    import jax
+    import numpyro
+    from numpyro.distributions import Bernoulli, ImproperUniform, Normal, constraints
+    from numpyro.infer import SVI, Trace_ELBO
+    from numpyro.infer.autoguide import AutoNormal
+    from numpyro.optim import ClippedAdam
+
+    def model():
+        scale = 2 / np.sqrt(X.shape[1])
+        w = numpyro.sample("w", Normal(0.0, scale).expand([X.shape[1]]).to_event(1))
+        b = numpyro.sample("b", ImproperUniform(constraints.real, (), ()))
+        numpyro.sample("y", Bernoulli(logits=X @ w + b), obs=y)
+
+    guide = AutoNormal(model, init_scale=0.05)
+    rate = jax.numpy.geomspace(0.02, 0.0002, ROUNDS)
+    svi = SVI(model, guide, ClippedAdam(lambda i: rate[i]), Trace_ELBO(num_particles=4))
+    first, last = jax.random.split(jax.random.key(seed))
+    found = svi.run(first, ROUNDS, progress_bar=False)
+    drawn = guide.sample_posterior(last, found.params, sample_shape=(SIZE,))
+    return np.asarray(drawn["w"] @ asked.T + drawn["b"][:, None])
 
 
 def _resampled(X, y, groups, asked, seed) -> np.ndarray:
@@ -133,14 +235,98 @@ def _starts(X, y, groups, asked, seed) -> np.ndarray:
     return fitted.draws_.log_odds(asked)
 
 
+def _resampled_perceptrons(X, y, groups, asked, seed) -> np.ndarray:
+    from elkutils.inference.networks.mlp import MLP
+    from elkutils.study import small_networks
+
+    recipe = small_networks.Recipe("", "Adam", learning_rate=1e-3, bootstrapped=True)
+    given = MLP((WIDTH, WIDTH)), (X, y, groups), SIZE, seed
+    found = small_networks.members(recipe, *given, steps=500)
+    return found[small_networks.HELD_OUT].log_odds(asked)
+
+
+def _anchored(X, y, groups, asked, seed) -> np.ndarray:
+    from elkutils.reporters import Ensemble
+
+    options = {"anchored": True, "steps": 800, "learning_rate": 1e-2, "decay": True}
+    fitted = Ensemble(SIZE, head=_network(X, y), **options, seed=seed).fit(X, y)
+    return fitted.draws_.log_odds(asked)
+
+
 def _perceptron(X, y, groups, asked, seed) -> np.ndarray:
     from elkutils.inference.networks import hmc
+
+    found = hmc.sample(_network(X, y), X, y, 64, 60, chains=1, seed=seed)
+    return found.log_odds(asked)
+
+
+def _sghmc(X, y, groups, asked, seed) -> np.ndarray:
+    from elkutils.inference.networks import sgmcmc
+
+    options = {"method": "sghmc", "batch": 32, "seed": seed}
+    return sgmcmc.sample(_network(X, y), X, y, 16, 40, 4, 16, **options).log_odds(asked)
+
+
+def _sgld(X, y, groups, asked, seed) -> np.ndarray:
+    """All rows in each step: batches of 32 had not converged after twice as many steps."""
+    from elkutils.inference.networks import sgmcmc
+
+    options = {"method": "sgld", "seed": seed}
+    return sgmcmc.sample(_network(X, y), X, y, 16, 40, 4, 64, **options).log_odds(asked)
+
+
+def _laplace(X, y, groups, asked, seed, last_layer=False) -> np.ndarray:
+    from elkutils.inference.networks import laplace
+
+    options = {"last_layer": last_layer, "seed": seed}
+    return laplace.sample(_network(X, y), X, y, SIZE, **options).log_odds(asked)
+
+
+def _thresholded(X, y, groups, asked, seed) -> np.ndarray:
+    from elkutils.inference.networks import threshold
+    from elkutils.inference.networks.mlp import MLP
+
+    head = MLP((), weight_scale=2.0)  # the prior of the linear posterior
+    return threshold.descend(head, X, y, LOSS, 64, seed=seed).log_odds(asked)
+
+
+def _infinitely_wide(X, y, groups, asked, seed) -> np.ndarray:
+    from elkutils.inference.networks import infinite
+
+    return infinite.sample(_network(X, y), X, y, seed=seed).log_odds(asked)
+
+
+def _network(X: np.ndarray, y: np.ndarray) -> "MLP":
+    """A perceptron whose prior scale has most evidence at infinite width."""
+    return _chosen(X.shape, np.float64(X).tobytes(), np.float64(y).tobytes())
+
+
+@lru_cache(maxsize=1)  # several bags of one seed ask
+def _chosen(shape: tuple[int, int], X: bytes, y: bytes) -> "MLP":
     from elkutils.inference.networks.infinite import choose_scale
     from elkutils.inference.networks.mlp import MLP
 
-    scale = choose_scale(MLP((1, 1)), X, y).scale
-    network = MLP((WIDTH, WIDTH), weight_scale=scale)
-    return hmc.sample(network, X, y, 64, 60, chains=1, seed=seed).log_odds(asked)
+    rows = np.frombuffer(X).reshape(shape), np.frombuffer(y)
+    return choose_scale(MLP((WIDTH, WIDTH)), *rows).network
+
+
+MAKERS: Mapping[str, Callable[..., np.ndarray]] = {
+    DRAWS: _posterior,
+    "mean-field draws": _mean_field,
+    "draws of a perceptron": _perceptron,
+    "SGHMC of a perceptron": _sghmc,
+    "SGLD of a perceptron": _sgld,
+    "Laplace of a perceptron": _laplace,
+    "Laplace of its last layer": partial(_laplace, last_layer=True),
+    INFINITE: _infinitely_wide,
+    "prior under a threshold": _thresholded,
+    "anchored perceptrons": _anchored,
+    RESAMPLED: _resampled,
+    "starts of a perceptron": _starts,
+    "resampled perceptrons": _resampled_perceptrons,
+}
+LANGUAGE = tuple(MAKERS)
+BY_ROW = {*VAULT, INFINITE}  # whose rows are not drawn together, so that ranks say nothing
 
 
 def _spaced(log_odds: np.ndarray) -> np.ndarray:
@@ -149,52 +335,183 @@ def _spaced(log_odds: np.ndarray) -> np.ndarray:
     return flat[np.linspace(0, len(flat) - 1, SIZE).round().astype(int)]
 
 
-def vault_bags(predictor: int) -> dict[str, Bag]:
-    """Return draws of the posterior of a vault predictor's head, given `LABELS` easy labels.
+def vault_bags(
+    predictor: int, parts: Callable = _at_once, cases: int = LABELS
+) -> dict[str, Bag]:
+    """Return draws of the posterior of a vault predictor's head, and of all of its weights.
 
-    Place and prior are those of `head_enough`.
-    """
-    from elkutils.reporters import BayesianLogistic
-
-    found = readings.read_vault(predictor)
-    parts = {HELD_OUT: found["held out"], HARD: found["hard"]}
-    first = found["easy"].X[head_enough.PLACE][:LABELS]
-    X, *asked = z_scored(first, *(part.X[head_enough.PLACE] for part in parts.values()))
-    scales = {"prior_scale": 2 / np.sqrt(X.shape[1]), "bias_scale": head_enough.BIAS_SCALE}
-    reporter = BayesianLogistic(**scales, chains=8, draws=100, seed=predictor)
-    reporter.fit(X, found["easy"].y[:LABELS])
-    bag = {}
-    for (kind, part), rows in zip(parts.items(), asked, strict=True):
-        ids = np.array([f"{predictor}/{kind}/{i}" for i in range(len(rows))])
-        bag[kind] = _spaced(reporter.draws_.log_odds(rows)), part.y, ids
-    return {HEAD: bag}
-
-
-def share(bags: Mapping[int, Bag], kind: str, ddof: int = 0, **options: object) -> Interval:
-    """Return the share of a member's Brier score that averaging removes.
+    Labels, place and priors are those of `head_enough`, and the network is linearised as there;
+    the cases are `FRESH`.
 
     Parameters
     ----------
-    bags : dict of int to bag
-        One bag by seed, each with its rows by kind.
-    kind : str
-    ddof : int
-        As in `elkutils.evaluation.brier_split`.
+    predictor : int
+    parts : callable
+        As in `language_bags`.
+    cases : int
+        Labels, and cases of each kind that are asked about.
+    """
+    setting = head_enough.vault_setting(predictor, FRESH).only(
+        "train", "easy", "hard", most=cases
+    )
+    whole = []
+
+    def compute(s):
+        if s and not whole:
+            whole.append(head_enough.vault_prior(setting))
+        prior = whole[0] if s else head_enough.head_prior(setting)
+        return {"log_odds": _spaced(prior.answer(s, draws=100, seed=predictor).log_odds)}
+
+    found = {}
+    for name, s in VAULT.items():
+        log_odds = parts(name, lambda s=s: compute(s))["log_odds"]
+        found[name] = {}
+        for kind, of in zip(VAULT_KINDS, ("easy", "hard"), strict=True):
+            rows = setting.rows[of]
+            ids = np.array([f"{predictor}/{kind}/{i}" for i in range(len(setting.y[rows]))])
+            found[name][kind] = log_odds[:, rows], setting.y[rows], ids
+    return found
+
+
+def entry(seed: int, bags: Mapping[str, Bag]) -> dict[str, Any]:
+    """Return what is recorded of the bags of one seed (or predictor), as JSON takes it.
+
+    Returns
+    -------
+    dict
+        "seed"; "groups", by kind the k names of cities (elements, cases); and "bags", by bag
+        and kind: "variance" of the members' probabilities, "member", the Brier score of a
+        member, both as means over the rows of each group and in units of `UNIT`, and "safe",
+        the share of answers below one half.
+    """
+    groups, found = {}, {}
+    for name, bag in bags.items():
+        found[name] = {}
+        for kind, (log_odds, y, names) in bag.items():
+            unique, of = np.unique(names, return_inverse=True)
+            groups[kind] = unique.tolist()
+            split = brier_split(y, expit(log_odds))
+            means = {
+                key: np.bincount(of, getattr(split, key)) / np.bincount(of) / UNIT
+                for key in ("variance", "member")
+            }
+            found[name][kind] = {k: np.rint(v).astype(int).tolist() for k, v in means.items()}
+            found[name][kind]["safe"] = round(float(np.mean(log_odds < 0)), 4)
+    return {"seed": seed, "groups": groups, "bags": found}
+
+
+def measure(
+    rows: Rows,
+    seed: int,
+    folder: str | Path,
+    tell: Callable = lambda line: None,
+    names: Iterable[str] | None = None,
+) -> tuple[dict[str, Any], dict[str, Bag]]:
+    """Return the entry of one seed, and its bags.
+
+    Parameters
+    ----------
+    rows : mapping
+        Of this seed, from `read`.
+    seed : int
+    folder : path
+        Where bags are kept; a call with the same rows continues from there.
+    tell : callable
+        Takes a line of progress.
+    names : iterable of str or None
+        As in `language_bags`.
+    """
+    key = digest_of(rows, seed)
+    parts = Parts(folder, key, lambda line: tell(f"seed {seed}, {line}"))
+    bags = language_bags(rows, seed, names, parts)
+    found = entry(seed, bags) | {"digest": key}
+    if DRAWS in bags:
+        free = {kind: round(prior_part(rows, bags[DRAWS], kind), 4) for kind in KINDS}
+        found["prior part"] = free
+    return found, bags
+
+
+def measure_vault(
+    predictor: int, folder: str | Path, tell: Callable = lambda line: None, cases: int = LABELS
+) -> dict[str, Any]:
+    """Return the entry of one predictor; parameters are those of `measure` and `vault_bags`."""
+    key = f"vault-{predictor}-{FRESH}-{cases}"
+    parts = Parts(folder, key, lambda line: tell(f"predictor {predictor}, {line}"))
+    bags = vault_bags(predictor, parts, cases)
+    harm = {kind: float(np.mean(bags[HEAD][kind][1])) for kind in VAULT_KINDS}
+    return entry(predictor, bags) | {"harm": harm}
+
+
+def measure_spreads(
+    bags: Mapping[int, Mapping[str, Bag]], tell: Callable = lambda line: None
+) -> dict[str, dict[str, list[float]]]:
+    """Return the estimate and both ends of each spread, by bag and shifted kind."""
+    found = {}
+    for name, kind in places():
+        if kind == HELD_OUT or name in BY_ROW:
+            continue
+        value = spread({seed: every[name] for seed, every in bags.items()}, kind)
+        tell(f"spread: {name}, {kind}: {value}")
+        ends = [round(x, 4) for x in (value.estimate, value.lower, value.upper)]
+        found.setdefault(name, {})[kind] = ends
+    return found
+
+
+def measure_spread_controls(bags: Mapping[int, Mapping[str, Bag]]) -> list[list[int]]:
+    """Return passes and runs of both controls of the rule on the spread."""
+    rule = claims()["C7b"].criteria["AUROC spread"]
+    drawn = {seed: every[DRAWS] for seed, every in bags.items()}
+    return [[rate.passes, rate.runs] for rate in spread_controls(rule, drawn, len(places()))]
+
+
+def recorded() -> dict[str, Any]:
+    """Return the recorded run: ``tests/benchmarks/members.py`` made it."""
+    return recorded_run("members")
+
+
+def places() -> list[tuple[str, str]]:
+    """Return the claim's places: each bag with each kind of row that it is asked about."""
+    language = [(name, kind) for name in LANGUAGE for kind in KINDS]
+    return language + [(name, kind) for name in VAULT for kind in VAULT_KINDS]
+
+
+def columns(record: Mapping[str, Any], name: str, kind: str) -> tuple[np.ndarray, ...]:
+    """Return variance, members' Brier score, group and seed (N,) of a recorded bag.
+
+    One row per group and seed. Each city has as many rows as another, so the share of its rows
+    is that of its means.
+    """
+    return pooled(
+        (
+            e["seed"],
+            *(UNIT * np.array(e["bags"][name][kind][key]) for key in ("variance", "member")),
+            np.array(e["groups"][kind]),
+        )
+        for e in record["predictors" if name in VAULT else "seeds"]
+    )
+
+
+def spreads(record: Mapping[str, Any]) -> dict[tuple[str, str], Interval]:
+    """Return the recorded spreads by place: see `measure_spreads`."""
+    return {
+        (name, kind): Interval(*ends)
+        for name, kinds in record["spreads"].items()
+        for kind, ends in kinds.items()
+    }
+
+
+def share(columns: tuple[np.ndarray, ...], **options: object) -> Interval:
+    """Return the share of a member's Brier score that averaging the bag removes.
+
+    Parameters
+    ----------
+    columns : tuple
+        From `columns`.
     **options : object
         Other arguments of `elkutils.evaluation.bootstrap`.
     """
-    variance, member, groups, seeds = split_rows(bags, kind, ddof)
+    variance, member, groups, seeds = columns
     return bootstrap(_share, variance, member, groups=groups, seeds=seeds, **options)
-
-
-def split_rows(bags: Mapping[int, Bag], kind: str, ddof: int = 0) -> tuple[np.ndarray, ...]:
-    """Return variance, members' Brier score, group and seed of each row, (N,) each."""
-    parts = []
-    for seed, bag in bags.items():
-        log_odds, y, groups = bag[kind]
-        split = brier_split(y, expit(log_odds), ddof)
-        parts.append((seed, split.variance, split.member, groups))
-    return pooled(parts)
 
 
 def _share(variance, member, weights):
@@ -222,14 +539,14 @@ def prior_part(rows: Rows, bag: Bag, kind: str) -> float:
 
 
 def share_controls(
-    rule: Criterion, bags: Mapping[int, Bag], kind: str, places: int
+    rule: Criterion, columns: tuple[np.ndarray, ...], places: int
 ) -> tuple[PassRate, PassRate]:
     """Return how often a rule on the share passes half its margin, and twice.
 
     Members are moved towards their mean, or away from it, until that is their share; groups and
-    seeds are drawn again in each run.
+    seeds are drawn again in each run. `columns` are those of one bag on one kind of row.
     """
-    variance, member, groups, seeds = split_rows(bags, kind)
+    variance, member, groups, seeds = columns
     bag = member - variance
     each = [np.mean(variance[seeds == s]) / np.mean(member[seeds == s]) for s in set(seeds)]
     whole = np.mean(each)

@@ -243,6 +243,9 @@ def test_rows_of_some_kinds():
     np.testing.assert_array_equal(few.X, made.X[[0, 1, 3, 4, 5]])
     np.testing.assert_array_equal(few.y, [0, 1, 1, 1, 0])
     assert few.rows == {"train": slice(0, 2), "hard": slice(2, 5)}
+    fewer = made.only("train", "hard", most=1)
+    np.testing.assert_array_equal(fewer.X, made.X[[0, 3]])
+    assert fewer.rows == {"train": slice(0, 1), "hard": slice(1, 2)}
     for kinds in ((), ("hard",), ("train", "other")):
         with pytest.raises(ValueError, match="begin with 'train'"):
             made.only(*kinds)

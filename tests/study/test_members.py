@@ -27,19 +27,100 @@ def made_bag(seed, apart=0.2, shifted=0.2, cities=40):
 BAGS = {seed: made_bag(seed) for seed in range(3)}
 
 
+RECORD = {"seeds": [members.entry(seed, {"made": bag}) for seed, bag in BAGS.items()]}
+
+
 def test_the_share_is_that_of_the_split():
-    found = members.share(BAGS, HARD, resamples=100)
+    found = members.share(members.columns(RECORD, "made", HARD), resamples=100)
     each = [brier_split(bag[HARD][1], expit(bag[HARD][0])).share for bag in BAGS.values()]
-    assert found.estimate == pytest.approx(np.mean(each))
-    assert members.share(BAGS, HARD, ddof=1, resamples=100).estimate == pytest.approx(
-        16 / 15 * found.estimate
-    )
+    assert found.estimate == pytest.approx(np.mean(each), abs=1e-3)  # units of 1e-4
 
 
 def test_the_rule_on_the_share_tells_its_controls_apart():
-    passes, fails = members.share_controls(RULES["variance share"], BAGS, HARD, 5)
+    columns = members.columns(RECORD, "made", HARD)
+    passes, fails = members.share_controls(RULES["variance share"], columns, 5)
     assert passes.rate > 0.9
     assert fails.rate == 0
+
+
+def test_an_entry_has_one_number_per_city_and_the_share_of_safe_answers():
+    log_odds, y, groups = BAGS[0][HELD_OUT]
+    found = RECORD["seeds"][0]
+    assert found["groups"][HELD_OUT] == sorted(set(groups))
+    made = found["bags"]["made"][HELD_OUT]
+    city = groups == found["groups"][HELD_OUT][3]
+    variance = brier_split(y, expit(log_odds)).variance[city].mean()
+    assert members.UNIT * made["variance"][3] == pytest.approx(variance, abs=members.UNIT)
+    assert made["safe"] == pytest.approx(np.mean(log_odds < 0), abs=1e-4)
+
+
+def made_rows(n=60, asked=20, d=12):
+    rng = np.random.default_rng(0)
+    rows = {}
+    for kind, count in {"train": n, HELD_OUT: asked, HARD: asked}.items():
+        y = np.tile([0, 1], count // 2)
+        X = rng.standard_normal((count, d))
+        X[:, 0] += 2 * y - 1
+        rows[kind] = X, y, np.repeat([f"{kind} {i}" for i in range(count // 2)], 2)
+    return rows
+
+
+@pytest.mark.parametrize("name", members.LANGUAGE)
+def test_each_bag_has_members_that_read_the_labels_and_differ(name, monkeypatch):
+    rows = made_rows()
+    monkeypatch.setattr(members, "LOSS", 0.5)  # a weak threshold is soon met
+    bag = members.language_bags(rows, 0, [name])[name]
+    log_odds, y, _ = bag[HELD_OUT]
+    assert log_odds.shape == (members.SIZE, len(y))
+    assert auroc(y, log_odds.mean(axis=0)) > 0.6
+    assert log_odds.std(axis=0).min() > 0
+
+
+def test_independent_weights_have_the_mean_field_variance():
+    """With orthogonal columns the posterior is independent, and mean field is near to it."""
+    rng = np.random.default_rng(0)
+    X = np.linalg.qr(rng.standard_normal((200, 8)))[0] * np.sqrt(200)
+    y = (rng.random(200) < expit(X[:, 0])).astype(int)
+    mean, exact = (
+        make(X, y, None, np.eye(8), 0) for make in (members._mean_field, members._posterior)
+    )
+    near = exact.reshape(-1, 8)
+    error = near.std(axis=0) / np.sqrt(members.SIZE)
+    assert (np.abs(mean.mean(axis=0) - near.mean(axis=0)) < 4 * error).all()
+    spreads = [np.sqrt(part.var(axis=0, ddof=1).mean()) for part in (mean, near)]
+    assert 0.75 < spreads[0] / spreads[1] < 1.25  # 15 × 8 degrees of freedom: 6.5% error
+
+
+def test_parts_continue_and_keep_their_numbers(tmp_path):
+    rows, told = made_rows(), []
+    rows |= dict.fromkeys((members.NEGATED, members.OTHER), rows[HARD])
+    names = [members.DRAWS, members.RESAMPLED]
+    first, bags = members.measure(rows, 0, tmp_path, told.append, names)
+    again, _ = members.measure(rows, 0, tmp_path, told.append, names)
+    assert first == again
+    assert len(told) == 2
+    assert set(first["prior part"]) == set(members.KINDS)
+    assert bags[members.DRAWS][HARD][0].shape == (members.SIZE, 20)
+
+
+def test_the_vaults_bags_are_of_the_head_and_of_all_weights(tmp_path):
+    found = members.measure_vault(0, tmp_path, cases=10)
+    head, whole = (found["bags"][name] for name in members.VAULT)
+    assert len(found["groups"][HARD]) == 10
+    assert head[HARD]["variance"] != whole[HARD]["variance"]
+    assert found["harm"][HARD] <= 1
+
+
+def test_the_recorded_run_has_what_the_chapter_asks():
+    found = members.recorded()
+    assert found["command"].endswith("--profile book")
+    assert found["size"] == {**vars(members.SIZES["book"]), "seeds": list(range(10, 20))}
+    for name, kind in members.places():
+        variance, member, _, seeds = members.columns(found, name, kind)
+        assert len(np.unique(seeds)) == 10
+        assert (variance <= member + members.UNIT).all()
+        judged = kind != HELD_OUT and name not in members.BY_ROW
+        assert ((name, kind) in members.spreads(found)) == judged
 
 
 def test_the_spread_is_that_of_members_aurocs():

@@ -1,0 +1,57 @@
+"""Record how much the members of bags differ: heads on SmolLM2, and the vault's networks.
+
+    python tests/benchmarks/members.py --output book/results/recorded/members.json
+
+Parts: ten seeds of statements, each with every bag of `elkutils.study.members`; ten predictors
+of the vault; the spread of AUROCs by place, and the controls of its rule. Every bag is kept
+when it is done, so an interrupted run continues where it was. *quick* takes two minutes, *book*
+some fifteen CPU-minutes. The chapter on networks as ensembles judges the file, and computes
+a bag anew.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from elkutils.files import atomic_path, cache_dir
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--profile", choices=("quick", "book"), default="book")
+    parser.add_argument("--parts", type=Path, help="a folder; in the cache by default")
+    parser.add_argument("--output", type=Path, required=True)
+    args = parser.parse_args()
+
+    from elkutils.models import load_model
+    from elkutils.study import members, timings
+
+    size = members.SIZES[args.profile]
+    folder = args.parts or cache_dir() / "members"
+    command = f"python tests/benchmarks/members.py --profile {args.profile}"
+    about = timings.provenance(command, "torch", "transformers", "transformer-lens", "numpyro")
+    about |= {"size": vars(size), "seeds": [], "predictors": []}
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+
+    def keep(name, found):
+        about[name] = found
+        with atomic_path(args.output) as fresh:
+            fresh.write_text(json.dumps(about, separators=(",", ":")) + "\n")
+
+    def tell(line):
+        print(line, file=sys.stderr, flush=True)
+
+    rows, bags = members.read(load_model(), size.seeds, size), {}
+    for seed in size.seeds:
+        entry, bags[seed] = members.measure(rows[seed], seed, folder, tell)
+        keep("seeds", [*about["seeds"], entry])
+    for predictor in range(size.predictors):
+        entry = members.measure_vault(predictor, folder, tell)
+        keep("predictors", [*about["predictors"], entry])
+    keep("spreads", members.measure_spreads(bags, tell))
+    keep("spread controls", members.measure_spread_controls(bags))
+
+
+if __name__ == "__main__":
+    main()
