@@ -248,8 +248,9 @@ def _resampled_perceptrons(X, y, groups, asked, seed) -> np.ndarray:
 def _anchored(X, y, groups, asked, seed) -> np.ndarray:
     from elkutils.reporters import Ensemble
 
-    options = {"anchored": True, "steps": 800, "learning_rate": 1e-2, "decay": True}
-    fitted = Ensemble(SIZE, head=_network(X, y), **options, seed=seed).fit(X, y)
+    recipe = {"init": "prior", "anchored": True, "bootstrap": False}
+    options = {"steps": 800, "learning_rate": 1e-2, "decay": True, "seed": seed}
+    fitted = Ensemble(SIZE, head=_network(X, y), **recipe, **options).fit(X, y)
     return fitted.draws_.log_odds(asked)
 
 
