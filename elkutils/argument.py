@@ -94,7 +94,7 @@ VOICES = ENSEMBLE, COMMON, POSTERIOR
 BOX, GUTTER, MARGIN, TOP, GAP = 190, 44, 31, 34, 24  # px of the drawing
 WIDE = 3 * BOX + 2 * GUTTER + 2 * MARGIN
 NARROW = 340
-LINE, CHIP = 17, {BOX: 25, NARROW: 33}
+LINE, CHIP = 17, 33  # px of a line, and of a mark where there is room
 LETTER = {BOX: 7.3, NARROW: 7.6}  # px of a letter, at the font size of each drawing
 
 
@@ -138,7 +138,8 @@ class Map:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        return f'<div class="argument">{_STYLE}{_wide(self)}{_narrow(self)}{_legend()}</div>'
+        drawn = f"{_wide(self)}{_narrow(self)}{_legend(self)}"
+        return f'<div class="argument">{_STYLE}{drawn}</div>'
 
 
 def show() -> Map:
@@ -308,7 +309,7 @@ def _box(found: Map, node: Node, x, y, height, width, rests=False) -> str:
         )
         text.append(f'<text class="rests" x="{x + 12}" y="{below + 8}">{told}</text>')
         below += LINE
-    chips = _chips(found, node, x + 10, below, CHIP[width])
+    chips = _chips(found, node, x + 10, below, width - 14)
     label = html.escape(f"{node.id}: {node.says}. {found.told(node)}.{_rests(node)}")
     return (
         f'<a {_link(node)} aria-label="{label}" class="{look}"><title>{label}</title>'
@@ -318,9 +319,10 @@ def _box(found: Map, node: Node, x, y, height, width, rests=False) -> str:
     )
 
 
-def _chips(found, node, x, y, step) -> str:
+def _chips(found, node, x, y, room) -> str:
     """One mark per lettered claim; a single claim's verdict in words."""
     ids, parts = found.claims(node), []
+    step = min(CHIP, room / len(ids))
     for i, id in enumerate(ids):
         verdict = found.verdicts[id]
         letter = id.removeprefix(node.id)
@@ -342,10 +344,11 @@ def _link(node) -> str:
     return f'href="{Counter(of).most_common(1)[0][0]}.html"' if of else 'role="img"'
 
 
-def _legend() -> str:
+def _legend(found) -> str:
     shown = {}
     for verdict, mark in MARKS.items():
-        shown.setdefault((mark, LOOKS[verdict]), []).append(verdict)
+        if verdict in found.verdicts.values():
+            shown.setdefault((mark, LOOKS[verdict]), []).append(verdict)
     items = "; ".join(
         f'<span class="{look}">{mark}</span> {" or ".join(names)}'
         for (mark, look), names in shown.items()
