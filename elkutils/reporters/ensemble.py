@@ -70,7 +70,8 @@ class Ensemble(DrawsReporter):
     diverged_ : (members,) bool array
         Members that diverged; they are left out of `draws_`, with a warning.
     init_ : float
-        The τ of largest evidence, where it was chosen.
+        The τ of largest evidence, where it was chosen. Where the largest candidate has it, as
+        on separable rows, the middle one: members would not arrive from so wide a prior.
 
     Examples
     --------
@@ -170,7 +171,7 @@ class Ensemble(DrawsReporter):
             patience=self.patience,
         )
         if self._by_evidence():
-            self.init_ = evidence_scale(X, y, weights=counts, name="init")[0]
+            self.init_ = self._evidence_scale(X, y, counts)
         network = self._network()
         start = draw_prior(network, self.members, X.shape[1], self.seed)
         labels, weights = self._own_rows(y, counts)
@@ -258,6 +259,15 @@ class Ensemble(DrawsReporter):
             return network
         units = math.sqrt(self.n_features_in_) if isinstance(self.head, str) else 1.0
         return replace(network, weight_scale=init * units)
+
+    def _evidence_scale(self, X, y, counts) -> float:
+        """The τ of largest evidence; the middle candidate if no τ is too large.
+
+        From a prior that wide, gradient descent would not arrive.
+        """
+        scale, path = evidence_scale(X, y, weights=counts, name="init")
+        scales = path.prior_scales
+        return float(np.sqrt(scales[0] * scales[-1])) if scale == scales.max() else scale
 
     def _by_evidence(self) -> bool:
         linear = isinstance(self.head, str)

@@ -5,6 +5,7 @@ import pytest
 
 import elkutils.reporters as reporters
 from elkutils.evaluation import log_score
+from elkutils.inference.logistic import default_prior_scales
 from elkutils.inference.networks.mlp import MLP
 from elkutils.reporters import BayesianLogistic, Ensemble, LogisticMAP
 
@@ -119,7 +120,17 @@ def test_by_default_the_prior_is_that_of_largest_evidence(data, tmp_path):
 def test_labels_that_ask_for_no_prior_are_named_by_the_argument():
     X = np.arange(-5.0, 5.0)[:, None] + 0.5
     with pytest.warns(UserWarning, match=r"init is 'evidence'.* give a number as init$"):
-        Ensemble(2, init="evidence", steps=5).fit(X, X[:, 0] > 0)
+        fit = Ensemble(2, init="evidence", steps=5).fit(X, X[:, 0] > 0)
+    scales = default_prior_scales(X)
+    assert fit.init_ == pytest.approx(np.sqrt(scales[0] * scales[-1]))
+
+
+def test_default_members_arrive_where_a_hyperplane_separates_the_classes():
+    X = np.linspace(-1, 1, 20)[:, None] + [[0.0, 3.0]]
+    y = (X[:, 0] > 0).astype(int)
+    with pytest.warns(UserWarning, match="init is 'evidence'"):
+        fit = Ensemble(8, bootstrap=False).fit(X, y)
+    assert fit.score(X, y) > 0.9
 
 
 def test_default_members_know_more_of_new_rows_than_plain_ones():
