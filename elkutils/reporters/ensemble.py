@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from elkutils._inputs import check_counts, check_flags, check_order, is_number, plain
-from elkutils.inference._checks import check_network
+from elkutils.inference._checks import check_network, to_single
 from elkutils.reporters.base import DrawsReporter
 from elkutils.reporters.logistic_map import evidence_scale
 from elkutils.reporters.weights import class_sums, class_weights, distinct
@@ -171,6 +171,7 @@ class Ensemble(DrawsReporter):
             patience=self.patience,
         )
         if self._by_evidence():
+            to_single(X)  # what members cannot be trained on is named before the search
             self.init_ = self._evidence_scale(X, y, counts)
         network = self._network()
         start = draw_prior(network, self.members, X.shape[1], self.seed)
