@@ -25,10 +25,12 @@ ENSEMBLES = [
 
 SHORT = {"draws": 25, "chains": 2, "warmup": 25, "steps": 8}
 # "sgld" runs the program of "sghmc" with another step; it goes through test_protocol.
+# "nuts" compiles at every fit; it takes weights here, and the rest is in test_network.
+NUTS = BayesianNetwork(MLP((4,)), "nuts", threshold=0.68, **SHORT)
 WEIGHED, UNWEIGHED = (
     [BayesianNetwork(MLP((4,)), method, threshold=0.68, **SHORT) for method in methods]
     for methods in (
-        ("hmc", "nuts", "threshold"),
+        ("hmc", "threshold"),
         ("sghmc", "laplace", "last_layer_laplace"),
     )
 )
@@ -49,7 +51,7 @@ def checks_weights(request):
     return request.param.__class__(**request.param.get_params())
 
 
-@pytest.fixture(params=TAKE_WEIGHTS, ids=lambda r: repr(r)[:60])
+@pytest.fixture(params=[*TAKE_WEIGHTS, NUTS], ids=lambda r: repr(r)[:60])
 def weighted(request):
     """Each of them that takes weights of rows."""
     return request.param.__class__(**request.param.get_params())
