@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import expit, logsumexp
 
+from elkutils import tasks
 from elkutils.evaluation import Interval, bootstrap
 from elkutils.inference.draws import mean_log_odds
 from elkutils.ledger import recorded_run
@@ -374,7 +375,8 @@ def exact_mode(setting: Setting, s: float, seed: int = 0) -> np.ndarray:
     return whole.log_odds((mode.z * whole.scales)[None], setting.X)[0]
 
 
-LAYER, HARD_CITIES, NEAR = 15, 100, 0.002  # NEAR: of rms, where the network is linear
+LAYER, NEAR = 15, 0.002  # NEAR: of rms, where the network is linear
+SMALL_CITIES, ASKED_BEFORE = 300, 100  # of the table; by the run that decided nothing
 MEMORY = 3 * 2**30  # bytes for the tokens of a few hundred statements
 
 
@@ -423,7 +425,7 @@ def language(seed: int, heads: int = 2, progress: bool = False) -> dict:
     prior, rms = _unit_prior(head, body, y, rows)
     near = [NEAR / rms, -NEAR / rms]
     scales = [*SCALES, *near]
-    asked = ids[rows["hard"]][::2]
+    asked = ids[rows["hard"]][::3]  # true and false ones by turns
     moved = gradients.perturbed(
         network, asked, LAYER, raw, rms * np.array(scales), 3, seed, progress
     )
@@ -444,25 +446,37 @@ def language(seed: int, heads: int = 2, progress: bool = False) -> dict:
 
 def _cities(model, seed):
     """Texts, labels and groups by kind, features z-scored by all training rows, their sd."""
-    found = readings.read(model, "cities", seed)
-    easy, hard = found["easy"], found["hard"]
-    train, test = easy.split.train_test(seed=seed)
+    from elkutils.models import activations, resid_post
+
+    splits = {name: tasks.cities(seed, hard=SMALL_CITIES)[name] for name in ("easy", "hard")}
+    (hook,) = resid_post(model, [LAYER])
+    read = {name: activations(model, s.texts, [hook])[hook] for name, s in splits.items()}
+    easy, hard = splits.values()
+    train, test = easy.train_test(seed=seed)
     names = np.random.default_rng(seed).permutation(np.unique(easy.groups[train]))
     first = np.isin(easy.groups[train], names[::2])
-    cities = np.unique(hard.groups)[:HARD_CITIES]
     rows = {
-        "train": (easy, train[first]),
-        "heads": (easy, train[~first]),
-        "easy": (easy, test),
-        "hard": (hard, np.flatnonzero(np.isin(hard.groups, cities))),
+        "train": ("easy", train[first]),
+        "heads": ("easy", train[~first]),
+        "easy": ("easy", test),
+        "hard": ("hard", np.flatnonzero(~np.isin(hard.groups, _asked_before()))),
     }
     parts = {
-        kind: (np.array(part.split.texts)[of], part.y[of], part.groups[of])
-        for kind, (part, of) in rows.items()
+        kind: tuple(np.array(c)[of] for c in _columns(splits[name]))
+        for kind, (name, of) in rows.items()
     }
-    raw = easy.X[LAYER][train]
-    scaled = z_scored(raw, *(part.X[LAYER][of] for part, of in rows.values()))[1:]
+    raw = read["easy"][train]
+    scaled = z_scored(raw, *(read[name][of] for name, of in rows.values()))[1:]
     return parts, dict(zip(rows, scaled, strict=True)), np.asarray(raw, np.float64).std(axis=0)
+
+
+def _columns(split):
+    return split.texts, split.labels, split.groups
+
+
+def _asked_before() -> np.ndarray:
+    """The small cities of the run that decided nothing, a hundred of the book's 150."""
+    return np.unique(tasks.cities()["hard"].groups)[:ASKED_BEFORE]
 
 
 def _unit_prior(head, body, y, rows) -> tuple[Prior, float]:
