@@ -425,7 +425,7 @@ def language(seed: int, heads: int = 2, progress: bool = False) -> dict:
     prior, rms = _unit_prior(head, body, y, rows)
     near = [NEAR / rms, -NEAR / rms]
     scales = [*SCALES, *near]
-    asked = ids[rows["hard"]][::3]  # true and false ones by turns
+    asked = ids[rows["hard"]][::9]  # true and false ones by turns
     moved = gradients.perturbed(
         network, asked, LAYER, raw, rms * np.array(scales), 3, seed, progress
     )
