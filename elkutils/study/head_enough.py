@@ -12,7 +12,7 @@ network, and the rest turns records into the quantities of the claims.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,7 @@ CONVERGED = 1.01  # R-hat
 ROUNDS = 3  # of chains, at most
 BLOCKS = 8
 BAG = 5
+ACTIONS, SETS, FRESH = range(9, 14), 3, 10  # of the comparison with bags; first of its labels
 KINDS = {"easy": (vault.easy, 300), "hard": (vault.hard, 300), "shared": (vault.hard, 300)}
 NOTHING = 0.0, 2.0  # the interval of a share of which nothing is known
 
@@ -169,7 +170,13 @@ class Setting:
 
 
 def vault_setting(
-    seed: int, labels: int = 0, count: int = LABELS, trained: bool = True
+    seed: int,
+    labels: int = 0,
+    count: int = LABELS,
+    trained: bool = True,
+    step: int = readings.VAULT_STEP,
+    place: str = PLACE,
+    heads: int = HEADS,
 ) -> Setting:
     """Return a predictor with fresh easy labels, and as many others for the heads.
 
@@ -186,6 +193,12 @@ def vault_setting(
         Labels.
     trained : bool
         False for a predictor with the weights that training begins with: a control.
+    step : int
+        The action at which to answer.
+    place : str
+        One of `readings.VAULT_PLACES`.
+    heads : int
+        Heads to draw; 0 where the body stays frozen.
     """
     from elkutils.models.vault import build, load_predictor
     from elkutils.models.vault_body import body_of
@@ -193,7 +206,7 @@ def vault_setting(
     predictor = load_predictor(seed)
     if not trained:
         predictor = _untrained(predictor, build)
-    step, world = readings.VAULT_STEP, predictor.world
+    world = predictor.world
     key = readings.FIRST_SEED, labels, step
     cases = {"train": vault.easy(world, step, 2 * count, (*key, seed, 0))}
     for i, (kind, (make, n)) in enumerate(KINDS.items()):
@@ -201,13 +214,15 @@ def vault_setting(
             world, step, n, (*key, -1 % 2**32 if kind == "shared" else seed, i + 1)
         )
     tokens = {kind: part.tokens.astype(np.float64) for kind, part in cases.items()}
-    body, weights = body_of(predictor, readings.VAULT_PLACES[PLACE], tokens["train"].shape[1])
+    body, weights = body_of(predictor, readings.VAULT_PLACES[place], tokens["train"].shape[1])
     network, ours = _network(body, weights, tokens["train"])
     y = cases["train"].harm
-    heads = head_draws(ours[count:], y[count:], network.weight_scale, HEADS, seed)
+    drawn = np.zeros((0, body.width))
+    if heads:
+        drawn = head_draws(ours[count:], y[count:], network.weight_scale, heads, seed)
     parts = {"train": (tokens["train"][:count], y[:count])}
     parts |= {kind: (tokens[kind], cases[kind].harm) for kind in KINDS}
-    return Setting(network, heads, *_stacked(parts))
+    return Setting(network, drawn, *_stacked(parts))
 
 
 def _untrained(predictor, build):
@@ -656,6 +671,48 @@ def bags(
 
     pseudo = k * gain() - (k - 1) * np.array([gain(i) for i in range(k)])
     return log_scores(single, y).mean(axis=1) - start, pseudo
+
+
+def many_settings() -> list[tuple[int, int, str]]:
+    """Return (labels, action, place) of the settings in which a head is compared with bags.
+
+    Every place at every action, three times, each with labels and cases of its own.
+    """
+    where = product(ACTIONS, readings.VAULT_PLACES, range(SETS))
+    return [(FRESH + i, step, place) for i, (step, place, _) in enumerate(where)]
+
+
+def against_bags(
+    labels: int, step: int, place: str, predictors: int = 10, seed: int = 0
+) -> dict[str, list[float]]:
+    """Return `bags` of one setting, of heads drawn anew: "own" and "bagged", by predictor."""
+    records = []
+    for i in range(predictors):
+        whole = vault_setting(i, labels, step=step, place=place, heads=0)
+        setting = whole.only("train", "shared")
+        answer, of = head_prior(setting).answer(0.0, seed=seed), setting.rows["shared"]
+        records.append({"0": {"shared": answer.mean[of], "shared map": answer.point[of]}})
+    own, bagged = bags(records, setting.y[of])
+    return {"own": own.tolist(), "bagged": bagged.tolist()}
+
+
+def scatter(gaps: np.ndarray) -> tuple[float, float]:
+    """Return the variance of gaps (settings, predictors) between predictors, and the rest.
+
+    A gap is taken as a setting's mean, plus a part of the predictor, plus a rest. The first
+    number is the variance of the predictors' parts, without what the rest adds to their means
+    (0 where that would be negative); the second is the variance of the rest.
+
+    Examples
+    --------
+    >>> scatter(np.array([[0.0, 1.0, 2.0], [5.0, 6.0, 7.0]]))
+    (1.0, 0.0)
+    """
+    count, k = np.shape(gaps)
+    parts = np.mean(gaps, axis=0)
+    rest = gaps - parts - np.mean(gaps, axis=1, keepdims=True) + np.mean(gaps)
+    noise = float(np.sum(rest**2) / ((count - 1) * (k - 1)))
+    return max(0.0, float(np.var(parts, ddof=1)) - noise / count), noise
 
 
 def mixed(log_odds: np.ndarray) -> np.ndarray:
