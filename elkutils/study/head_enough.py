@@ -567,20 +567,19 @@ def _ratio(part, whole, weights) -> np.ndarray:
 
 
 def planted(
-    part: np.ndarray, whole: np.ndarray, ratio: float, units: int | None = None
+    part: np.ndarray, whole: np.ndarray, ratio: float
 ) -> Callable[[np.random.Generator], Interval]:
     """Return a control for `controls.rates`: a share whose true value is 1/`ratio`.
 
     Units are drawn again with replacement. Each whole has `ratio` times the mean of the parts,
-    plus the unit's measured difference from its part about its mean. `units` is how many are
-    drawn, None for as many as were measured: more say what a larger run could tell.
+    plus the unit's measured difference from its part about its mean.
     """
     part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
     gap = whole - part
     made = part + (ratio - 1) * part.mean() + gap - gap.mean()
 
     def run(rng: np.random.Generator) -> Interval:
-        rows = rng.integers(len(part), size=units or len(part))
+        rows = rng.integers(len(part), size=len(part))
         return share(part[rows], made[rows], resamples=500)
 
     return run
