@@ -10,7 +10,7 @@ square.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from elkutils.models.activations import Enough, pad
 from elkutils.models.language import EMBEDDED, embedded_folder
 
 MEMORY = 2**30
-BLOCK = 48  # texts whose tokens are multiplied with all others at once
+BLOCK = 48  # texts whose tokens are multiplied with the first ones' at once
 BATCH = 16  # texts per forward pass
 FLOAT = 4
 
@@ -58,8 +58,9 @@ def gradient_kernel(
         Only the products with the first c texts are wanted, None for all n. Time grows with
         n·c, beside what the passes through the network take.
     memory : int
-        Bytes for what is kept of all tokens: the layers are taken in as many groups as that
-        needs, and each repeats the forward pass. Model, kernel and one batch come beside.
+        Bytes for what is kept of the first c texts' tokens: the layers are taken in as many
+        groups as that needs, and each repeats the forward pass. Model, kernel and 48 of the
+        other texts come beside.
     progress : bool
         Show a bar.
 
@@ -83,16 +84,20 @@ def gradient_kernel(
     check_counts(memory=memory, columns=columns)
     if columns > n:
         raise ValueError(f"columns is {columns}; there are only {n} texts")
-    found = np.zeros((n, columns)), np.zeros(n)
-    tokens = sum(map(len, sequences))
+    across, own = np.zeros((n, columns)), np.zeros(n)
+    tokens = sum(map(len, sequences[:columns]))
     fired = _fired(network, sequences[0], layer)
     groups = list(_groups(fired, tokens, len(heads), memory))
-    with tqdm(total=2 * len(groups) * len(sequences), disable=not progress, unit="text") as bar:
+    parts = [slice(columns), *(slice(b, b + BLOCK) for b in range(columns, n, BLOCK))]
+    with tqdm(total=len(groups) * n, disable=not progress, unit="text") as bar:
+        bar.set_description(f"kernel, {len(groups)} groups")
         for modules in groups:
-            bar.set_description(f"kernel, {len(groups)} groups")
-            kept = _read(network, sequences, layer, heads, modules, bar)
-            _add(*found, kept, modules, [len(ids) for ids in sequences], bar)
-    across, own = found
+            first = None
+            for part in parts:
+                found = _read(network, sequences[part], layer, heads, modules)
+                first = found if first is None else first
+                _add(across[part], own[part], found, first)
+                bar.update(len(own[part]))
     return across / len(heads), own / len(heads)
 
 
@@ -172,12 +177,14 @@ def _values(network, sequences, layer, heads) -> np.ndarray:
     return torch.cat(parts, dim=1).numpy()
 
 
-@dataclass
-class _Kept:
-    """What one module saw of all texts, token by token."""
+@dataclass(frozen=True)
+class _Seen:
+    """What modules that read one input saw of some texts, token by token."""
 
-    inputs: list[torch.Tensor] = field(default_factory=list)  # (tokens, in) or ids (tokens,)
-    slopes: list[torch.Tensor] = field(default_factory=list)  # (heads, tokens, out)
+    modules: list[nn.Module]
+    inputs: torch.Tensor  # (tokens, in), or ids (tokens,)
+    slopes: list[torch.Tensor]  # (tokens, heads · out) each, in root mean squares of the weight
+    starts: np.ndarray  # of the texts, and the end
 
 
 def _check(network, sequences, layer, heads) -> None:
@@ -263,83 +270,86 @@ def _sizes(module) -> tuple[int, int]:
     return len(module.weight), len(module.weight)
 
 
-def _read(network, sequences, layer, heads, modules, bar) -> dict[nn.Module, _Kept]:
-    """Run all texts, and keep what the modules saw and the gradients by what they gave."""
-    kept = {module: _Kept() for module in modules}
-    wanted = {id(module) for module in modules}
+def _read(network, sequences, layer, heads, modules) -> list[_Seen]:
+    """Run the texts: what the modules saw, and the gradients by what they gave."""
+    wanted, batches = {id(module) for module in modules}, []
     for begin in range(0, len(sequences), BATCH):
-        batch, seen = sequences[begin : begin + BATCH], []
+        batch = sequences[begin : begin + BATCH]
+        batches.append(_read_batch(network, batch, layer, heads, wanted))
+    starts = np.concatenate([[0], np.cumsum([len(ids) for ids in sequences])])
+    found = []
+    for i, (run, *_) in enumerate(batches[0]):
+        inputs = torch.cat([batch[i][1] for batch in batches])
+        slopes = [
+            torch.cat(parts) for parts in zip(*(batch[i][2] for batch in batches), strict=True)
+        ]
+        for batch in batches:
+            batch[i] = None  # as much memory again is not needed
+        found.append(_Seen(run, inputs, slopes, starts))
+    return found
 
-        def note(module, args, output, seen=seen):
-            if not output.requires_grad:
-                output.requires_grad_()  # the graph begins here
-            seen.append((module, args[0].detach(), output))
 
-        handles = [m.register_forward_hook(note) for m in network.modules() if id(m) in wanted]
-        try:
-            with torch.enable_grad():
-                stream = _run(network, batch, layer)
-                ends = torch.tensor([len(ids) - 1 for ids in batch])
-                values = stream[torch.arange(len(batch)), ends] @ heads.T.to(stream)
-        finally:
-            for handle in handles:
-                handle.remove()
-        real = torch.arange(stream.shape[1]) <= ends[:, None]
-        slopes = [_slopes(values[:, i].sum(), seen) for i in range(len(heads))]
-        for i, (module, inputs, output) in enumerate(seen):
-            if _is_norm(module):
-                inputs = output.detach() / module.weight
-            kept[module].inputs.append(inputs[real].float())
-            kept[module].slopes.append(torch.stack([s[i][real].float() for s in slopes]))
-        bar.update(len(batch))
-    return kept
+def _read_batch(network, batch, layer, heads, wanted) -> list[tuple]:
+    """Runs of modules with one input, in order: (modules, inputs, slopes of each)."""
+    seen = []
+
+    def note(module, args, output):
+        if not output.requires_grad:
+            output.requires_grad_()  # the graph begins here
+        seen.append((module, args[0], output))
+
+    handles = [m.register_forward_hook(note) for m in network.modules() if id(m) in wanted]
+    try:
+        with torch.enable_grad():
+            stream = _run(network, batch, layer)
+            ends = torch.tensor([len(ids) - 1 for ids in batch])
+            values = stream[torch.arange(len(batch)), ends] @ heads.T.to(stream)
+    finally:
+        for handle in handles:
+            handle.remove()
+    real = torch.arange(stream.shape[1]) <= ends[:, None]
+    slopes = [_slopes(values[:, i].sum(), seen) for i in range(len(heads))]
+    runs, before = [], None
+    for i, (module, inputs, output) in enumerate(seen):
+        if inputs is not before or _is_norm(module):
+            kept = output / module.weight if _is_norm(module) else inputs
+            runs.append(([], kept.detach()[real].float(), []))
+            before = None if _is_norm(module) else inputs
+        modules, _, ours = runs[-1]
+        modules.append(module)
+        of_heads = torch.cat([each[i][real].float() for each in slopes], dim=1)
+        ours.append(_root(module.weight) * of_heads)
+    return runs
 
 
 def _slopes(value, seen) -> tuple[torch.Tensor, ...]:
     return torch.autograd.grad(value, [output for _, _, output in seen], retain_graph=True)
 
 
-def _add(across, own, kept, modules, lengths, bar) -> None:
-    """Add the modules' parts of the kernel; those with the same input share its products."""
-    starts, total = np.concatenate([[0], np.cumsum(lengths)]), len(modules)
-    while modules:
-        module, *rest = modules
-        inputs, shared = torch.cat(kept[module].inputs), [module]
-        while rest and _same(kept[module], kept[rest[0]], module, rest[0]):
-            shared.append(rest.pop(0))
-        slopes = [_flat(m, kept.pop(m)) for m in shared]
-        if _is_norm(module):
-            heads = slopes[0].shape[1] // inputs.shape[1]
-            _add_rows(across, own, _per_text(slopes[0] * inputs.repeat(1, heads), starts))
-        else:
-            _add_products(across, own, inputs, torch.cat(slopes, dim=1), starts)
-            for m, slope in zip(shared, slopes, strict=True):
-                if getattr(m, "bias", None) is not None:
-                    rows = _per_text(slope, starts)
-                    rows *= _root(m.bias) / _root(m.weight)
-                    _add_rows(across, own, rows)
-        bar.update(len(lengths) * (len(modules) - len(rest)) / total)
-        modules = rest
+def _add(across, own, ours, theirs) -> None:
+    """Add the modules' parts of the kernel of our texts with theirs, and with themselves."""
+    for our, their in zip(ours, theirs, strict=True):
+        if _is_norm(our.modules[0]):
+            _add_rows(across, own, *(_scaled_rows(part) for part in (our, their)))
+            continue
+        _add_products(across, own, our, their)
+        for i, module in enumerate(our.modules):
+            if getattr(module, "bias", None) is not None:
+                ratio = _root(module.bias) / _root(module.weight)
+                rows = (ratio * _per_text(part.slopes[i], part.starts) for part in (our, their))
+                _add_rows(across, own, *rows)
 
 
-def _add_rows(across, own, rows) -> None:
-    across += rows @ rows[: across.shape[1]].T
-    own += np.sum(rows**2, axis=1)
+def _scaled_rows(seen) -> np.ndarray:
+    """Gradients by the weights of a norm, (texts, heads · out)."""
+    (slopes,) = seen.slopes
+    heads = slopes.shape[1] // seen.inputs.shape[1]
+    return _per_text(slopes * seen.inputs.repeat(1, heads), seen.starts)
 
 
-def _same(one, other, module, neighbour) -> bool:
-    """Whether two linear layers read the same input."""
-    both = isinstance(module, nn.Linear) and isinstance(neighbour, nn.Linear)
-    return both and all(
-        a.shape == b.shape and torch.equal(a, b)
-        for a, b in zip(one.inputs, other.inputs, strict=True)
-    )
-
-
-def _flat(module, kept) -> torch.Tensor:
-    """Slopes (tokens, heads · out), in root mean squares of the module's weights."""
-    slopes = torch.cat(kept.slopes, dim=1)  # (heads, tokens, out)
-    return _root(module.weight) * slopes.movedim(0, 1).flatten(1)
+def _add_rows(across, own, ours, theirs) -> None:
+    across += ours @ theirs.T
+    own += np.sum(ours**2, axis=1)
 
 
 def _root(weight) -> float:
@@ -350,25 +360,33 @@ def _per_text(rows: torch.Tensor, starts) -> np.ndarray:
     return np.add.reduceat(rows.double().numpy(), starts[:-1], axis=0)
 
 
-def _add_products(across, own, inputs, slopes, starts) -> None:
-    """Add Σₜₜ′ (aₜ·aₜ′)(gₜ·gₜ′) of every text with the first ones, and with itself."""
-    n, columns = across.shape
-    first = slice(0, int(starts[columns]))
-    for begin in range(0, n, BLOCK):
-        end = min(n, begin + BLOCK)
-        ours = slice(int(starts[begin]), int(starts[end]))
-        part = _products(inputs, slopes, ours, first).numpy()
-        part = np.add.reduceat(part, starts[:columns], axis=1, dtype=np.float64)
+def _add_products(across, own, ours, theirs) -> None:
+    """Add Σₜₜ′ (aₜ·aₜ′)(gₜ·gₜ′) of every text of ours with theirs, and with itself."""
+    starts, columns = ours.starts, theirs.starts[:-1]
+    rows, others = _factors(ours), _factors(theirs)
+    for begin in range(0, len(own), BLOCK):
+        end = min(len(own), begin + BLOCK)
+        part = _products(_of_texts(rows, starts, begin, end), others).numpy()
+        part = np.add.reduceat(part, columns, axis=1, dtype=np.float64)
         across[begin:end] += np.add.reduceat(part, starts[begin:end] - starts[begin], axis=0)
-    for i in range(n):
-        itself = slice(int(starts[i]), int(starts[i + 1]))
-        own[i] += float(_products(inputs, slopes, itself, itself).sum(dtype=torch.float64))
+    for i in range(len(own)):
+        itself = _of_texts(rows, starts, i, i + 1)
+        own[i] += float(_products(itself, itself).sum(dtype=torch.float64))
 
 
-def _products(inputs, slopes, ours, theirs) -> torch.Tensor:
+def _factors(seen) -> tuple[torch.Tensor, torch.Tensor]:
+    return seen.inputs, torch.cat(seen.slopes, dim=1)
+
+
+def _of_texts(factors, starts, begin, end) -> list[torch.Tensor]:
+    return [factor[int(starts[begin]) : int(starts[end])] for factor in factors]
+
+
+def _products(ours, theirs) -> torch.Tensor:
     """(aₜ·aₜ′)(gₜ·gₜ′) of every pair of tokens."""
+    (inputs, slopes), (others, steep) = ours, theirs
     if inputs.is_floating_point() and inputs.ndim == 2:
-        found = inputs[ours] @ inputs[theirs].T
+        found = inputs @ others.T
     else:
-        found = (inputs[ours, None] == inputs[None, theirs]).float()
-    return found.mul_(slopes[ours] @ slopes[theirs].T)
+        found = (inputs[:, None] == others[None]).float()
+    return found.mul_(slopes @ steep.T)

@@ -12,13 +12,14 @@ network, and the rest turns records into the quantities of the claims.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import expit, logsumexp
 
+from elkutils import tasks
 from elkutils.evaluation import Interval, bootstrap
 from elkutils.inference.draws import mean_log_odds
 from elkutils.ledger import recorded_run
@@ -40,6 +41,7 @@ CONVERGED = 1.01  # R-hat
 ROUNDS = 3  # of chains, at most
 BLOCKS = 8
 BAG = 5
+ACTIONS, SETS, FRESH = range(9, 14), 3, 10  # of the comparison with bags; first of its labels
 KINDS = {"easy": (vault.easy, 300), "hard": (vault.hard, 300), "shared": (vault.hard, 300)}
 NOTHING = 0.0, 2.0  # the interval of a share of which nothing is known
 
@@ -168,7 +170,13 @@ class Setting:
 
 
 def vault_setting(
-    seed: int, labels: int = 0, count: int = LABELS, trained: bool = True
+    seed: int,
+    labels: int = 0,
+    count: int = LABELS,
+    trained: bool = True,
+    step: int = readings.VAULT_STEP,
+    place: str = PLACE,
+    heads: int = HEADS,
 ) -> Setting:
     """Return a predictor with fresh easy labels, and as many others for the heads.
 
@@ -185,6 +193,12 @@ def vault_setting(
         Labels.
     trained : bool
         False for a predictor with the weights that training begins with: a control.
+    step : int
+        The action at which to answer.
+    place : str
+        One of `readings.VAULT_PLACES`.
+    heads : int
+        Heads to draw; 0 where the body stays frozen.
     """
     from elkutils.models.vault import build, load_predictor
     from elkutils.models.vault_body import body_of
@@ -192,7 +206,7 @@ def vault_setting(
     predictor = load_predictor(seed)
     if not trained:
         predictor = _untrained(predictor, build)
-    step, world = readings.VAULT_STEP, predictor.world
+    world = predictor.world
     key = readings.FIRST_SEED, labels, step
     cases = {"train": vault.easy(world, step, 2 * count, (*key, seed, 0))}
     for i, (kind, (make, n)) in enumerate(KINDS.items()):
@@ -200,13 +214,15 @@ def vault_setting(
             world, step, n, (*key, -1 % 2**32 if kind == "shared" else seed, i + 1)
         )
     tokens = {kind: part.tokens.astype(np.float64) for kind, part in cases.items()}
-    body, weights = body_of(predictor, readings.VAULT_PLACES[PLACE], tokens["train"].shape[1])
+    body, weights = body_of(predictor, readings.VAULT_PLACES[place], tokens["train"].shape[1])
     network, ours = _network(body, weights, tokens["train"])
     y = cases["train"].harm
-    heads = head_draws(ours[count:], y[count:], network.weight_scale, HEADS, seed)
+    drawn = np.zeros((0, body.width))
+    if heads:
+        drawn = head_draws(ours[count:], y[count:], network.weight_scale, heads, seed)
     parts = {"train": (tokens["train"][:count], y[:count])}
     parts |= {kind: (tokens[kind], cases[kind].harm) for kind in KINDS}
-    return Setting(network, heads, *_stacked(parts))
+    return Setting(network, drawn, *_stacked(parts))
 
 
 def _untrained(predictor, build):
@@ -374,7 +390,8 @@ def exact_mode(setting: Setting, s: float, seed: int = 0) -> np.ndarray:
     return whole.log_odds((mode.z * whole.scales)[None], setting.X)[0]
 
 
-LAYER, HARD_CITIES, NEAR = 15, 100, 0.002  # NEAR: of rms, where the network is linear
+LAYER, NEAR = 15, 0.002  # NEAR: of rms, where the network is linear
+SMALL_CITIES, ASKED_BEFORE = 300, 100  # of the table; by the run that decided nothing
 MEMORY = 3 * 2**30  # bytes for the tokens of a few hundred statements
 
 
@@ -423,7 +440,7 @@ def language(seed: int, heads: int = 2, progress: bool = False) -> dict:
     prior, rms = _unit_prior(head, body, y, rows)
     near = [NEAR / rms, -NEAR / rms]
     scales = [*SCALES, *near]
-    asked = ids[rows["hard"]][::2]
+    asked = ids[rows["hard"]][::9]  # true and false ones by turns
     moved = gradients.perturbed(
         network, asked, LAYER, raw, rms * np.array(scales), 3, seed, progress
     )
@@ -444,25 +461,37 @@ def language(seed: int, heads: int = 2, progress: bool = False) -> dict:
 
 def _cities(model, seed):
     """Texts, labels and groups by kind, features z-scored by all training rows, their sd."""
-    found = readings.read(model, "cities", seed)
-    easy, hard = found["easy"], found["hard"]
-    train, test = easy.split.train_test(seed=seed)
+    from elkutils.models import activations, resid_post
+
+    splits = {name: tasks.cities(seed, hard=SMALL_CITIES)[name] for name in ("easy", "hard")}
+    (hook,) = resid_post(model, [LAYER])
+    read = {name: activations(model, s.texts, [hook])[hook] for name, s in splits.items()}
+    easy, hard = splits.values()
+    train, test = easy.train_test(seed=seed)
     names = np.random.default_rng(seed).permutation(np.unique(easy.groups[train]))
     first = np.isin(easy.groups[train], names[::2])
-    cities = np.unique(hard.groups)[:HARD_CITIES]
     rows = {
-        "train": (easy, train[first]),
-        "heads": (easy, train[~first]),
-        "easy": (easy, test),
-        "hard": (hard, np.flatnonzero(np.isin(hard.groups, cities))),
+        "train": ("easy", train[first]),
+        "heads": ("easy", train[~first]),
+        "easy": ("easy", test),
+        "hard": ("hard", np.flatnonzero(~np.isin(hard.groups, _asked_before()))),
     }
     parts = {
-        kind: (np.array(part.split.texts)[of], part.y[of], part.groups[of])
-        for kind, (part, of) in rows.items()
+        kind: tuple(np.array(c)[of] for c in _columns(splits[name]))
+        for kind, (name, of) in rows.items()
     }
-    raw = easy.X[LAYER][train]
-    scaled = z_scored(raw, *(part.X[LAYER][of] for part, of in rows.values()))[1:]
+    raw = read["easy"][train]
+    scaled = z_scored(raw, *(read[name][of] for name, of in rows.values()))[1:]
     return parts, dict(zip(rows, scaled, strict=True)), np.asarray(raw, np.float64).std(axis=0)
+
+
+def _columns(split):
+    return split.texts, split.labels, split.groups
+
+
+def _asked_before() -> np.ndarray:
+    """The small cities of the run that decided nothing, a hundred of the book's 150."""
+    return np.unique(tasks.cities()["hard"].groups)[:ASKED_BEFORE]
 
 
 def _unit_prior(head, body, y, rows) -> tuple[Prior, float]:
@@ -538,20 +567,19 @@ def _ratio(part, whole, weights) -> np.ndarray:
 
 
 def planted(
-    part: np.ndarray, whole: np.ndarray, ratio: float, units: int | None = None
+    part: np.ndarray, whole: np.ndarray, ratio: float
 ) -> Callable[[np.random.Generator], Interval]:
     """Return a control for `controls.rates`: a share whose true value is 1/`ratio`.
 
     Units are drawn again with replacement. Each whole has `ratio` times the mean of the parts,
-    plus the unit's measured difference from its part about its mean. `units` is how many are
-    drawn, None for as many as were measured: more say what a larger run could tell.
+    plus the unit's measured difference from its part about its mean.
     """
     part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
     gap = whole - part
     made = part + (ratio - 1) * part.mean() + gap - gap.mean()
 
     def run(rng: np.random.Generator) -> Interval:
-        rows = rng.integers(len(part), size=units or len(part))
+        rows = rng.integers(len(part), size=len(part))
         return share(part[rows], made[rows], resamples=500)
 
     return run
@@ -642,6 +670,48 @@ def bags(
 
     pseudo = k * gain() - (k - 1) * np.array([gain(i) for i in range(k)])
     return log_scores(single, y).mean(axis=1) - start, pseudo
+
+
+def many_settings() -> list[tuple[int, int, str]]:
+    """Return (labels, action, place) of the settings in which a head is compared with bags.
+
+    Every place at every action, three times, each with labels and cases of its own.
+    """
+    where = product(ACTIONS, readings.VAULT_PLACES, range(SETS))
+    return [(FRESH + i, step, place) for i, (step, place, _) in enumerate(where)]
+
+
+def against_bags(
+    labels: int, step: int, place: str, predictors: int = 10, seed: int = 0
+) -> dict[str, list[float]]:
+    """Return `bags` of one setting, of heads drawn anew: "own" and "bagged", by predictor."""
+    records = []
+    for i in range(predictors):
+        whole = vault_setting(i, labels, step=step, place=place, heads=0)
+        setting = whole.only("train", "shared")
+        answer, of = head_prior(setting).answer(0.0, seed=seed), setting.rows["shared"]
+        records.append({"0": {"shared": answer.mean[of], "shared map": answer.point[of]}})
+    own, bagged = bags(records, setting.y[of])
+    return {"own": own.tolist(), "bagged": bagged.tolist()}
+
+
+def scatter(gaps: np.ndarray) -> tuple[float, float]:
+    """Return the variance of gaps (settings, predictors) between predictors, and the rest.
+
+    A gap is taken as a setting's mean, plus a part of the predictor, plus a rest. The first
+    number is the variance of the predictors' parts, without what the rest adds to their means
+    (0 where that would be negative); the second is the variance of the rest.
+
+    Examples
+    --------
+    >>> scatter(np.array([[0.0, 1.0, 2.0], [5.0, 6.0, 7.0]]))
+    (1.0, 0.0)
+    """
+    count, k = np.shape(gaps)
+    parts = np.mean(gaps, axis=0)
+    rest = gaps - parts - np.mean(gaps, axis=1, keepdims=True) + np.mean(gaps)
+    noise = float(np.sum(rest**2) / ((count - 1) * (k - 1)))
+    return max(0.0, float(np.var(parts, ddof=1)) - noise / count), noise
 
 
 def mixed(log_odds: np.ndarray) -> np.ndarray:

@@ -5,7 +5,8 @@
 Parts: `vault`, the linearised networks of ten predictors (about a CPU minute each); `random`,
 the same of untrained predictors, a control; `language`, the linearised language model, by
 seeds (some CPU minutes each); `hmc`, HMC over all weights of a predictor at a width (some CPU
-minutes each). Every piece is written when it is done, and a call with the same settings
+minutes each); `bags`, a head's posterior against bags of bases, in sixty settings (seconds
+each). Every piece is written when it is done, and a call with the same settings
 continues with the pieces that are missing; `hmc` also continues inside a piece. The chapter on
 heads reads the file and computes a piece anew.
 """
@@ -16,7 +17,7 @@ import json
 import time
 from pathlib import Path
 
-PARTS = "vault", "random", "language", "hmc"
+PARTS = "vault", "random", "bags", "language", "hmc"
 COMPARED = 3  # predictors whose HMC is compared with a linearised posterior, for a minute each
 
 
@@ -29,10 +30,16 @@ def main():
     parser.add_argument("--hmc-scales", type=float, nargs="+", default=[0.2])
     parser.add_argument("--seeds", type=int, nargs="+", default=[5, 6, 7])
     args = parser.parse_args()
+    from elkutils.study.head_enough import many_settings
+
     record = begun(args.output)
     work = {
         "vault": [(f"{p}", lambda p=p: vault(p, True)) for p in args.predictors],
         "random": [(f"{p}", lambda p=p: vault(p, False)) for p in args.predictors[:3]],
+        "bags": [
+            (f"{labels}/{step}/{place}", lambda at=(labels, step, place): bags(*at))
+            for labels, step, place in many_settings()
+        ],
         "language": [(f"{s}", lambda s=s: language(s)) for s in args.seeds],
         "hmc": [
             (f"{p}/{s:g}", lambda p=p, s=s: by_hmc(p, s, args.output))
@@ -65,7 +72,7 @@ def begun(path: Path) -> dict:
         changed = [name for name in about if before.get(name) != about[name]]
         if changed:
             raise SystemExit(f"{path} was made with another {', '.join(changed)}: move it away")
-        return before
+        return {part: {} for part in PARTS} | before
     return about | {part: {} for part in PARTS}
 
 
@@ -93,6 +100,12 @@ def vault(predictor: int, trained: bool) -> dict:
     prior = head_enough.vault_prior(setting, progress=True)
     digest = hashlib.sha256(setting.X.tobytes() + setting.y.tobytes()).hexdigest()[:16]
     return head_enough.measure(setting, prior) | {"digest": digest}
+
+
+def bags(labels: int, step: int, place: str) -> dict:
+    from elkutils.study import head_enough
+
+    return head_enough.against_bags(labels, step, place)
 
 
 def language(seed: int) -> dict:

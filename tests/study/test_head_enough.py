@@ -151,19 +151,52 @@ def test_controls_of_a_share():
         assert np.mean(found) == pytest.approx(1 / ratio, abs=5 * np.std(found) / 10 + 0.005)
 
 
-def test_more_units_tell_more_of_a_share():
-    """Its interval narrows as 1/√units; by default there are as many as were measured."""
-    rng = np.random.default_rng(2)
-    part = 1 + 0.1 * rng.standard_normal(40)
-    whole = 1.3 * part + 0.05 * rng.standard_normal(40)
+def test_scatter_between_predictors_and_within():
+    """Planted variances are found in the mean over repetitions, to four standard errors."""
+    rng = np.random.default_rng(3)
+    found = []
+    for _ in range(400):
+        parts, shifts = 2 * rng.standard_normal(10), rng.standard_normal((6, 1))
+        found.append(head_enough.scatter(parts + shifts + 3 * rng.standard_normal((6, 10))))
+    error = np.std(found, axis=0) / 20
+    assert np.all(np.abs(np.mean(found, axis=0) - [4, 9]) < 4 * error)
 
-    def width(units):
-        run = head_enough.planted(part, whole, 1.0, units)
-        found = [run(np.random.default_rng(i)) for i in range(40)]
-        return np.mean([each.upper - each.lower for each in found])
 
-    assert width(40) == width(None)
-    assert width(40) / width(640) == pytest.approx(4, rel=0.1)
+def test_many_settings_share_no_labels():
+    found = head_enough.many_settings()
+    labels, steps, places = zip(*found, strict=True)
+    assert len(set(labels)) == len(found) == 60
+    assert set(labels) == set(range(10, 70))
+    assert {found.count(each) for each in found} == {1}
+    pairs = [*zip(steps, places, strict=True)]
+    assert {pairs.count(pair) for pair in pairs} == {3}
+    assert len(set(pairs)) == 20
+
+
+def test_a_setting_against_bags_is_that_of_its_heads():
+    """Gains of the heads by themselves; the record holds the same numbers."""
+    found = head_enough.against_bags(69, 13, "MLP 2", predictors=6)
+    setting = head_enough.vault_setting(2, 69, step=13, place="MLP 2", heads=0)
+    answer, of = head_enough.head_prior(setting).answer(0.0), setting.rows["shared"]
+    gain = np.subtract(
+        *(
+            head_enough.log_scores(each[of], setting.y[of]).mean()
+            for each in (answer.mean, answer.point)
+        )
+    )
+    assert found["own"][2] == pytest.approx(gain, abs=1e-6)
+    kept = head_enough.recorded()["bags"]["69/13/MLP 2"]["own"]
+    np.testing.assert_allclose(found["own"], kept[:6], atol=0.1)  # other draws: up to 0.05
+    assert np.mean(found["bagged"]) > np.mean(found["own"])
+
+
+def test_cities_that_had_been_asked_are_left_out():
+    before = head_enough._asked_before()
+    assert len(before) == 100
+    for record in head_enough.recorded()["language"].values():
+        asked = set(record["groups"][slice(*record["kinds"]["hard"])])
+        assert len(asked) == 200
+        assert not asked & set(before)
 
 
 def test_cities_are_means_over_their_statements_in_all_seeds():
