@@ -412,16 +412,16 @@ MAKERS: Mapping[str, Callable[..., np.ndarray]] = {
     "SGLD of a perceptron": _sgld,
     "Laplace of a perceptron": _laplace,
     "Laplace of its last layer": partial(_laplace, last_layer=True),
+    "draws, wide perceptron": _wide_draws,
+    "last layer, wide perceptron": _wide_last_layer,
     INFINITE: _infinitely_wide,
+    "draws, transformer": _transformer_draws,
     "prior under a threshold": _thresholded,
     "anchored perceptrons": _anchored,
     RESAMPLED: _resampled,
     "starts of a perceptron": _starts,
-    "resampled perceptrons": _resampled_perceptrons,
-    "draws, wide perceptron": _wide_draws,
-    "last layer, wide perceptron": _wide_last_layer,
     "starts, wide perceptron": _wide_starts,
-    "draws, transformer": _transformer_draws,
+    "resampled perceptrons": _resampled_perceptrons,
 }
 WIDE_ONES = "draws, wide perceptron", "last layer, wide perceptron", "starts, wide perceptron"
 OF_TOKENS = ("draws, transformer",)  # reads all tokens of a statement
