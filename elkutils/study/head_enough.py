@@ -150,7 +150,7 @@ class Setting:
     def only(self, *kinds: str, most: int | None = None) -> "Setting":
         """Return the setting with the rows of these kinds; "train" has to be the first.
 
-        With `most`, the first so many rows of each; harmful hard cases come late.
+        With `most`, so many rows of each, drawn at random: cases come sorted.
 
         Raises
         ------
@@ -162,11 +162,19 @@ class Setting:
                 f"kinds is {kinds}; it has to begin with 'train' and be of {list(self.rows)}"
             )
         parts = {
-            kind: (self.X[self.rows[kind]][:most], self.y[self.rows[kind]][:most])
-            for kind in kinds
+            kind: (self.X[rows], self.y[rows])
+            for kind, rows in ((kind, _drawn(self.rows[kind], most)) for kind in kinds)
         }
         X, y, rows = _stacked(parts)
         return replace(self, X=X, y=y, rows=rows)
+
+
+def _drawn(rows: slice, most: int | None) -> np.ndarray:
+    """Rows in their order: all of them, or `most` at random."""
+    every = np.arange(rows.start, rows.stop)
+    if most is None or most >= len(every):
+        return every
+    return np.sort(np.random.default_rng(0).choice(every, most, replace=False))
 
 
 def vault_setting(

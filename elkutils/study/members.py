@@ -2,13 +2,14 @@
 
 `language_bags` and `vault_bags` have bags of equal size: draws of posteriors and ensembles of
 heads, all on one frozen network per seed, and draws of all weights of the vault's predictors.
+Heads that are wide, or read all tokens, are dear and have seeds of their own.
 ``tests/benchmarks/members.py`` records them; `columns` has what is recorded of a bag, and
 `share` and `spread` are what the claim of low variance is judged by. `vault_heads`,
 `persona_heads` and `ratio` serve that of independent bases.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,13 +33,15 @@ from elkutils.study import head_enough, readings
 from elkutils.study.controls import auroc_by_pairs, rates, redrawn
 from elkutils.study.pooling import pooled
 from elkutils.study.scaling import z_scored
-from elkutils.study.tiny_heads import Parts, digest_of
+from elkutils.study.tiny_heads import RATE, TRANSFORMER_SCALE, USUAL, Parts, digest_of
 from elkutils.tasks import vault
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+    from elkutils.inference.draws import Draws
     from elkutils.inference.networks.mlp import MLP
+    from elkutils.inference.networks.transformer import Transformer
 
 LAYER = 15
 SIZE = 16  # members of every bag
@@ -49,10 +52,11 @@ VAULT = {HEAD: 0.0, WHOLE: 0.2}  # width of the body's prior, as in the chapter 
 HELD_OUT, HARD, NEGATED, OTHER = "held out", "hard", "negated", "other task"
 KINDS = HELD_OUT, HARD, NEGATED, OTHER
 VAULT_KINDS = HELD_OUT, HARD
-FRESH = 7  # cases of the vault that no other chapter, and no trial, saw
+FRESH = 8  # cases of the vault that no other chapter, and no trial, saw
 UNIT = 1e-4  # of the numbers that are recorded
 LEAST_SPREAD = 0.01  # counts in place of less, as where every member ranks perfectly
-WIDTH = 32  # of both layers of a perceptron
+WIDTH, WIDE = 32, 512  # of both layers of a perceptron
+TOKENS_WIDTH = 32  # of a transformer, at which C8 could draw one
 LOSS = float(np.log(2)) / 4  # a threshold on the mean training loss, in nats
 ROUNDS = 1000  # of stochastic variational inference
 HEADS, LABELS, CASES = 8, 100, 300
@@ -68,8 +72,9 @@ class Size:
 
     Attributes
     ----------
-    seeds : tuple of int
-        Of splits and false statements; none was seen in a trial or in another chapter.
+    seeds, large : tuples of int
+        Of splits and false statements; none was seen in a trial or in another chapter. `large`
+        are those of `WIDE_ONES` and of `OF_TOKENS`.
     cities : int
         Big ones, and as many small ones.
     trained : int
@@ -79,12 +84,16 @@ class Size:
     """
 
     seeds: tuple[int, ...]
+    large: tuple[int, ...]
     cities: int
     trained: int
     predictors: int
 
 
-SIZES = {"quick": Size((10, 11), 40, 20, 2), "book": Size(tuple(range(10, 20)), 300, 105, 10)}
+SIZES = {
+    "quick": Size((10, 11), (30, 31), 40, 20, 2),
+    "book": Size(tuple(range(10, 20)), (30, 31, 32), 300, 105, 10),
+}
 
 
 def read(
@@ -101,24 +110,63 @@ def read(
     few : int or None
         Cities (or elements) of each kind that are asked about, the first by name; None for all.
     """
-    from elkutils.models import activations, resid_post
+    from elkutils.models import activations
+
+    parts, raw = _read(activations, model, seeds, size, few)
+    return _scaled(parts, raw, z_scored)
+
+
+def read_tokens(
+    model: "TransformerBridge", seeds: Iterable[int], size: Size, few: int | None = None
+) -> tuple[dict[int, Rows], dict[int, Rows]]:
+    """Return what `read` returns, and the same with all tokens of each row, (n, tokens, d).
+
+    Tokens are scaled together, and places before a text's first one hold 0.
+    """
+    from elkutils.models import sequences
+
+    parts, raw = _read(sequences, model, seeds, size, few)
+    last = {seed: [X[:, -1] for X in each] for seed, each in raw.items()}
+    return _scaled(parts, last, z_scored), _scaled(parts, raw, _tokens_scaled)
+
+
+def _read(extract, model, seeds, size, few):
+    """The statements of each seed and kind, and what is read of them."""
+    from elkutils.models import resid_post
 
     parts = {seed: _parts(seed, size, few) for seed in seeds}
     every = [part for kinds in parts.values() for part in kinds.values()]
     texts = list(dict.fromkeys(split.texts[i] for split, rows in every for i in rows))
     (hook,) = resid_post(model, [LAYER])
-    X = np.asarray(activations(model, texts, [hook])[hook])
+    X = np.asarray(extract(model, texts, [hook])[hook])
     place = {text: i for i, text in enumerate(texts)}
-    found = {}
-    for seed, kinds in parts.items():
-        raw = [X[[place[split.texts[i]] for i in rows]] for split, rows in kinds.values()]
-        found[seed] = {
-            kind: (rows_of, split.labels[rows], split.groups[rows])
-            for rows_of, (kind, (split, rows)) in zip(
-                z_scored(*raw), kinds.items(), strict=True
-            )
+    raw = {
+        seed: [X[[place[split.texts[i]] for i in rows]] for split, rows in kinds.values()]
+        for seed, kinds in parts.items()
+    }
+    return parts, raw
+
+
+def _scaled(parts, raw, scale) -> dict[int, Rows]:
+    return {
+        seed: {
+            kind: (X, split.labels[rows], split.groups[rows])
+            for X, (kind, (split, rows)) in zip(scale(*raw[seed]), kinds.items(), strict=True)
         }
-    return found
+        for seed, kinds in parts.items()
+    }
+
+
+def _tokens_scaled(*raw: np.ndarray) -> list[np.ndarray]:
+    """Tokens (n, tokens, d) in units of those of the training rows."""
+    from elkutils.reporters import TokenScaler
+
+    scaler = TokenScaler(raw[0].shape[-1]).fit(_flat(raw[0]))
+    return [scaler.transform(_flat(X)).reshape(X.shape).astype(np.float32) for X in raw]
+
+
+def _flat(X: np.ndarray) -> np.ndarray:
+    return X.reshape(len(X), -1)
 
 
 def _parts(seed: int, size: Size, few: int | None) -> dict[str, tuple[tasks.Split, np.ndarray]]:
@@ -150,10 +198,10 @@ def language_bags(
     Parameters
     ----------
     rows : mapping
-        Of one seed, from `read`.
+        Of one seed, from `read`; for bags of `OF_TOKENS` the second of `read_tokens`.
     seed : int
     names : iterable of str or None
-        Which of `MAKERS`; None for all.
+        Which of `MAKERS`; None for all of `LANGUAGE`.
     parts : callable
         ``(name, compute)`` → what `compute` returns, which `tiny_heads.Parts` keeps.
 
@@ -283,6 +331,51 @@ def _laplace(X, y, groups, asked, seed, last_layer=False) -> np.ndarray:
     return laplace.sample(_network(X, y), X, y, SIZE, **options).log_odds(asked)
 
 
+def _wide_draws(X, y, groups, asked, seed) -> np.ndarray:
+    from elkutils.inference.networks import hmc
+
+    return hmc.sample(_wide(X, y), X, y, 64, 60, chains=1, seed=seed).log_odds(asked)
+
+
+def _wide_last_layer(X, y, groups, asked, seed) -> np.ndarray:
+    from elkutils.inference.networks import laplace
+
+    options = {"last_layer": True, "seed": seed}
+    return laplace.sample(_wide(X, y), X, y, SIZE, **options).log_odds(asked)
+
+
+def _wide_starts(X, y, groups, asked, seed) -> np.ndarray:
+    return _usual_starts(_wide(X, y), (X, y, groups), seed, RATE, 150).log_odds(asked)
+
+
+def _transformer_draws(X, y, groups, asked, seed) -> np.ndarray:
+    from elkutils.inference.networks import hmc
+
+    found = hmc.sample(_transformer(X), _flat(X), y, 64, 60, chains=1, seed=seed)
+    return found.log_odds(_flat(asked))
+
+
+def _usual_starts(network, rows, seed, rate, steps) -> "Draws":
+    """Members that start as networks usually do, and stop by their held-out loss, as in C8."""
+    from elkutils.study import small_networks
+
+    recipe = small_networks.Recipe("", "Adam", learning_rate=rate)
+    network = replace(network, weight_scale=USUAL)
+    found = small_networks.members(recipe, network, rows, SIZE, seed, steps)
+    return found[small_networks.HELD_OUT]
+
+
+def _wide(X: np.ndarray, y: np.ndarray) -> "MLP":
+    return replace(_network(X, y), widths=(WIDE, WIDE))
+
+
+def _transformer(X: np.ndarray) -> "Transformer":
+    """A head on rows (n, tokens, d), with the prior that C8 gives it."""
+    from elkutils.inference.networks.transformer import Transformer
+
+    return Transformer(X.shape[-1], TOKENS_WIDTH, weight_scale=TRANSFORMER_SCALE)
+
+
 def _thresholded(X, y, groups, asked, seed) -> np.ndarray:
     from elkutils.inference.networks import threshold
     from elkutils.inference.networks.mlp import MLP
@@ -319,14 +412,21 @@ MAKERS: Mapping[str, Callable[..., np.ndarray]] = {
     "SGLD of a perceptron": _sgld,
     "Laplace of a perceptron": _laplace,
     "Laplace of its last layer": partial(_laplace, last_layer=True),
+    "draws, wide perceptron": _wide_draws,
+    "last layer, wide perceptron": _wide_last_layer,
     INFINITE: _infinitely_wide,
+    "draws, transformer": _transformer_draws,
     "prior under a threshold": _thresholded,
     "anchored perceptrons": _anchored,
     RESAMPLED: _resampled,
     "starts of a perceptron": _starts,
+    "starts, wide perceptron": _wide_starts,
     "resampled perceptrons": _resampled_perceptrons,
 }
-LANGUAGE = tuple(MAKERS)
+WIDE_ONES = "draws, wide perceptron", "last layer, wide perceptron", "starts, wide perceptron"
+OF_TOKENS = ("draws, transformer",)  # reads all tokens of a statement
+UNRECORDED = *WIDE_ONES, *OF_TOKENS  # for their cost
+LANGUAGE = tuple(name for name in MAKERS if name not in (*WIDE_ONES, *OF_TOKENS))
 BY_ROW = {*VAULT, INFINITE}  # whose rows are not drawn together, so that ranks say nothing
 
 
@@ -446,12 +546,16 @@ def measure_vault(
 def measure_spreads(
     bags: Mapping[int, Mapping[str, Bag]], tell: Callable = lambda line: None
 ) -> dict[str, dict[str, list[float]]]:
-    """Return the estimate and both ends of each spread, by bag and shifted kind."""
+    """Return the estimate and both ends of each spread, by bag and shifted kind.
+
+    `bags` are by seed and name, and each seed may have others.
+    """
     found = {}
     for name, kind in places():
         if kind == HELD_OUT or name in BY_ROW:
             continue
-        value = spread({seed: every[name] for seed, every in bags.items()}, kind)
+        own = {seed: every[name] for seed, every in bags.items() if name in every}
+        value = spread(own, kind)
         tell(f"spread: {name}, {kind}: {value}")
         ends = [round(x, 4) for x in (value.estimate, value.lower, value.upper)]
         found.setdefault(name, {})[kind] = ends
@@ -461,7 +565,7 @@ def measure_spreads(
 def measure_spread_controls(bags: Mapping[int, Mapping[str, Bag]]) -> list[list[int]]:
     """Return passes and runs of both controls of the rule on the spread."""
     rule = claims()["C7b"].criteria["AUROC spread"]
-    drawn = {seed: every[DRAWS] for seed, every in bags.items()}
+    drawn = {seed: every[DRAWS] for seed, every in bags.items() if DRAWS in every}
     return [[rate.passes, rate.runs] for rate in spread_controls(rule, drawn, len(places()))]
 
 
@@ -472,8 +576,11 @@ def recorded() -> dict[str, Any]:
 
 def places() -> list[tuple[str, str]]:
     """Return the claim's places: each bag with each kind of row that it is asked about."""
-    language = [(name, kind) for name in LANGUAGE for kind in KINDS]
-    return language + [(name, kind) for name in VAULT for kind in VAULT_KINDS]
+    language = [name for name in MAKERS if name not in UNRECORDED]
+    return [
+        *((name, kind) for name in language for kind in KINDS),
+        *((name, kind) for name in VAULT for kind in VAULT_KINDS),
+    ]
 
 
 def columns(record: Mapping[str, Any], name: str, kind: str) -> tuple[np.ndarray, ...]:
@@ -488,8 +595,14 @@ def columns(record: Mapping[str, Any], name: str, kind: str) -> tuple[np.ndarray
             *(UNIT * np.array(e["bags"][name][kind][key]) for key in ("variance", "member")),
             np.array(e["groups"][kind]),
         )
-        for e in record["predictors" if name in VAULT else "seeds"]
+        for e in record[_part(name)]
     )
+
+
+def _part(name: str) -> str:
+    """Where a record has a bag."""
+    named = {"predictors": VAULT, "wide": WIDE_ONES, "tokens": OF_TOKENS, "seeds": LANGUAGE}
+    return next(part for part, names in named.items() if name in names)
 
 
 def spreads(record: Mapping[str, Any]) -> dict[tuple[str, str], Interval]:
@@ -588,20 +701,35 @@ def probit_aurocs(y: np.ndarray, log_odds: np.ndarray, weights: np.ndarray) -> n
 
 
 def spread(bags: Mapping[int, Bag], kind: str, **options: object) -> Interval:
-    """Return the sd over members of `probit_aurocs`, a kind's over that of held-out rows."""
+    """Return the sd over members of `probit_aurocs`, a kind's over that of held-out rows.
+
+    An AUROC of few rows scatters more, so both are taken on as many cities (or elements): the
+    side with more is dealt into blocks of the other's number, at random, and the mean of their
+    standard deviations counts.
+    """
     parts = []
     for seed, bag in bags.items():
         columns = [bag[HELD_OUT], bag[kind]]
         log_odds, y, groups = (np.concatenate(c, axis=-1) for c in zip(*columns, strict=True))
         shifted = np.repeat([0, 1], [len(c[1]) for c in columns])
-        parts.append((seed, y, shifted, log_odds, groups))
-    y, shifted, log_odds, groups, seeds = pooled(parts)
-    return spread_ratio(y, shifted, log_odds, groups, seeds, **options)
+        least = min(len(np.unique(c[2])) for c in columns)
+        block = np.concatenate([_dealt(c[2], least, seed) for c in columns])
+        parts.append((seed, y, shifted, block, log_odds, groups))
+    y, shifted, block, log_odds, groups, seeds = pooled(parts)
+    return spread_ratio(y, shifted, block, log_odds, groups, seeds, **options)
+
+
+def _dealt(groups: np.ndarray, size: int, seed: int) -> np.ndarray:
+    """Which block of `size` groups each row is in; -1 for rows in none."""
+    names, of = np.unique(groups, return_inverse=True)
+    block = np.random.default_rng(seed).permutation(len(names)) // size
+    return np.where(block < len(names) // size, block, -1)[of]
 
 
 def spread_ratio(
     y: np.ndarray,
     shifted: np.ndarray,
+    block: np.ndarray,
     log_odds: np.ndarray,
     groups: np.ndarray,
     seeds: np.ndarray,
@@ -609,19 +737,23 @@ def spread_ratio(
 ) -> Interval:
     """Return the ratio of spreads of rows that are `shifted` (N,) to those that are not.
 
-    Resampling adds noise to every member's AUROC and draws the ratio towards 1, so the interval
-    is centred.
+    A side's spread is the mean of those of its blocks; rows with the `block` -1 count for
+    nothing. Resampling adds noise to every member's AUROC and draws the ratio towards 1, so
+    the interval is centred.
     """
     given = {"groups": groups, "seeds": seeds, "resamples": 300, **options}
-    return centred_bootstrap(_ratio_of_spreads, y, shifted, *log_odds, **given)
+    return centred_bootstrap(_ratio_of_spreads, y, shifted, block, *log_odds, **given)
 
 
-def _ratio_of_spreads(y, shifted, *log_odds, weights):
+def _ratio_of_spreads(y, shifted, block, *log_odds, weights):
     log_odds, sds = np.array(log_odds), []
     for part in (1, 0):
-        rows = shifted == part
-        found = probit_aurocs(y[rows], log_odds[:, rows], weights[:, rows])
-        sds.append(found.std(axis=0, ddof=1))
+        each = []
+        for one in np.unique(block[(shifted == part) & (block >= 0)]):
+            rows = (shifted == part) & (block == one)
+            found = probit_aurocs(y[rows], log_odds[:, rows], weights[:, rows])
+            each.append(found.std(axis=0, ddof=1))
+        sds.append(np.mean(each, axis=0))
     return sds[0] / np.maximum(sds[1], LEAST_SPREAD)
 
 
@@ -648,7 +780,8 @@ def spread_controls(
             moved = mean[rows] + scale * (log_odds - mean)[:, rows]
             key = int(rng.integers(2**31))
             options = {"resamples": 100, "seed": key}
-            return spread_ratio(y[rows], half, moved, fresh, again, **options)
+            whole = np.zeros_like(half)
+            return spread_ratio(y[rows], half, whole, moved, fresh, again, **options)
 
         return once
 

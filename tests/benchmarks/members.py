@@ -2,11 +2,12 @@
 
     python tests/benchmarks/members.py --output book/results/recorded/members.json
 
-Parts: ten seeds of statements, each with every bag of `elkutils.study.members`; ten predictors
-of the vault; the spread of AUROCs by place, and the controls of its rule. Every bag is kept
-when it is done, so an interrupted run continues where it was. *quick* takes two minutes, *book*
-some fifteen CPU-minutes. The chapter on networks as ensembles judges the file, and computes
-a bag anew.
+Parts: ten seeds of statements, each with every bag of `elkutils.study.members` but those of
+large heads; ten predictors of the vault; three other seeds with large heads, first wide
+perceptrons, then transformers; the spread of AUROCs by place, and the controls of its rule.
+Every bag is kept when it is done, so an interrupted run continues where it was. *quick* takes
+some minutes, *book* half a CPU-hour. The chapter on networks as ensembles judges the file, and
+computes bags anew.
 """
 
 import argparse
@@ -31,7 +32,7 @@ def main():
     folder = args.parts or cache_dir() / "members"
     command = f"python tests/benchmarks/members.py --profile {args.profile}"
     about = timings.provenance(command, "torch", "transformers", "transformer-lens", "numpyro")
-    about |= {"size": vars(size), "seeds": [], "predictors": []}
+    about |= {"size": vars(size), "seeds": [], "predictors": [], "wide": [], "tokens": []}
     args.output.parent.mkdir(parents=True, exist_ok=True)
 
     def keep(name, found):
@@ -42,13 +43,29 @@ def main():
     def tell(line):
         print(line, file=sys.stderr, flush=True)
 
-    rows, bags = members.read(load_model(), size.seeds, size), {}
+    model, bags = load_model(), {}
+    rows = members.read(model, size.seeds, size)
     for seed in size.seeds:
         entry, bags[seed] = members.measure(rows[seed], seed, folder, tell)
         keep("seeds", [*about["seeds"], entry])
     for predictor in range(size.predictors):
         entry = members.measure_vault(predictor, folder, tell)
         keep("predictors", [*about["predictors"], entry])
+    large = [
+        name
+        for name in (*members.WIDE_ONES, *members.OF_TOKENS)
+        if name not in members.UNRECORDED
+    ]
+    last, tokens = members.read_tokens(model, size.large, size) if large else ({}, {})
+    for part, given, names in (
+        ("wide", last, members.WIDE_ONES),
+        ("tokens", tokens, members.OF_TOKENS),
+    ):
+        asked = [name for name in names if name not in members.UNRECORDED]
+        for seed in size.large if asked else ():
+            entry, found = members.measure(given[seed], seed, folder, tell, asked)
+            bags[seed] = bags.get(seed, {}) | found
+            keep(part, [*about[part], entry])
     keep("spreads", members.measure_spreads(bags, tell))
     keep("spread controls", members.measure_spread_controls(bags))
 

@@ -1,5 +1,7 @@
 """Shares, votes and records of the comparison of a head with its whole network."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -277,8 +279,14 @@ def test_rows_of_some_kinds():
     np.testing.assert_array_equal(few.y, [0, 1, 1, 1, 0])
     assert few.rows == {"train": slice(0, 2), "hard": slice(2, 5)}
     fewer = made.only("train", "hard", most=1)
-    np.testing.assert_array_equal(fewer.X, made.X[[0, 3]])
     assert fewer.rows == {"train": slice(0, 1), "hard": slice(1, 2)}
+    assert fewer.X[0] in made.X[:2]
+    assert fewer.X[1] in made.X[3:]
+    y = np.repeat([0, 1, 0, 1], [1, 1, 100, 100])
+    at = {"train": slice(0, 2), "hard": slice(2, 202)}
+    rare = replace(made, X=np.arange(202.0)[:, None], y=y, rows=at)
+    drawn = rare.only("train", "hard", most=60)
+    assert 0.3 < drawn.y[drawn.rows["hard"]].mean() < 0.7  # the first 60 have no harm
     for kinds in ((), ("hard",), ("train", "other")):
         with pytest.raises(ValueError, match="begin with 'train'"):
             made.only(*kinds)

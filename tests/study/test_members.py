@@ -65,10 +65,23 @@ def made_rows(n=60, asked=20, d=12):
     return rows
 
 
-@pytest.mark.parametrize("name", members.LANGUAGE)
+def in_tokens(rows, tokens=3):
+    """Rows (n, tokens, d) whose last token is the row and whose first is absent."""
+    rng = np.random.default_rng(1)
+    found = {}
+    for kind, (X, y, groups) in rows.items():
+        more = rng.standard_normal((len(X), tokens, X.shape[1]))
+        more[:, 0], more[:, -1] = 0, X
+        found[kind] = more, y, groups
+    return found
+
+
+@pytest.mark.parametrize("name", members.MAKERS)
 def test_each_bag_has_members_that_read_the_labels_and_differ(name, monkeypatch):
-    rows = made_rows()
+    rows = in_tokens(made_rows()) if name in members.OF_TOKENS else made_rows()
     monkeypatch.setattr(members, "LOSS", 0.5)  # a weak threshold is soon met
+    monkeypatch.setattr(members, "WIDE", 32)  # a wider one's mode reads nothing
+    monkeypatch.setattr(members, "TOKENS_WIDTH", 8)
     bag = members.language_bags(rows, 0, [name])[name]
     log_odds, y, _ = bag[HELD_OUT]
     assert log_odds.shape == (members.SIZE, len(y))
@@ -103,6 +116,20 @@ def test_parts_continue_and_keep_their_numbers(tmp_path):
     assert bags[members.DRAWS][HARD][0].shape == (members.SIZE, 20)
 
 
+def test_the_last_token_is_scaled_as_rows_are_and_tokens_together(monkeypatch):
+    from elkutils.study.scaling import z_scored
+
+    rng = np.random.default_rng(0)
+    raw = [rng.standard_normal((n, 4, 3)) for n in (30, 20)]
+    raw[0][:, 0] = 0
+    train, asked = members._tokens_scaled(*raw)
+    assert train.shape == raw[0].shape
+    assert not train[:, 0].any()
+    np.testing.assert_allclose(train[:, 1:].reshape(-1, 3).std(axis=0), 1, atol=1e-5)
+    scaled = z_scored(raw[0][:, 1:].reshape(-1, 3), raw[1].reshape(-1, 3))[1]
+    np.testing.assert_allclose(asked.reshape(-1, 3), scaled, atol=1e-5)
+
+
 def test_the_vaults_bags_are_of_the_head_and_of_all_weights(tmp_path):
     found = members.measure_vault(0, tmp_path, cases=10)
     head, whole = (found["bags"][name] for name in members.VAULT)
@@ -114,10 +141,16 @@ def test_the_vaults_bags_are_of_the_head_and_of_all_weights(tmp_path):
 def test_the_recorded_run_has_what_the_chapter_asks():
     found = members.recorded()
     assert found["command"].endswith("--profile book")
-    assert found["size"] == {**vars(members.SIZES["book"]), "seeds": list(range(10, 20))}
+    assert found["size"] == {
+        **vars(members.SIZES["book"]),
+        "seeds": list(range(10, 20)),
+        "large": [30, 31, 32],
+    }
     for name, kind in members.places():
         variance, member, _, seeds = members.columns(found, name, kind)
-        assert len(np.unique(seeds)) == 10
+        assert len(np.unique(seeds)) == (
+            10 if name in (*members.LANGUAGE, *members.VAULT) else 3
+        )
         assert (variance <= member + members.UNIT).all()
         judged = kind != HELD_OUT and name not in members.BY_ROW
         assert ((name, kind) in members.spreads(found)) == judged
@@ -138,6 +171,35 @@ def test_the_spread_is_that_of_members_aurocs():
             sds.append(probits.std(ddof=1))
         ratios.append(sds[0] / sds[1])
     assert found.estimate == pytest.approx(np.mean(ratios))
+
+
+def test_fewer_rows_alone_are_no_wider_spread():
+    """Elements are fewer than cities; AUROCs of fewer rows scatter more."""
+    rng, bags = np.random.default_rng(0), {}
+    for seed in range(8):
+        bag = {}
+        for kind, cities in ((HELD_OUT, 90), (HARD, 25)):
+            y = np.tile([0, 1], cities)
+            log_odds = 2 * y - 1 + 2 * rng.standard_normal((16, len(y)))
+            bag[kind] = log_odds, y, np.repeat([f"{kind} {i}" for i in range(cities)], 2)
+        bags[seed] = bag
+    assert members.spread(bags, HARD, resamples=50).estimate == pytest.approx(1, abs=0.15)
+    whole = []  # without blocks the ratio is that of the square roots, 1.9
+    for bag in bags.values():
+        sds = []
+        for kind in (HARD, HELD_OUT):
+            log_odds, y, _ = bag[kind]
+            sds.append(members.probit_aurocs(y, log_odds, np.ones((1, len(y)))).std(ddof=1))
+        whole.append(sds[0] / sds[1])
+    assert np.mean(whole) > 1.5
+
+
+def test_blocks_hold_as_many_groups():
+    groups = np.repeat(np.arange(7), 2)
+    block = members._dealt(groups, 3, 0)
+    for one in (0, 1):
+        assert len(np.unique(groups[block == one])) == 3
+    assert (block == -1).sum() == 2
 
 
 def test_a_perfect_member_is_half_a_pair_from_the_ceiling():
