@@ -7,17 +7,16 @@ other layers and prior scales on cities; `process`, a Gaussian process with 20 l
 `networks`, heads with a hidden layer, and SGHMC on a linear one, on four units of each set with
 20 labels, 100 and all; `acting`, three methods on units that no other part sees. The output is
 written after every unit of a part, so an interrupted call continues with the pieces that are
-missing. One thread; some 50 minutes of a CPU core. The chapter on ensembling judges the file,
+missing. One thread; an hour of a CPU core. The chapter on ensembling judges the file,
 and computes a piece anew.
 """
 
-import argparse
 import hashlib
-import json
 import time
 from pathlib import Path
 
 import numpy as np
+from recording import options, resumed, tell, write
 
 PARTS = "linear", "choices", "process", "networks", "acting"
 WIDTHS = {32: 64, 512: 8}  # members of a bag, by width
@@ -30,8 +29,7 @@ SIZES = {  # numbers of labels, by part
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--output", type=Path, required=True)
+    parser = options(__doc__)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--sets", nargs="+")
     parser.add_argument("--seeds", nargs="+", type=int, help="only these, in a trial")
@@ -50,7 +48,7 @@ def main():
             if key not in record[part]:
                 since = time.process_time()
                 record[part][key] = make()
-                print(part, key, f"{time.process_time() - since:.1f} CPU s", flush=True)
+                tell(f"{part} {key} {time.process_time() - since:.1f} CPU s")
         write(args.output, record)
 
 
@@ -114,7 +112,7 @@ def digest(found) -> str:
 
 
 def begun(path: Path) -> dict:
-    """The record so far, or an empty one; another machine or version begins a new one."""
+    """The record so far, or an empty one."""
     from elkutils.study import comparison_methods as methods
     from elkutils.study import comparison_sets as sets
     from elkutils.study import timings
@@ -125,21 +123,7 @@ def begun(path: Path) -> dict:
         "members": methods.MEMBERS,
         "draws": methods.CHAINS * methods.DRAWS,
     }
-    if path.exists():
-        before = json.loads(path.read_text())
-        changed = [name for name in about if before.get(name) != about[name]]
-        if changed:
-            raise SystemExit(f"{path} was made with another {', '.join(changed)}: move it away")
-        about = before
-    return {part: {} for part in ("rows", "digests", *PARTS)} | about
-
-
-def write(path: Path, record: dict) -> None:
-    from elkutils.files import atomic_path
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as fresh:
-        fresh.write_text(json.dumps(record, separators=(",", ":"), ensure_ascii=False) + "\n")
+    return resumed(path, about, ("rows", "digests", *PARTS))
 
 
 if __name__ == "__main__":
