@@ -212,7 +212,8 @@ def test_turns_begin_with_the_first_unit_of_each_set():
         (5, 11),
     ]
     for name, every in units.items():
-        assert {unit for n, unit, part in found if (n, part) == (name, "networks")} == {*every}
+        some = [unit for n, unit, part in found if (n, part) == (name, "networks")]
+        assert some == every[:2]
         acting = [unit for n, unit, part in found if (n, part) == (name, "acting")]
         assert acting == fresh[name]
 

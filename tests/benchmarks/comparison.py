@@ -61,7 +61,8 @@ def turns(parts, units, fresh):
                 some = fresh[name] if part == "acting" else every
                 if part == "networks":
                     half = max(1, len(every) // 2)
-                    some = [*every[::half][:2], *every[half // 2 :: half][:2]][: len(every)]
+                    some = [*every[::half][:2], *every[half // 2 :: half][:2]]
+                    some = list(dict.fromkeys(some))
                 if part == "choices":
                     some = sorted(every, key=lambda u: u[::-1]) if name == "cities" else []
                 if turn < len(some):
