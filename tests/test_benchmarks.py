@@ -199,7 +199,8 @@ def test_an_interrupted_comparison_continues(tmp_path, monkeypatch):
 
 def test_turns_begin_with_the_first_unit_of_each_set():
     units = {"cities": [(5, 10), (5, 11), (6, 10)], "vault": [(0, 10), (1, 10)]}
-    found = list(comparison.turns(["linear", "choices", "networks"], units))
+    fresh = {"cities": [(20, 20)], "vault": [(0, 20), (1, 20)]}
+    found = list(comparison.turns(["linear", "choices", "networks", "acting"], units, fresh))
     assert found[:3] == [
         ("cities", (5, 10), "linear"),
         ("vault", (0, 10), "linear"),
@@ -210,4 +211,15 @@ def test_turns_begin_with_the_first_unit_of_each_set():
         (6, 10),
         (5, 11),
     ]
-    assert len([unit for name, unit, part in found if part == "networks"]) == 4
+    for name, every in units.items():
+        some = [unit for n, unit, part in found if (n, part) == (name, "networks")]
+        assert some == every[:2]
+        acting = [unit for n, unit, part in found if (n, part) == (name, "acting")]
+        assert acting == fresh[name]
+
+
+def test_four_spread_units_train_networks():
+    units = {"cities": [*range(20)], "vault": [*range(10)]}
+    found = list(comparison.turns(["networks"], units, units))
+    assert [unit for name, unit, _ in found if name == "cities"] == [0, 10, 5, 15]
+    assert [unit for name, unit, _ in found if name == "vault"] == [0, 5, 2, 7]

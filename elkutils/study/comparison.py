@@ -36,19 +36,14 @@ from elkutils.ledger import ALPHA, Criterion, recorded_run
 from elkutils.reporters import BayesianLogistic, LogisticMAP
 from elkutils.study import comparison_methods as methods
 from elkutils.study.comparison_methods import (
-    AGAIN,
     ALL,
     BAG,
-    BAG_NOISE,
     EQUAL,
     HMC,
     LIMIT,
     MAP,
     MODES,
-    NOISE,
     PLATT,
-    PROCESS,
-    ROWS,
     SCORES,
     Answer,
     Rows,
@@ -67,13 +62,13 @@ COIN = float(np.log(0.5))
 MARGINS = {place: 0.05 for names in PLACES.values() for place in names}
 MARGINS |= {"cities easy": 0.02, "cities hard": 0.02}
 FEW = HMC, BAG, PLATT
-MORE = *FEW, MAP, ALL, NOISE, BAG_NOISE, ROWS
 KEPT = {  # methods whose log odds are recorded, by number of labels; of others the scores are
-    "20": MORE,
+    "20": FEW,
     "50": FEW,
     "100": FEW,
-    "all": (*MORE, AGAIN, EQUAL, PROCESS),
+    "all": (*FEW, MAP, ALL, EQUAL),
 }
+SHORT = 4  # scores that are recorded with fewer than all labels, the first of `SCORES`
 JUDGES = HMC, BAG, PLATT  # where none of them beats a coin, a place does not vote
 FACTORS = "layer", "prior", "method"
 SCALES = 0.5, 1.0, 2.0  # prior scales tried, in units of the cross-validated one
@@ -102,9 +97,10 @@ def measure(found: Lesson, n: str, seed: int, part: Callable[[Rows], Any]) -> di
     Returns
     -------
     dict
-        ``rows``, ``seconds`` by method, what was chosen, and ``asked`` by place: ``scores``,
-        ``log_odds`` of the methods in `KEPT`, and where all of HMC's draws are among them the
-        ``share`` of these that give harm at least ½.
+        ``rows``, ``seconds`` by method, what was chosen, and ``asked`` by place: ``scores`` (of
+        fewer than all labels the first `SHORT`), ``log_odds`` of the methods in `KEPT`, and
+        where all of HMC's draws are among them the ``share`` of these that give harm at least
+        ½.
     """
     (X, y, groups), asked = found.scaled(found.sizes()[n])
     every = np.concatenate([rows[0] for rows in asked.values()])
@@ -121,18 +117,19 @@ def measure(found: Lesson, n: str, seed: int, part: Callable[[Rows], Any]) -> di
     for place, (_, truth, _) in asked.items():
         span = slice(begin, begin + len(truth))
         begin = span.stop
-        record["asked"][place] = _at_place(answers, truth, span, KEPT[n])
+        record["asked"][place] = _at_place(answers, truth, span, n)
     return record
 
 
-def _at_place(answers: Mapping[str, Answer], y, span: slice, kept: Sequence[str]) -> dict:
+def _at_place(answers: Mapping[str, Answer], y, span: slice, n: str) -> dict:
+    count = len(SCORES) if n == "all" else SHORT
     scored = {
-        name: [_short(value) for value in methods.scores(y, answer.log_odds[:, span])]
+        name: [_short(value) for value in methods.scores(y, answer.log_odds[:, span])[:count]]
         for name, answer in answers.items()
     }
     odds = {
         name: packed(mean_log_odds(answers[name].log_odds[:, span]))
-        for name in kept
+        for name in KEPT[n]
         if name in answers
     }
     found = {"scores": scored, "log_odds": odds}
@@ -232,15 +229,21 @@ def recorded() -> dict[str, Any]:
 
 
 def decoded(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record with its ``entries``: one per place, unit and number of labels.
+    """Return a record with its ``entries`` and ``fresh`` ones.
 
-    Each holds ``set``, ``unit``, ``place``, ``n`` ("20" to "all"), ``rows`` (how many that is),
-    ``seed`` (of the unit, a whole number), ``y`` (m,), ``groups`` (m,), ``log_odds`` and
-    ``scores`` by method, ``seconds`` by method and ``tau``; with 20 labels and all also
-    ``share`` (m,), that of the posterior's draws that give harm at least ½.
+    There is one per place, unit and number of labels. Each holds ``set``, ``unit``, ``place``,
+    ``n`` ("20" to "all"), ``rows`` (how many that is), ``seed`` (of the unit, a whole number),
+    ``y`` (m,), ``groups`` (m,), ``log_odds`` and ``scores`` by method, ``seconds`` by method
+    and ``tau``; with all labels also ``share`` (m,), that of the posterior's draws that give
+    harm at least ½. Fresh ones are what acting is judged on.
     """
+    parts = {"entries": ("linear", "process", "networks"), "fresh": ("acting",)}
+    return {**record} | {name: _entries(record, these) for name, these in parts.items()}
+
+
+def _entries(record: Mapping[str, Any], parts: Iterable[str]) -> list[dict[str, Any]]:
     entries = {}
-    for part in ("linear", "process", "networks"):
+    for part in parts:
         for key, piece in record[part].items():
             name, unit, n = key.split("/")[:3]
             for place, asked in piece["asked"].items():
@@ -251,12 +254,11 @@ def decoded(record: Mapping[str, Any]) -> dict[str, Any]:
                 entry["seconds"] |= piece["seconds"]
                 entry["log_odds"] |= {k: unpacked(v) for k, v in asked["log_odds"].items()}
                 entry["scores"] |= {
-                    k: dict(zip(SCORES, v, strict=True)) for k, v in asked["scores"].items()
+                    k: dict(zip(SCORES, v, strict=False)) for k, v in asked["scores"].items()
                 }
                 if "share" in asked:
                     entry["share"] = unpacked(asked["share"]) / FINER
-                entries[name, unit, n, place] = entry
-    return {**record, "entries": list(entries.values())}
+    return list(entries.values())
 
 
 def _begun(name, unit, n, place, piece, rows) -> dict[str, Any]:

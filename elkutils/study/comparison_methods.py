@@ -197,6 +197,23 @@ def linear(rows: Rows) -> tuple[dict[str, Answer], dict]:
     return found, {"tau": tau, "bag": tuned.how, "equal": members}
 
 
+def acting(rows: Rows) -> tuple[dict[str, Answer], dict]:
+    """Return the answers of those that are compared as actors, untimed, and what was chosen.
+
+    See `linear`: the posterior with all its draws, the tuned bag and the recalibrated MAP.
+    """
+    chosen = LogisticMAP("cv").fit(rows.X, rows.y, groups=rows.groups)
+    tau = chosen.prior_scale_
+    posterior = BayesianLogistic(tau, draws=DRAWS, chains=CHAINS, seed=rows.seed)
+    bag = tuned_bag(rows.X, rows.y, rows.groups, tau, MEMBERS, rows.seed)
+    found = {
+        ALL: _log_odds(posterior.fit(rows.X, rows.y), rows.asked),
+        BAG: bag.log_odds(rows.asked),
+        PLATT: platt_scaled(rows, tau, logit_of(chosen, rows)),
+    }
+    return {name: Answer(drawn) for name, drawn in found.items()}, {"tau": tau, "bag": bag.how}
+
+
 def logit_of(reporter: LogisticMAP, rows: Rows) -> np.ndarray:
     """Return the log odds (1, m) of a fitted linear reporter."""
     return reporter.decision_function(rows.asked)[None]
@@ -309,6 +326,44 @@ def networks(rows: Rows, width: int, members: int) -> dict[str, Answer]:
     made = BayesianNetwork(head, "laplace", draws=members // 4, chains=4, seed=rows.seed)
     found[f"{name}, Laplace"] = Answer(*timed(lambda: rows.reporter(made)))
     return found
+
+
+def sampled(rows: Rows, width: int) -> tuple[dict[str, Answer], dict]:
+    """Return the answer of `MEMBERS` draws of a hidden layer's posterior, by HMC.
+
+    Parameters
+    ----------
+    rows : Rows
+    width : int
+
+    Returns
+    -------
+    dict of str to Answer
+    dict
+        ``rhat``: the largest R-hat of the log odds at the training rows.
+    """
+    from elkutils.inference.networks.mlp import MLP
+
+    head = MLP((width,), weight_scale=2.0)
+    chains, every = 4, 6
+    draws = MEMBERS // chains * every
+    made = BayesianNetwork(head, "hmc", draws, chains, warmup=200, seed=rows.seed)
+    drawn, cost = timed(lambda: rows.reporter(made)[::every])
+    rhat = float(np.max(made.diagnostics_.rhat))
+    return {f"MLP {width}, HMC": Answer(drawn, cost)}, {"rhat": rhat}
+
+
+def limit(rows: Rows, width: int, members: int) -> dict[str, Answer]:
+    """Return the answer of a wide layer's posterior, drawn in the limit of infinite width."""
+    from elkutils.inference.networks import infinite
+    from elkutils.inference.networks.mlp import MLP
+
+    def drawn():
+        found = infinite.sample(MLP((1,), weight_scale=2.0), rows.X, rows.y, seed=rows.seed)
+        every = np.concatenate(found.log_odds(rows.asked))
+        return every[:: len(every) // members][:members]
+
+    return {f"MLP {width}, infinite width": Answer(*timed(drawn))}
 
 
 def clipped_logit(p: np.ndarray) -> np.ndarray:

@@ -44,6 +44,20 @@ UNITS = {
     "persona": [*product(range(5), (10, 11))],
     "vault": [*product(range(10), (10,))],
 }
+FRESH = {  # units that no other claim saw: acting is judged on them
+    "cities": [*product(range(20, 25), range(20, 24))],
+    "elements": [*product(range(20, 30), range(20, 23))],
+    "comparisons": [*product(range(20, 32), range(20, 23))],
+    "persona": [*product(range(5), range(20, 24))],
+    "vault": [*product(range(10), range(20, 22))],
+}
+ACTING = {  # where acting is judged: places that have a vote in claim C17a
+    "cities": ("cities easy",),
+    "elements": ("elements easy", "elements hard"),
+    "comparisons": ("comparisons easy",),
+    "persona": ("Alice easy", "Bob hard"),
+    "vault": ("vault easy",),
+}
 SIZES = 20, 50, 100, None  # rows to train on; None is all of them
 MOST = 0.8  # of all rows: a size above that is left out
 
@@ -157,6 +171,87 @@ def _cities(model, seed, split, layer, seeds) -> Lesson:
                 readings.read(model, other, seed)["easy"], layer
             )
     return _ordered(rows("easy", train), asked, split)
+
+
+def fresh_lesson(model: "TransformerBridge | None", name: str, seed: int, split: int) -> Lesson:
+    """Return one of the units of `FRESH`, asked at the places of `ACTING`.
+
+    Statements are drawn with seeds of their own, and comparisons with numbers of their own;
+    cities and elements are those of the other units, split anew. The persona's are put to an
+    adapter about all of the 150 cities of each size that it did not learn from.
+
+    Parameters
+    ----------
+    model : TransformerBridge or None
+        As `lesson` takes it.
+    name : str
+        A key of `FRESH`.
+    seed, split : int
+        As `lesson` takes them; the persona's statements are drawn with a seed of 20 or more.
+    """
+    if name == "vault":
+        found = _vault(seed, split)
+        asked = {place: found.asked[place] for place in ACTING[name]}
+        return Lesson(found.train, asked, found.order)
+    easy, *others = _read_fresh(model, name)[seed]
+    train, test = easy[0].train_test(seed=split)
+    parts = [_part(*easy, test), *(_part(*part) for part in others)]
+    asked = dict(zip(ACTING[name], parts, strict=True))
+    return _ordered(_part(*easy, train), asked, split)
+
+
+def _part(split: tasks.Split, X: np.ndarray, of=slice(None)) -> Rows:
+    return X[of], 1 - split.labels[of], split.groups[of]
+
+
+@lru_cache(maxsize=len(FRESH))
+def _read_fresh(model, name: str) -> dict[int, list[tuple[tasks.Split, np.ndarray]]]:
+    """The splits of every fresh seed of a set, easy first, each with its features."""
+    from elkutils.models import activations, resid_post
+
+    seeds = dict.fromkeys(seed for seed, _ in FRESH[name])
+    if name == "persona":
+        return {seed: _read_persona(seed) for seed in seeds}
+    kinds = ("easy", "hard")[: len(ACTING[name])]
+    made = {
+        seed: tasks.cities(seed, CITIES, CITIES)
+        if name == "cities"
+        else readings.make_task(name, seed)
+        for seed in seeds
+    }
+    splits = {seed: [task[kind] for kind in kinds] for seed, task in made.items()}
+    texts = list(
+        dict.fromkeys(
+            text for found in splits.values() for part in found for text in part.texts
+        )
+    )
+    row, (hook,) = {text: i for i, text in enumerate(texts)}, resid_post(model, [LAYER])
+    X = np.asarray(activations(model, texts, [hook])[hook])
+    return {
+        seed: [(part, X[[row[text] for text in part.texts]]) for part in found]
+        for seed, found in splits.items()
+    }
+
+
+def _read_persona(adapter: int) -> list[tuple[tasks.Split, np.ndarray]]:
+    """Alice's easy statements and Bob's hard ones, read by an adapter."""
+    from elkutils.models import activations, resid_post
+    from elkutils.models.cache import keep
+    from elkutils.models.persona import adapter_digest, load_persona
+    from elkutils.tasks.persona import persona
+
+    made = persona(20 + adapter)
+    splits = [made["alice_easy"], made["bob_hard"]]
+    texts = [text for part in splits for text in part.texts]
+
+    def compute() -> dict[str, np.ndarray]:
+        model = load_persona(adapter).model
+        (hook,) = resid_post(model, [LAYER])
+        return {"X": np.asarray(activations(model, texts, [hook], "last", cache=False)[hook])}
+
+    about = {"adapter": adapter_digest(adapter), "texts": texts, "layer": LAYER}
+    X = keep("persona", about, compute)["X"]
+    return list(zip(splits, np.split(X, [len(splits[0])]), strict=True))
 
 
 @lru_cache(maxsize=len(LAYERS))

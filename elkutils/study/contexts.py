@@ -17,6 +17,7 @@ from elkutils._inputs import check_order, numbers
 from elkutils.study.pooling import pooled
 
 RATIOS = 1.0, 1000.0  # costs of a miss, in false alarms
+JUDGED = 1.0, 10.0  # those of the contexts in which acting is judged
 BANDS = (1.0, 10.0), (10.0, 100.0), (100.0, 1000.0)
 POSTERIOR, BAG, PLATT = "HMC, all draws", "tuned bag", "MAP, Platt"
 MEAN, MASS = "mean", "hypothesis rule"  # the posterior's two rules
@@ -167,13 +168,15 @@ def mean_regret(
     return float(regret(harm, log_odds, ratios))
 
 
-def saved(entries: Sequence[Mapping], rule: str, rival: str) -> tuple:
+def saved(
+    entries: Sequence[Mapping], rule: str, rival: str, ratios: tuple[float, float] = JUDGED
+) -> tuple:
     """Return what a rule saves beside a rival on the entries of one place: see `savings`."""
     parts = [
         (each["seed"], each["y"], told(each, rule), told(each, rival), each["groups"])
         for each in entries
     ]
-    return savings(parts)
+    return savings(parts, ratios)
 
 
 def _always(harm: ArrayLike) -> float:

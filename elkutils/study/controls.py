@@ -265,7 +265,7 @@ def redrawn(
     for turn, seed in enumerate(rng.choice(ids, len(ids))):
         mine = np.flatnonzero(seeds == seed)
         counts = times[of[mine]]
-        copies = np.concatenate([np.arange(c) for c in counts])
+        copies = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         rows.append(np.repeat(mine, counts))
         fresh.append(np.repeat(of[mine], counts) + len(names) * copies)
         again.append(np.full(len(copies), turn))

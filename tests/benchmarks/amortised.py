@@ -9,44 +9,34 @@ written after each piece. The chapter on learned posteriors judges the file and 
 of it anew.
 """
 
-import argparse
-import json
-import sys
-from pathlib import Path
+from recording import begin, options, tell, write
 
-from elkutils.files import atomic_path, cache_dir
-from elkutils.study import amortised, timings
+from elkutils.study import amortised
 
 SEEDS = range(5, 13)  # trials saw 0 to 4
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--profile", choices=tuple(amortised.SIZES), default="book")
+    parser = options(__doc__, tuple(amortised.SIZES))
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
-    parser.add_argument("--parts", type=Path, help="a folder; in the cache by default")
-    parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     size = amortised.SIZES[args.profile]
-    parts = args.parts or cache_dir() / "amortised"
-    about = timings.provenance(f"python tests/benchmarks/amortised.py --profile {args.profile}")
+    about, parts = begin(args, "amortised.py")
     about |= {"size": vars(size), "seeds": args.seeds, "entries": [], "misses": []}
-    args.output.parent.mkdir(parents=True, exist_ok=True)
 
     def keep(name, where, compute):
         key = {"profile": args.profile, "size": vars(size), "name": name}
         path = parts / f"{args.profile}-{name.replace(' ', '-').replace(',', '')}.json"
         about[where].append(amortised.kept(path, key, compute))
-        with atomic_path(args.output) as fresh:
-            fresh.write_text(json.dumps(about, separators=(",", ":")) + "\n")
-        print(f"{name}: done", file=sys.stderr, flush=True)
+        write(args.output, about)
+        tell(f"{name}: done")
 
     for seed in args.seeds:
 
-        def tell(line, seed=seed):
-            print(f"seed {seed}, {line}", file=sys.stderr, flush=True)
+        def tell_of(line, seed=seed):
+            tell(f"seed {seed}, {line}")
 
-        keep(f"seed {seed}", "entries", lambda s=seed: amortised.measure(s, size, tell))
+        keep(f"seed {seed}", "entries", lambda s=seed: amortised.measure(s, size, tell_of))
     first = 1000 * args.seeds[0]
     for recipe in amortised.RECIPES:
         seeds = range(first, first + size.networks)

@@ -4,28 +4,32 @@
 
 Parts: `linear`, every method with a linear head, by set, unit and number of labels; `choices`,
 other layers and prior scales on cities; `process`, a Gaussian process with 20 labels and all;
-`networks`, heads with a hidden layer, and SGHMC on a linear one, on two units of each set. The
-output is written after every unit of a part, so an interrupted call continues with the pieces
-that are missing. One thread; some 25 minutes of a CPU core. The chapter on ensembling judges
-the file, and computes a piece anew.
+`networks`, heads with a hidden layer, and SGHMC on a linear one, on four units of each set with
+20 labels, 100 and all; `acting`, three methods on units that no other part sees. The output is
+written after every unit of a part, so an interrupted call continues with the pieces that are
+missing. One thread; an hour of a CPU core. The chapter on ensembling judges the file,
+and computes a piece anew.
 """
 
-import argparse
 import hashlib
-import json
 import time
 from pathlib import Path
 
 import numpy as np
+from recording import options, resumed, tell, write
 
-PARTS = "linear", "choices", "process", "networks"
+PARTS = "linear", "choices", "process", "networks", "acting"
 WIDTHS = {32: 64, 512: 8}  # members of a bag, by width
-FEW = 2  # units of each set on which MLPs are trained
+SIZES = {  # numbers of labels, by part
+    "linear": ("20", "50", "100", "all"),
+    "process": ("20", "all"),
+    "networks": ("all", "20", "100"),
+    "acting": ("all",),
+}
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--output", type=Path, required=True)
+    parser = options(__doc__)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--sets", nargs="+")
     parser.add_argument("--seeds", nargs="+", type=int, help="only these, in a trial")
@@ -38,24 +42,27 @@ def main():
     trial = [(seed, 0) for seed in args.seeds or ()]
     names = args.sets or list(sets.UNITS)
     units = {name: trial or sets.UNITS[name] for name in names}
-    for name, unit, part in turns(args.parts, units):
+    for name, unit, part in turns(args.parts, units, sets.FRESH):
         seeds = args.seeds or sets.SEEDS
         for key, make in pieces(model, name, unit, part, seeds, record):
             if key not in record[part]:
                 since = time.process_time()
                 record[part][key] = make()
-                print(part, key, f"{time.process_time() - since:.1f} CPU s", flush=True)
+                tell(f"{part} {key} {time.process_time() - since:.1f} CPU s")
         write(args.output, record)
 
 
-def turns(parts, units):
-    """Each set, unit and part, the first units of all sets first, MLPs last."""
+def turns(parts, units, fresh):
+    """Each set, unit and part, the first units of all sets first; acting has fresh units."""
+    most = max(map(len, [*units.values(), *fresh.values()]))
     for part in parts:
-        for turn in range(max(map(len, units.values()))):
+        for turn in range(most):
             for name, every in units.items():
-                some = every
+                some = fresh[name] if part == "acting" else every
                 if part == "networks":
-                    some = every[:: max(1, len(every) // FEW)][:FEW]
+                    half = max(1, len(every) // 2)
+                    some = [*every[::half][:2], *every[half // 2 :: half][:2]]
+                    some = list(dict.fromkeys(some))
                 if part == "choices":
                     some = sorted(every, key=lambda u: u[::-1]) if name == "cities" else []
                 if turn < len(some):
@@ -66,23 +73,30 @@ def pieces(model, name, unit, part, seeds, record):
     """Names of the pieces of a unit, and what computes them."""
     from elkutils.study import comparison
     from elkutils.study import comparison_methods as methods
-    from elkutils.study.comparison_sets import lesson
+    from elkutils.study import comparison_sets as sets
 
     label, seed = f"{unit[0]}.{unit[1]}", int(100 * unit[0] + unit[1])
     if part == "choices":
         yield label, lambda: comparison.choices(model, *map(int, unit), seeds)
         return
-    found = lesson(model, name, *map(int, unit), seeds=seeds)
+    if part == "acting":
+        found = sets.fresh_lesson(model, name, *map(int, unit))
+    else:
+        found = sets.lesson(model, name, *map(int, unit), seeds=seeds)
     record["rows"].setdefault(f"{name}/{label}", comparison.about_rows(found))
     record["digests"].setdefault(f"{name}/{label}", digest(found))
-    ways = {"": methods.linear} if part == "linear" else {"": methods.process}
+    ways = {"": getattr(methods, part, None)}
     if part == "networks":
         ways = {
             f"/{width}": lambda rows, w=width, m=members: methods.networks(rows, w, m)
             for width, members in WIDTHS.items()
-        } | {"/SGHMC": methods.stochastic}
-    sizes = {"linear": found.sizes(), "process": ("20", "all"), "networks": ("all",)}
-    for n in sizes[part]:
+        }
+        ways |= {
+            "/32/HMC": lambda rows: methods.sampled(rows, 32),
+            "/SGHMC": methods.stochastic,
+        }
+        ways |= {"/512/limit": lambda rows: methods.limit(rows, 512, WIDTHS[512])}
+    for n in (n for n in SIZES[part] if n in found.sizes()):
         for ending, way in ways.items():
             yield (
                 f"{name}/{label}/{n}{ending}",
@@ -99,7 +113,7 @@ def digest(found) -> str:
 
 
 def begun(path: Path) -> dict:
-    """The record so far, or an empty one; another machine or version begins a new one."""
+    """The record so far, or an empty one."""
     from elkutils.study import comparison_methods as methods
     from elkutils.study import comparison_sets as sets
     from elkutils.study import timings
@@ -110,21 +124,7 @@ def begun(path: Path) -> dict:
         "members": methods.MEMBERS,
         "draws": methods.CHAINS * methods.DRAWS,
     }
-    if path.exists():
-        before = json.loads(path.read_text())
-        changed = [name for name in about if before.get(name) != about[name]]
-        if changed:
-            raise SystemExit(f"{path} was made with another {', '.join(changed)}: move it away")
-        return before
-    return about | {part: {} for part in ("rows", "digests", *PARTS)}
-
-
-def write(path: Path, record: dict) -> None:
-    from elkutils.files import atomic_path
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as fresh:
-        fresh.write_text(json.dumps(record, separators=(",", ":"), ensure_ascii=False) + "\n")
+    return resumed(path, about, ("rows", "digests", *PARTS))
 
 
 if __name__ == "__main__":

@@ -9,42 +9,28 @@ no compilation does. Each seed's ladders are kept in parts, so an interrupted ru
 where it was.
 """
 
-import argparse
-import json
-import os
-import sys
-from pathlib import Path
-
-from elkutils.files import atomic_path, cache_dir
+from recording import begin, options, tell, write
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--profile", choices=("quick", "book", "full"), default="book")
+    parser = options(__doc__, ("quick", "book", "full"))
     parser.add_argument("--heads", nargs="+", default=["linear", "wide"])
-    parser.add_argument("--parts", type=Path, help="a folder; in the cache by default")
-    parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
-    os.environ["ELKUTILS_PROFILE"] = args.profile
+    about, folder = begin(args, "comparison_costs.py")
 
     from elkutils import study
     from elkutils.models import load_model
-    from elkutils.study import costs, timings, tiny_heads
+    from elkutils.study import costs, tiny_heads
 
     size, seeds = costs.SIZES[args.profile], list(study.seeds())
-    folder = args.parts or cache_dir() / "comparison-costs"
-    command = "python tests/benchmarks/comparison_costs.py --profile"
-    about = timings.provenance(f"{command} {args.profile}")
     about["size"] = vars(size)
     model, entries = load_model(), {seed: {"seed": seed} for seed in seeds}
-    args.output.parent.mkdir(parents=True, exist_ok=True)
     for head in args.heads:
         for seed in seeds:
             sets = tiny_heads.read(model, seed)
             entries[seed] |= record(head, sets, seed, size, folder)
             about["entries"] = [each for each in entries.values() if "digest" in each]
-            with atomic_path(args.output) as fresh:
-                fresh.write_text(json.dumps(about, separators=(",", ":")) + "\n")
+            write(args.output, about)
 
 
 def record(head, sets, seed, size, folder):
@@ -54,11 +40,10 @@ def record(head, sets, seed, size, folder):
         getattr(costs, head)(sets, seed, size)  # compiles
         return getattr(costs, head)(sets, seed, size)
 
-    def tell(line):
-        print(f"seed {seed}, {line}", file=sys.stderr, flush=True)
-
     digest = tiny_heads.digest_of(sets, seed, size)
-    found = tiny_heads.Parts(folder, digest, tell)(head, climb)
+    found = tiny_heads.Parts(folder, digest, lambda line: tell(f"seed {seed}, {line}"))(
+        head, climb
+    )
     names = (costs.POSTERIOR, costs.LIMIT, costs.ENSEMBLE)
     rungs = {name: found[name].round(4).tolist() for name in names if name in found}
     return {head: rungs, "digest": digest}

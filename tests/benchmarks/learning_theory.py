@@ -8,36 +8,21 @@ seconds, *book* about ten CPU-minutes. The chapter on learning theory judges the
 computes some of it anew.
 """
 
-import argparse
 import dataclasses
-import json
-import os
-import sys
-from pathlib import Path
 
-from elkutils.files import atomic_path, cache_dir
+from recording import begin, options, tell, write
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--profile", choices=("quick", "book"), default="book")
-    parser.add_argument("--parts", type=Path, help="a folder; in the cache by default")
-    parser.add_argument("--output", type=Path, required=True)
-    args = parser.parse_args()
-    os.environ["ELKUTILS_PROFILE"] = args.profile
+    args = options(__doc__, ("quick", "book")).parse_args()
+    about, folder = begin(args, "learning_theory.py")
 
-    from elkutils.study import learning_theory, timings
+    from elkutils.study import learning_theory
 
     size = learning_theory.SIZES[args.profile]
-    command = f"python tests/benchmarks/learning_theory.py --profile {args.profile}"
-    about = timings.provenance(command) | {"size": dataclasses.asdict(size)}
-    folder = args.parts or cache_dir() / "learning-theory"
-    about |= learning_theory.measure(
-        size, folder, lambda line: print(line, file=sys.stderr, flush=True)
-    )
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(args.output) as fresh:
-        fresh.write_text(json.dumps(about, separators=(",", ":")) + "\n")
+    about |= {"size": dataclasses.asdict(size)}
+    about |= learning_theory.measure(size, folder, tell)
+    write(args.output, about)
 
 
 if __name__ == "__main__":

@@ -9,43 +9,28 @@ after each seed. The chapter on networks as ensembles judges the file, and measu
 anew.
 """
 
-import argparse
-import json
-import os
-import sys
-from pathlib import Path
-
-from elkutils.files import atomic_path, cache_dir
+from recording import begin, options, tell, write
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--profile", choices=("quick", "book"), default="book")
+    parser = options(__doc__, ("quick", "book"))
     parser.add_argument("--seeds", nargs="+", type=int, help="the profile's by default")
-    parser.add_argument("--parts", type=Path, help="a folder; in the cache by default")
-    parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
-    os.environ["ELKUTILS_PROFILE"] = args.profile
+    about, parts = begin(args, "lesions.py", "torch", "transformers", "transformer-lens")
 
     from elkutils import study
     from elkutils.models import load_model
-    from elkutils.study import lesions, timings
+    from elkutils.study import lesions
 
-    size = lesions.SIZES[args.profile]
-    parts = args.parts or cache_dir() / "lesions"
-    command = f"python tests/benchmarks/lesions.py --profile {args.profile}"
-    about = timings.provenance(command, "torch", "transformers", "transformer-lens")
+    size, model = lesions.SIZES[args.profile], load_model()
     about |= {"size": vars(size), "entries": []}
-    model = load_model()
-    args.output.parent.mkdir(parents=True, exist_ok=True)
     for seed in args.seeds or study.seeds():
 
-        def tell(line, seed=seed):
-            print(f"seed {seed}, {line}", file=sys.stderr, flush=True)
+        def tell_of(line, seed=seed):
+            tell(f"seed {seed}, {line}")
 
-        about["entries"].append(lesions.measure(model, seed, size, parts, tell))
-        with atomic_path(args.output) as fresh:
-            fresh.write_text(json.dumps(about, separators=(",", ":")) + "\n")
+        about["entries"].append(lesions.measure(model, seed, size, parts, tell_of))
+        write(args.output, about)
 
 
 if __name__ == "__main__":

@@ -9,57 +9,39 @@ run continues where it was; the output is written after each seed. The chapter o
 judges the file, and draws some of it anew.
 """
 
-import argparse
-import json
-import os
-import sys
-from pathlib import Path
-
-from elkutils.files import atomic_path, cache_dir
+from recording import begin, options, tell, write
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--profile", choices=("quick", "book", "full"), default="book")
+    parser = options(__doc__, ("quick", "book", "full"))
     parser.add_argument("--seeds", nargs="+", type=int, help="the profile's by default")
-    parser.add_argument("--parts", type=Path, help="a folder; in the cache by default")
-    parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
-    os.environ["ELKUTILS_PROFILE"] = args.profile
+    about, parts = begin(args, "tiny_heads.py")
 
     from elkutils import study
     from elkutils.models import load_model
-    from elkutils.study import timings, tiny_heads
+    from elkutils.study import tiny_heads
 
     size = tiny_heads.SIZES[args.profile]
-    parts = args.parts or cache_dir() / "tiny-heads"
-    command = f"python tests/benchmarks/tiny_heads.py --profile {args.profile}"
-    about = timings.provenance(command)
     about["size"] = vars(size)
     model = load_model()
-    args.output.parent.mkdir(parents=True, exist_ok=True)
     seeds, entries = list(args.seeds or study.seeds()), {}
     turns = [(seed, False) for seed in seeds] + [(seed, True) for seed in seeds[: size.sweeps]]
     for seed, sweep in turns:
 
-        def tell(line, seed=seed):
-            print(f"seed {seed}, {line}", file=sys.stderr, flush=True)
+        def tell_of(line, seed=seed):
+            tell(f"seed {seed}, {line}")
 
         sets = tiny_heads.read(model, seed)
-        entries[seed] = tiny_heads.measure(sets, seed, size, parts, sweep, tell)
+        entries[seed] = tiny_heads.measure(sets, seed, size, parts, sweep, tell_of)
         about["entries"] = list(entries.values())
-        write(about, args.output)
+        write(args.output, about)
     first = tiny_heads.read_sequences(model, seeds[0])
     heads, inputs = tiny_heads.TRANSFORMERS[args.profile], model.cfg.d_model
     about["transformer"] = tiny_heads.measure_transformer(
-        first, seeds[0], inputs, heads, parts, lambda line: print(f"transformer, {line}")
+        first, seeds[0], inputs, heads, parts, lambda line: tell(f"transformer, {line}")
     )
-    write(about, args.output)
-
-
-def write(about, output):
-    with atomic_path(output) as fresh:
-        fresh.write_text(json.dumps(about, separators=(",", ":")) + "\n")
+    write(args.output, about)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from elkutils.evaluation import Interval, auroc, log_score
 from elkutils.ledger import FAILS, HOLDS, Criterion, claims
 from elkutils.study import comparison
 from elkutils.study import comparison_methods as methods
-from elkutils.study.comparison_sets import Lesson, lesson
+from elkutils.study.comparison_sets import FRESH, UNITS, Lesson, fresh_lesson, lesson
 
 RULE = Criterion("", "below", 0.05, "")
 
@@ -41,7 +41,8 @@ def record(tiny, piece):
     units = [f"{seed}.0" for seed in range(3)]
     pieces = {f"cities/{unit}/all": piece for unit in units}
     about = {f"cities/{unit}": comparison.about_rows(tiny) for unit in units}
-    made = {"rows": about, "linear": pieces, "process": {}, "networks": {}, "choices": {}}
+    made = {part: {} for part in ("process", "networks", "choices")}
+    made |= {"rows": about, "linear": pieces, "acting": {"cities/0.0/all": piece}}
     return comparison.decoded(json.loads(json.dumps(made)))
 
 
@@ -49,7 +50,7 @@ def test_every_method_answers_every_row(tiny, piece):
     assert piece["rows"] == 40
     for place, (_, y, _) in tiny.asked.items():
         found = piece["asked"][place]
-        assert set(comparison.KEPT["all"]) - {methods.PROCESS} == set(found["log_odds"])
+        assert set(comparison.KEPT["all"]) == set(found["log_odds"])
         assert set(found["log_odds"]) < set(found["scores"])
         for name, text in found["log_odds"].items():
             f = comparison.unpacked(text)
@@ -67,6 +68,29 @@ def test_what_is_recorded_of_the_posteriors_draws(tiny, record):
     )
     draws = found[methods.ALL].log_odds[:, :60]
     np.testing.assert_allclose(entry["share"], (draws >= 0).mean(axis=0), atol=0.0006)
+
+
+def test_few_labels_keep_the_first_scores_alone(tiny, piece):
+    found = comparison.measure(tiny, "20", 0, methods.acting)["asked"]["cities easy"]
+    assert {len(scores) for scores in found["scores"].values()} == {comparison.SHORT}
+    assert set(found["log_odds"]) == {methods.BAG, methods.PLATT}
+    assert "share" not in found
+    whole = piece["asked"]["cities easy"]["scores"]
+    assert {len(scores) for scores in whole.values()} == {len(methods.SCORES)}
+
+
+def test_fresh_entries_stand_apart(record):
+    assert len(record["fresh"]) == 2
+    assert len(record["entries"]) == 6
+
+
+def test_who_acts_answers_as_in_the_comparison(tiny, piece):
+    again = comparison.measure(tiny, "all", 0, methods.acting)
+    assert (again["tau"], again["bag"]) == (piece["tau"], piece["bag"])
+    for place, found in again["asked"].items():
+        before = piece["asked"][place]["log_odds"]
+        assert found["log_odds"] == {name: before[name] for name in found["log_odds"]}
+        assert methods.ALL in found["log_odds"]
 
 
 def test_bags_are_of_one_size(tiny):
@@ -139,6 +163,30 @@ def test_a_networks_bag_answers(tiny):
     (X, y, groups), asked = tiny.scaled()
     found = methods.networks(methods.Rows(X, y, groups, asked["cities easy"][0], 0), 4, 4)
     assert [len(answer.log_odds) for answer in found.values()] == [1, 4, 4, 4]
+
+
+def test_a_hidden_layers_posterior_answers_twice_alike(tiny):
+    """HMC over a wide layer's weights and the limit of infinite width are near each other."""
+    (X, y, groups), asked = tiny.scaled()
+    rows = methods.Rows(X, y, groups, asked["cities easy"][0], 0)
+    drawn, chosen = methods.sampled(rows, 64)
+    limit = methods.limit(rows, 64, methods.MEMBERS)
+    (ours,), (theirs,) = drawn.values(), limit.values()
+    assert ours.log_odds.shape == theirs.log_odds.shape == (methods.MEMBERS, 60)
+    assert chosen["rhat"] < 1.1
+    gap = expit(ours.log_odds).mean(axis=0) - expit(theirs.log_odds).mean(axis=0)
+    assert np.abs(gap).mean() < 0.05  # 64 draws are some .03 off, a single one .2
+    assert np.abs(expit(ours.log_odds[0]) - expit(theirs.log_odds).mean(axis=0)).mean() > 0.1
+
+
+def test_fresh_units_are_none_of_the_others():
+    for name, units in FRESH.items():
+        assert len(set(units)) == len(units)
+        assert not set(units) & set(UNITS[name])
+    found = fresh_lesson(None, "vault", 0, 20)
+    assert list(found.asked) == ["vault easy"]
+    before = {row.tobytes() for row in lesson(None, "vault", 0, 10).asked["vault easy"][0]}
+    assert len(before & {row.tobytes() for row in found.asked["vault easy"][0]}) < 4
 
 
 def test_lessons_hold_groups_apart_and_label_in_one_order():
