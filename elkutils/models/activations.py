@@ -1,10 +1,10 @@
 """Read a model's residual stream at chosen hook points and tokens, once, and keep it.
 
-Tokens with which several texts begin are run once, if that saves a third of all tokens and a
-trial returns the same numbers; otherwise texts are run in batches of similar length,
-right-padded. A forward pass ends as soon as the last requested hook point has fired. Results
-are cached as safetensors in the folder `elkutils.files.cache_dir`, under a key of the tokens
-that were read and of all else that the numbers depend on.
+Tokens with which several texts begin are run once, if that saves work and a trial returns the
+same numbers; otherwise texts are run in batches of similar length, right-padded. A forward pass
+ends as soon as the last requested hook point has fired. Results are cached as safetensors in
+the folder `elkutils.files.cache_dir`, under a key of the tokens that were read and of all else
+that the numbers depend on.
 """
 
 import weakref
@@ -436,17 +436,27 @@ def _extract(model, sequences, reads, length, hook_points, batch_size, progress)
 
 
 def _shared(model, ids, hook_points, batch_size, padded) -> tuple[list[list[int]], bool]:
-    """Return rows to run as trees and True; or the padded batches, if trees do not pay."""
-    longest = max(ids, key=len)
-    # Tokens of a tree cost attention to those that they do not see: it is kept small.
-    limit = max(model.cfg.d_model, 2 * len(longest))
+    """Return rows to run as trees and True; or the padded batches, if they cost no more."""
+    longest, width = max(ids, key=len), model.cfg.d_model
+    # In a tree attention is paid for between tokens that do not see each other, too.
+    limit = max(width, 2 * len(longest))
     limit = min(limit, getattr(model.cfg, "n_ctx", None) or limit)
-    trees, count = tree_batches(ids, batch_size, limit)
-    count += 2 * len(longest)  # the trial
-    before = sum(len(rows) * max(len(ids[row]) for row in rows) for rows in padded)
-    if 3 * count <= 2 * before and _can_share(model, longest, hook_points):
+    trees, counts = tree_batches(ids, batch_size, limit)
+    cost = sum(_cost(1, count, width) for count in counts)
+    trial = 2 * _cost(1, len(longest), width)
+    other = sum(_cost(len(rows), max(len(ids[i]) for i in rows), width) for rows in padded)
+    if cost + trial < other and _can_share(model, longest, hook_points):
         return trees, True
     return padded, False
+
+
+def _cost(rows: int, length: int, width: int) -> float:
+    """Return how many tokens' matrix products a pass costs, with its attention.
+
+    A token's matrices have some 12 d² weights a layer; a pair of tokens takes 2 d products,
+    and as long again for the softmax.
+    """
+    return rows * length * (1 + length / (3 * width))
 
 
 def _can_share(model, ids, hook_points) -> bool:

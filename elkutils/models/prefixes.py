@@ -60,8 +60,8 @@ def visible(parents: Sequence[int]) -> np.ndarray:
 
 def tree_batches(
     sequences: Sequence[Sequence[int]], size: int, limit: int
-) -> tuple[list[list[int]], int]:
-    """Return rows to run as one tree each, and how many tokens all the trees have.
+) -> tuple[list[list[int]], list[int]]:
+    """Return rows to run as one tree each, and how many tokens each of the trees has.
 
     Parameters
     ----------
@@ -71,16 +71,18 @@ def tree_batches(
     limit : int
         Tokens per tree; a text that is longer stands alone.
     """
-    found, total, held, before = [], 0, 0, []
+    found, counts, before = [], [], []
     for row in sorted(range(len(sequences)), key=sequences.__getitem__):
         tokens = list(sequences[row])
         new = len(tokens) - _alike(before, tokens)
-        if not found or len(found[-1]) == size or held + new > limit:
+        if not found or len(found[-1]) == size or counts[-1] + new > limit:
             found.append([])
-            held, new = 0, len(tokens)
+            counts.append(0)
+            new = len(tokens)
         found[-1].append(row)
-        held, total, before = held + new, total + new, tokens
-    return found, total
+        counts[-1] += new
+        before = tokens
+    return found, counts
 
 
 def _alike(one: list[int], other: list[int]) -> int:
