@@ -1,9 +1,10 @@
 """Read a model's residual stream at chosen hook points and tokens, once, and keep it.
 
-Texts are run in batches of similar length, right-padded, and the forward pass ends as soon
-as the last requested hook point has fired. Results are cached as safetensors in the folder
-`elkutils.files.cache_dir`, under a key of the tokens that were read and of all else that the
-numbers depend on.
+Tokens with which several texts begin are run once, if that saves work and a trial returns the
+same numbers; otherwise texts are run in batches of similar length, right-padded. A forward pass
+ends as soon as the last requested hook point has fired. Results are cached as safetensors in
+the folder `elkutils.files.cache_dir`, under a key of the tokens that were read and of all else
+that the numbers depend on.
 """
 
 import weakref
@@ -16,11 +17,13 @@ from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 from elkutils.models.cache import keep
+from elkutils.models.prefixes import grow, tree_batches, visible
 from elkutils.models.state import check_evaluated, is_hooked, model_digest, reading_key
 from elkutils.models.tokens import Encoded, check_batch_size, encode_all, text_list
 from elkutils.source import Activations, Source
 
 POSITIONS = ("full stop", "last", "all")
+SAME = 1e-5  # share of a token's largest number by which rounding may change another
 # Hook points whose second axis is the heads, not the tokens.
 _BY_HEAD = ("hook_pattern", "hook_attn_scores", "hook_attention_weights")
 
@@ -78,7 +81,8 @@ def activations(
         characters per text averages over its tokens. End tokens that the tokenizer may set
         are neither counted nor read.
     batch_size : int
-        Texts per forward pass.
+        Texts per forward pass. Tokens with which several of them begin, such as a prompt, are
+        run once, where that pays.
     cache : bool
         Keep the result in `elkutils.files.cache_dir`, and read it from there the next time.
         The key is made from the model's weights, configuration and adapters, the tokens,
@@ -399,29 +403,95 @@ def _extract(model, sequences, reads, length, hook_points, batch_size, progress)
 
     `reads` has each text's groups, lists of token indices; places without a group hold 0.
     """
+    # Hooks of the user's own are not run for a trial; without padding there is no need for one.
+    whole = is_hooked(model) or looks_ahead(model, max(sequences, key=len), hook_points)
     keys = [
-        (tuple(ids), tuple(map(tuple, groups)))
+        (tuple(ids if whole else ids[: 1 + max(map(max, groups))]), tuple(map(tuple, groups)))
         for ids, groups in zip(sequences, reads, strict=True)
     ]
     distinct = list(dict.fromkeys(keys))
     ids = [key[0] for key in distinct]
-    # Hooks of the user's own are not run for a trial; without padding there is no need for one.
-    padded = not (is_hooked(model) or looks_ahead(model, max(ids, key=len), hook_points))
+    together, shared = list(batches(ids, batch_size, padded=not whole)), False
+    if not whole:
+        together, shared = _shared(model, ids, hook_points, batch_size, together)
     rows: dict[str, list] = {name: [None] * len(distinct) for name in hook_points}
     bar = tqdm(total=len(distinct), unit="text", desc="activations", disable=not progress)
     with bar:
-        for batch in batches(ids, batch_size, padded):
-            found = _forward(model, [distinct[i] for i in batch], hook_points, length)
+        for batch in together:
+            texts = [distinct[i] for i in batch]
+            found = _forward(model, texts, hook_points, length, shared)
+            # In a tree a number that is not finite spreads to other texts.
+            if shared and not all(np.isfinite(rows).all() for rows in found.values()):
+                found = _forward(model, texts, hook_points, length)
             for name in hook_points:
                 for i, row in zip(batch, found[name], strict=True):
                     rows[name][i] = row
             bar.update(len(batch))
     place = {key: i for i, key in enumerate(distinct)}
     back = [place[key] for key in keys]
-    whole = {name: np.stack(rows[name])[back] for name in hook_points}
-    for name, values in whole.items():
+    found = {name: np.stack(rows[name])[back] for name in hook_points}
+    for name, values in found.items():
         check_finite("texts", values, f"activation at {name}", model)
-    return whole
+    return found
+
+
+def _shared(model, ids, hook_points, batch_size, padded) -> tuple[list[list[int]], bool]:
+    """Return rows to run as trees and True; or the padded batches, if they cost no more."""
+    longest, width = max(ids, key=len), model.cfg.d_model
+    # In a tree attention is paid for between tokens that do not see each other, too.
+    limit = max(width, 2 * len(longest))
+    limit = min(limit, getattr(model.cfg, "n_ctx", None) or limit)
+    trees, counts = tree_batches(ids, batch_size, limit)
+    cost = sum(_cost(1, count, width) for count in counts)
+    trial = 2 * _cost(1, len(longest), width)
+    other = sum(_cost(len(rows), max(len(ids[i]) for i in rows), width) for rows in padded)
+    if cost + trial < other and _can_share(model, longest, hook_points):
+        return trees, True
+    return padded, False
+
+
+def _cost(rows: int, length: int, width: int) -> float:
+    """Return how many tokens' matrix products a pass costs, with its attention.
+
+    A token's matrices have some 12 d² weights a layer; a pair of tokens takes 2 d products,
+    and as long again for the softmax.
+    """
+    return rows * length * (1 + length / (3 * width))
+
+
+def _can_share(model, ids, hook_points) -> bool:
+    """Return whether a tree gives the numbers of a text as long as this one; it is tried.
+
+    Only in float32: in 16 bits rounding would hide what the trial looks for.
+    """
+    if next(model.original_model.parameters()).dtype != torch.float32:
+        return False
+    known = _shares.setdefault(model, {})
+    key = (tuple(hook_points), len(ids))
+    if key not in known:
+        known[key] = _try_shared(model, list(ids), hook_points)
+    return known[key]
+
+
+_shares: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def _try_shared(model, ids, hook_points) -> bool:
+    """Run a text beside another one that leaves it halfway, and alone."""
+    half = len(ids) // 2
+    other = [*ids[:half], (ids[half] + 1) % model.cfg.d_vocab, ids[0]]
+    groups = [[token] for token in range(len(ids))]
+    two = [(other, [[0]]), (ids, groups)]
+    try:
+        shared = _forward(model, two, hook_points, len(ids), shared=True)
+    except Exception:  # models that take no such mask or places raise what they like
+        return False
+    alone = _forward(model, two[1:], hook_points, len(ids))
+    for name, (one,) in alone.items():
+        apart = np.abs(shared[name][1] - one).max(axis=-1)
+        if not (apart <= SAME * np.abs(one).max(axis=-1)).all():
+            return False
+    return True
 
 
 class Enough(Exception):
@@ -440,11 +510,30 @@ def pad(sequences: Sequence[Sequence[int]], device: torch.device | str) -> torch
     return ids.to(device)
 
 
-def _forward(model, batch, hook_points, length=1) -> dict[str, np.ndarray]:
+def _as_tree(model, sequences, device) -> tuple[torch.Tensor, dict, list]:
+    """Return a tree's ids (1, N), its places and mask, and each text's tokens in it."""
+    tree = grow(sequences)
+    seen = torch.from_numpy(visible(tree.parents)).to(device)[None, None]
+    dtype = next(model.original_model.parameters()).dtype
+    hidden = torch.zeros(seen.shape, dtype=dtype, device=device)
+    options = {
+        "position_ids": torch.tensor([tree.depths], device=device),
+        "attention_mask": hidden.masked_fill(~seen, torch.finfo(dtype).min),
+    }
+    where = [[(0, node) for node in path] for path in tree.paths]
+    return torch.tensor([tree.ids], device=device), options, where
+
+
+def _forward(model, batch, hook_points, length=1, shared=False) -> dict[str, np.ndarray]:
     device = next(model.original_model.parameters()).device
-    ids = pad([tokens for tokens, _ in batch], device)
+    sequences = [tokens for tokens, _ in batch]
+    if shared:
+        ids, options, where = _as_tree(model, sequences, device)
+    else:
+        ids, options = pad(sequences, device), {}
+        where = [[(row, i) for i in range(len(ids))] for row, ids in enumerate(sequences)]
     read = [
-        (row, token, row * length + place, 1 / len(group))
+        (*where[row][token], row * length + place, 1 / len(group))
         for row, (_, groups) in enumerate(batch)
         for place, group in enumerate(groups, length - len(groups))
         for token in group
@@ -460,9 +549,9 @@ def _forward(model, batch, hook_points, length=1) -> dict[str, np.ndarray]:
                 raise ValueError(_not_tokens(name, tuple(tensor.shape)))
             # Only what is read is touched: padding may be infinite, and 0 · ∞ is no number.
             found = tensor.flatten(2)[rows, tokens].float()
-            means = found.new_zeros(len(ids) * length, found.shape[1])
+            means = found.new_zeros(len(batch) * length, found.shape[1])
             means.index_add_(0, slots, found * shares)
-            kept[name] = means.unflatten(0, (len(ids), length)).cpu().numpy()
+            kept[name] = means.unflatten(0, (len(batch), length)).cpu().numpy()
             if len(kept) == len(set(hook_points)):
                 raise Enough
 
@@ -471,7 +560,7 @@ def _forward(model, batch, hook_points, length=1) -> dict[str, np.ndarray]:
     hooks = [(name, keeper(name)) for name in dict.fromkeys(hook_points)]
     with torch.inference_mode():
         try:
-            model.run_with_hooks(ids, fwd_hooks=hooks, return_type=None)
+            model.run_with_hooks(ids, fwd_hooks=hooks, return_type=None, **options)
         except Enough:
             return kept
     missing = sorted(set(hook_points) - set(kept))

@@ -2,7 +2,8 @@
 
 Each reads the same layers of the same statements, in batches of 32: ours as a user calls it,
 transformers with ``output_hidden_states=True`` on padded batches, and TransformerLens'
-``run_with_cache`` with its defaults. All keep the row of the last token only.
+``run_with_cache`` with its defaults. All keep the row of the last token only. Half of the
+statements differ from another one in their last words only; ours runs what they share once.
 """
 
 import numpy as np
