@@ -377,7 +377,9 @@ def _legend(found) -> str:
         f'<span class="{look}">{mark}</span> {" or ".join(names)}'
         for (mark, look), names in shown.items()
     )
-    return f"<p>An arrow runs from a claim to what rests on it. {items}.</p>"
+    told = "An arrow runs from a claim to what rests on it"
+    stripe = "A box whose marks differ has the stripe of what holds in part"
+    return f"<p>{told}. {items}. {stripe}.</p>"
 
 
 def _colours() -> str:
