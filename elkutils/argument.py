@@ -1,8 +1,9 @@
 """The argument as a map: who says what, what rests on what, and what became of it.
 
 `show` draws the claims of the ledger as one picture, with the verdicts of the committed
-results. Each box is a link to the chapter that decides it. `evidence` lists the verdicts on
-which a sentence rests, and refuses verdicts that are no longer so.
+results. Each box is a link to the chapter that decides it, and each mark tells its claim.
+`evidence` lists the verdicts on which a sentence rests, and refuses verdicts that are no
+longer so.
 """
 
 import html
@@ -94,7 +95,7 @@ VOICES = ENSEMBLE, COMMON, POSTERIOR
 BOX, GUTTER, MARGIN, TOP, GAP = 190, 44, 31, 34, 24  # px of the drawing
 WIDE = 3 * BOX + 2 * GUTTER + 2 * MARGIN
 NARROW = 340
-LINE, CHIP = 17, 33  # px of a line, and of a mark where there is room
+LINE, CHIP, CHIPS = 17, 33, 24  # px of a line, of a mark, and of a row of marks
 LETTER = {BOX: 7.3, NARROW: 7.6}  # px of a letter, at the font size of each drawing
 
 
@@ -267,9 +268,8 @@ def _lines(node, width) -> list[str]:
 
 
 def _height(found, node, width, rests=False) -> int:
-    return (
-        30 + LINE * len(_lines(node, width)) + 24 + 8 + (LINE if rests and node.rests_on else 0)
-    )
+    lines = len(_lines(node, width)) + (1 if rests and node.rests_on else 0)
+    return 30 + LINE * lines + CHIPS * len(_rows(found.claims(node), width)) + 8
 
 
 def _arrow(start: Node, end: Node, places) -> str:
@@ -304,44 +304,68 @@ def _box(found: Map, node: Node, x, y, height, width, rests=False) -> str:
         text.append(f'<text x="{x + 12}" y="{y + 38 + i * LINE}">{html.escape(line)}</text>')
     below = y + 30 + LINE * len(lines)
     if rests and node.rests_on:
-        told = (
-            f"rests on {', '.join(node.rests_on)}" if node.rests_on else "rests on nothing here"
-        )
+        told = f"rests on {', '.join(node.rests_on)}"
         text.append(f'<text class="rests" x="{x + 12}" y="{below + 8}">{told}</text>')
         below += LINE
-    chips = _chips(found, node, x + 10, below, width - 14)
+    chips, elsewhere = _chips(found, node, x + 12, below + 17, width)
     label = html.escape(f"{node.id}: {node.says}. {found.told(node)}.{_rests(node)}")
     return (
         f'<a {_link(node)} aria-label="{label}" class="{look}"><title>{label}</title>'
         f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="5"/>'
         f'<rect class="stripe" x="{x}" y="{y}" width="5" height="{height}" rx="2"/>'
-        f"{''.join(text)}{chips}</a>"
+        f"{''.join(text)}{chips}</a>{elsewhere}"
     )
 
 
-def _chips(found, node, x, y, room) -> str:
-    """One mark per lettered claim; a single claim's verdict in words."""
-    ids, parts = found.claims(node), []
-    step = min(CHIP, room / len(ids))
-    for i, id in enumerate(ids):
-        verdict = found.verdicts[id]
-        letter = id.removeprefix(node.id)
-        word = f"{letter} {MARKS[verdict]}" if letter else f"{MARKS[verdict]} {verdict}"
-        parts.append(
-            f'<text class="chip {LOOKS[verdict]}" x="{x + 2 + i * step}" y="{y + 17}">{word}'
-            "</text>"
-        )
-    return "".join(parts)
+def _rows(ids, width) -> list[list[str]]:
+    """The claims of a box in as few rows of marks as have room, of about equal lengths."""
+    most = (width - 20) // CHIP
+    count = -(-len(ids) // most)
+    length = -(-len(ids) // count)
+    return [ids[start : start + length] for start in range(0, len(ids), length)]
 
 
-def _link(node) -> str:
-    """The address of the chapter that decides most of a node's claims, if there is one."""
+def _chips(found, node, x, y, width) -> tuple[str, str]:
+    """A mark per claim: those the box's chapter decides, and links to where others are."""
+    here, elsewhere = "", ""
+    for row, ids in enumerate(_rows(found.claims(node), width)):
+        for i, id in enumerate(ids):
+            chip = _chip(id, node, found.verdicts[id], x + i * CHIP, y + row * CHIPS)
+            address = ledger.claims()[id].chapter
+            if address in (None, _chapter(node)):
+                here += chip
+            else:
+                label = html.escape(_told(id, found.verdicts[id]))
+                elsewhere += f'<a href="{address}.html" aria-label="{label}">{chip}</a>'
+    return here, elsewhere
+
+
+def _chip(id, node, verdict, x, y) -> str:
+    letter = id.removeprefix(node.id)
+    word = f"{letter} {MARKS[verdict]}" if letter else f"{MARKS[verdict]} {verdict}"
+    return (
+        f'<text class="chip {LOOKS[verdict]}" x="{x}" y="{y}">'
+        f"<title>{html.escape(_told(id, verdict))}</title>{word}</text>"
+    )
+
+
+def _told(id, verdict) -> str:
+    return f"{id}: {ledger.claims()[id].title}. {verdict.capitalize()}."
+
+
+def _chapter(node) -> str | None:
+    """The chapter that decides most of a node's claims, if there is one."""
     of = [
         claim.chapter
         for id, claim in ledger.claims().items()
         if claim.chapter and re.fullmatch(rf"{node.id}[a-z]?", id)
     ]
-    return f'href="{Counter(of).most_common(1)[0][0]}.html"' if of else 'role="img"'
+    return Counter(of).most_common(1)[0][0] if of else None
+
+
+def _link(node) -> str:
+    chapter = _chapter(node)
+    return f'href="{chapter}.html"' if chapter else 'role="img"'
 
 
 def _legend(found) -> str:
@@ -353,7 +377,9 @@ def _legend(found) -> str:
         f'<span class="{look}">{mark}</span> {" or ".join(names)}'
         for (mark, look), names in shown.items()
     )
-    return f"<p>An arrow runs from a claim to what rests on it. {items}.</p>"
+    told = "An arrow runs from a claim to what rests on it"
+    stripe = "A box whose marks differ has the stripe of what holds in part"
+    return f"<p>{told}. {items}. {stripe}.</p>"
 
 
 def _colours() -> str:

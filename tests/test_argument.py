@@ -47,14 +47,43 @@ def test_both_drawings_are_well_formed_and_name_every_verdict(drawn):
     wide, narrow = re.findall(SVG, drawn._repr_html_(), re.DOTALL)
     for svg in (wide, narrow):
         root = ET.fromstring(svg)
-        boxes = list(root.iter("a"))
+        boxes = [link for link in root.iter("a") if link.find("rect") is not None]
         assert len(boxes) == len(argument.NODES)
         for box, node in zip(boxes, argument.NODES, strict=True):
             for id in drawn.claims(node):
                 assert f"{id} {drawn.verdicts[id]}" in box.attrib["aria-label"]
-            chips = [text for text in box.iter("text") if "chip" in text.get("class", "")]
-            assert len(chips) == len(drawn.claims(node))
     assert wide.count('class="arrow"') == sum(len(node.rests_on) for node in argument.NODES)
+
+
+def chips(svg):
+    """The id and the place of each mark, and the address that it leads to."""
+    for link in ET.fromstring(svg).iter("a"):
+        for text in link.iter("text"):
+            if "chip" in text.get("class", ""):
+                id = text.find("title").text.partition(":")[0]
+                yield id, (float(text.get("x")), float(text.get("y"))), link.get("href")
+
+
+def test_each_claim_has_one_mark_that_leads_to_its_chapter(drawn):
+    for svg in re.findall(SVG, drawn._repr_html_(), re.DOTALL):
+        leads = {id: address for id, _, address in chips(svg)}
+        assert sorted(id for id, *_ in chips(svg)) == sorted(drawn.verdicts)
+        assert leads == {id: f"{c.chapter}.html" for id, c in ledger.claims().items()}
+
+
+def test_marks_have_room(drawn):
+    """Both beside each other and to the end of their box."""
+    for svg in re.findall(SVG, drawn._repr_html_(), re.DOTALL):
+        places = [place for _, place, _ in chips(svg)]
+        for i, (x, y) in enumerate(places):
+            for x2, y2 in places[:i]:
+                beside = abs(x - x2) >= argument.CHIP or abs(y - y2) >= argument.LINE
+                assert beside, (x, y, x2, y2)
+    node = next(node for node in argument.NODES if node.id == "C6")
+    for width in (argument.BOX, argument.NARROW):
+        rows = argument._rows(drawn.claims(node), width)
+        assert max(map(len, rows)) * argument.CHIP <= width - 20
+        assert [id for row in rows for id in row] == drawn.claims(node)
 
 
 @pytest.mark.parametrize("kind", ["wide", "narrow"])

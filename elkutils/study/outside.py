@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
 ERRORS = ("false alarms", "misses")
-LEAST_FAILING = 4  # groups with failures: all are missing from e⁻⁴, or 2%, of resamples
+MOST_LACKING = 0.02  # of resamples may hold no failure, as where four groups have them all
 
 
 @dataclass(frozen=True)
@@ -406,9 +406,9 @@ def found_interval(
     """Return `found_in_review` of all rows together, with its bootstrap interval.
 
     It is that of `pooled_bootstrap`, because a seed may have few failures or none. Where all
-    failures are found, or none, no resample differs, and where fewer than four groups hold
-    them many resamples lack them; then Clopper and Pearson's interval over groups with
-    failures takes its place.
+    failures are found, or none, no resample differs, and where few groups or few seeds hold
+    them more than 2% of the resamples lack them; then Clopper and Pearson's interval over
+    groups with failures takes its place.
 
     Parameters
     ----------
@@ -426,15 +426,25 @@ def found_interval(
     if not failed.any():
         raise ValueError("planted holds no failure; a review needs something to find")
     options = {"groups": groups, "seeds": seeds, "resamples": resamples, "seed": seed}
-    count = len(np.unique(np.asarray(groups)[failed]))
-    if count >= LEAST_FAILING:
+    if _lacking(failed, groups, seeds) <= MOST_LACKING:
         found = pooled_bootstrap(
             found_in_review, planted, doubt, **options, level=level, centre=False
         )
         if found.lower < found.upper:
             return found
     estimate = float(found_in_review(planted, doubt)[0])
+    count = len(np.unique(np.asarray(groups)[failed]))
     return Interval.of_share(round(estimate * count), count, level)
+
+
+def _lacking(failed, groups, seeds, resamples=1000) -> float:
+    """The share of resamples of groups and seeds that draw no failure."""
+    rng, drawn = np.random.default_rng(0), 1
+    for ids in (groups, seeds):
+        names, of = np.unique(np.asarray(ids), return_inverse=True)
+        times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), resamples)
+        drawn = drawn * times[:, of[failed]]
+    return float((drawn == 0).all(axis=1).mean())
 
 
 def reviews(

@@ -32,7 +32,7 @@ from elkutils.study.timings import provenance
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-CLAIMS = ("C0", "C2", "C5d", "C11a", "C13a", "C13b", "C13c", "C14a")
+CLAIMS = ("C0", "C2", "C5d", "C11a", "C11b", "C11c", "C13a", "C13b", "C13c", "C14a", "C14b")
 
 
 def measure(

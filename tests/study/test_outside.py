@@ -117,6 +117,19 @@ def test_its_interval_is_the_bootstraps_for_one_seed_and_exact_where_all_is_foun
         outside.found_interval(0 * planted, *columns[1:])
 
 
+def test_failures_of_one_seed_among_many_have_an_exact_interval():
+    """A resample in four has no such seed; the bootstrap would have too few left."""
+    seeds = np.repeat(np.arange(5), 40)
+    groups, planted = np.tile(np.arange(40), 5), (seeds == 0) * (np.arange(200) % 2)
+    doubt = np.linspace(0, 1, 200)
+    found = outside.found_interval(planted, doubt, groups, seeds)
+    assert found == Interval.of_share(0, 20)
+    planted = np.arange(200) % 2  # in all seeds: the bootstrap's
+    found = outside.found_interval(planted, doubt, groups, seeds)
+    assert found != Interval.of_share(round(20 * found.estimate), 20)
+    assert 0 <= found.lower < found.estimate < found.upper <= 1
+
+
 def test_reviews_of_streams_find_shares_that_are_known():
     ordinary, failing = np.zeros(5), np.ones(3)
     found = outside.reviews(ordinary, failing, 0.01, 0.1, RNG)
