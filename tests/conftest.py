@@ -1,9 +1,13 @@
 """What several test files share: the wheel, the executed twins, and the repository's root."""
 
+import atexit
 import gc
 import json
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,15 @@ from xdist.scheduler import LoadFileScheduling
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
 from colab import build_wheel
+
+# All processes of a run share the programs that JAX compiles. Each file, and each fit of some
+# samplers, would compile the same ones again. This has to stand before anything imports JAX.
+# A program that is read while another process writes it is compiled once more.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    programs = tempfile.mkdtemp(prefix="elkutils-programs-")
+    atexit.register(shutil.rmtree, programs, ignore_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = programs
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 
 class Files(LoadFileScheduling):

@@ -4,6 +4,7 @@ import copy
 import json
 import pickle
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -23,15 +24,14 @@ ELSEWHERE = {
 }
 
 
-@pytest.mark.parametrize("what", ELSEWHERE)
-def test_other_activations_are_refused(reporter, data, tmp_path, what):
+def test_other_activations_are_refused(reporter, data, tmp_path):
     X, y = data
     X = Activations.of(X, HERE)
     reporter.fit(X, y).save(tmp_path / "probe")
     again = reporters.load(tmp_path / "probe")
     assert reporter.source_ == again.source_ == HERE
-    other = Activations.of(X, replace(HERE, **{what: ELSEWHERE[what]}))
-    for probe in (reporter, again):
+    for probe, what in product((reporter, again), ELSEWHERE):
+        other = Activations.of(X, replace(HERE, **{what: ELSEWHERE[what]}))
         proba = probe.predict_proba(X)
         np.testing.assert_array_equal(probe.predict_proba(np.asarray(other)), proba)
         for ask in (probe.predict, probe.predict_proba, probe.sample_proba):

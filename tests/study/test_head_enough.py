@@ -230,10 +230,15 @@ def test_r2_of_what_is_linear_and_what_is_not():
     assert whole < half < 1
 
 
-def test_a_predictor_with_few_labels():
+@pytest.fixture(scope="module")
+def predictors():
+    """Two predictors with ten labels each."""
+    return [head_enough.vault_setting(seed, count=10) for seed in (0, 1)]
+
+
+def test_a_predictor_with_few_labels(predictors):
     """The run of the chapter at a tiny size; the shared rows are those of every predictor."""
-    settings = [head_enough.vault_setting(seed, count=10) for seed in (0, 1)]
-    one, two = settings
+    one, two = predictors
     shared = one.rows["shared"]
     np.testing.assert_array_equal(one.X[shared], two.X[shared])
     np.testing.assert_array_equal(one.y[shared], head_enough.shared_labels())
@@ -292,9 +297,9 @@ def test_rows_of_some_kinds():
             made.only(*kinds)
 
 
-def test_hmc_over_all_weights_of_a_predictor():
+def test_hmc_over_all_weights_of_a_predictor(predictors):
     """What is recorded of it, at a tiny size; the head alone is the linearised network."""
-    whole = head_enough.vault_setting(0, count=10)
+    whole = predictors[0]
     keep = [*range(10), *range(whole.rows["hard"].start, whole.rows["hard"].start + 5)]
     rows = {"train": slice(0, 10), "hard": slice(10, 15)}
     few = head_enough.Setting(

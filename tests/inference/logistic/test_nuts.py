@@ -110,7 +110,9 @@ def test_same_seed_same_draws_and_blocks_do_not_show():
 def test_chains_are_well_and_the_program_is_reused():
     X, y = make(60, 8, seed=5)
     sample(X, y)
+    programs = nuts.compiled.cache_info().misses
     chains = sample(*make(63, 9, seed=6))
+    assert nuts.compiled.cache_info().misses == programs
     found = diagnose(chains.theta, chains.stats["diverging"])
     assert found.converged, found
     assert chains.details["seconds"]["compiling"] < 0.5
