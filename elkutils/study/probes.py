@@ -1,5 +1,7 @@
 """The linear reporters that chapters compare, under the names that their figures show."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from elkutils.reporters import (
@@ -58,3 +60,42 @@ def five_reporters(method: str, draws: int, members: int, seed: int = 0) -> dict
         "posterior": BayesianLogistic("evidence", None, method, draws, chains=16, seed=seed),
         "ensemble": Ensemble(members, init="prior", anchored=False, bootstrap=False, seed=seed),
     }
+
+
+METHODS = ("difference", "LDA", "MAP", "Bayes", "ensemble")
+
+
+def five_of_one_prior(
+    d: int, seed: int, methods: Sequence[str] = METHODS, draws: int = 500
+) -> dict[str, Reporter]:
+    """Return linear reporters that share one round prior, not yet fitted.
+
+    The prior of MAP, posterior and of the ensemble's starts is w ~ N(0, τ²I), τ = 2/√d.
+
+    Parameters
+    ----------
+    d : int
+        Features, z-scored.
+    seed : int
+        Of the posterior and of the ensemble.
+    methods : sequence of str
+        Some of ``difference``, ``LDA``, ``MAP``, ``Bayes`` and ``ensemble``. The ensemble has
+        sixteen members, each trained for 200 steps on its own resample of the rows.
+    draws : int
+        Draws of each of the posterior's 16 chains.
+
+    Examples
+    --------
+    >>> list(five_of_one_prior(4, 0, ["MAP"])), five_of_one_prior(4, 0)["MAP"].prior_scale
+    (['MAP'], 1.0)
+    """
+    tau = float(2 / np.sqrt(d))
+    bag = {"members": 16, "init": tau, "anchored": False, "bootstrap": True, "steps": 200}
+    five = {
+        "difference": DifferenceInMeans(),
+        "LDA": LinearDiscriminant("auto"),
+        "MAP": LogisticMAP(tau),
+        "Bayes": BayesianLogistic(tau, draws=draws, chains=16, seed=seed),
+        "ensemble": Ensemble(**bag, seed=seed),
+    }
+    return {method: five[method] for method in methods}

@@ -8,7 +8,16 @@ import pytest
 from elkutils.evaluation import accuracy, auroc, bootstrap, difference
 from elkutils.ledger import claims
 from elkutils.study import crossing
-from elkutils.study.crossing import ask_by_fold, by_fold, controls, deal, over_layers, per_fold
+from elkutils.study.crossing import (
+    ask_by_fold,
+    by_fold,
+    controls,
+    deal,
+    not_trained_on,
+    over_layers,
+    per_fold,
+    rival_controls,
+)
 
 GROUPS = np.repeat(np.arange(12), 2)
 
@@ -113,3 +122,39 @@ def test_rules_on_a_probe_pass_ties_and_no_planted_losses():
     assert list(found) == list(claims()["C2"].criteria)
     assert min(positive.rate for positive, _ in found.values()) > 0.5
     assert max(negative.rate for _, negative in found.values()) < 0.1
+
+
+def test_rules_on_rivals_tell_what_should_pass_from_what_should_not():
+    _, rows = rows_of_two_probes(80)
+    found = rival_controls(claims()["C0"].criteria, rows, shuffles=4, places=1)
+    assert list(found) == list(claims()["C0"].criteria)
+    for positive, negative in found.values():
+        assert positive.rate > negative.rate + 0.5
+
+
+def test_no_reporter_is_asked_about_rows_that_it_was_trained_on(reading):
+    train, test = np.arange(16), np.arange(16, 24)
+    split = SimpleNamespace(train_test=lambda seed: (train, test))
+    for part in reading.values():
+        part.split = split
+    probe = Refitted()
+    for kind, count in (("easy", 8), ("easy_negated", 8), ("hard", 10)):
+        found = list(not_trained_on(probe, {0: reading, 1: reading}, 3, kind))
+        assert [seed for seed, *_ in found] == [0, 1]
+        for _, y, scores, groups in found:
+            assert len(y) == len(scores) == len(groups) == count
+            assert scores.min() > 0
+    both = not_trained_on(probe, {0: reading}, 3, "easy_negated", ("easy", "easy_negated"))
+    _, y, scores, _ = next(both)
+    assert len(probe.X) == 32
+    assert np.array_equal(y, reading["easy_negated"].y[test])
+    assert scores.min() > 0
+
+
+class Refitted(Nearest):
+    def __init__(self):
+        pass
+
+    def fit(self, X, y):
+        super().__init__(X, y)
+        return self

@@ -4,7 +4,7 @@ import numpy as np
 
 from elkutils.study.checks import clouds
 from elkutils.study.directions import ClassMoments, angle
-from elkutils.study.probes import five_reporters, linear_probes
+from elkutils.study.probes import METHODS, five_of_one_prior, five_reporters, linear_probes
 
 
 def test_probes_are_what_they_are_called():
@@ -32,3 +32,11 @@ def test_the_five_reporters_are_not_fitted_and_take_their_sizes():
     posterior, ensemble = (found[name].fit(X, y) for name in ("posterior", "ensemble"))
     assert len(posterior.coef_draws_) == 16 * 12
     assert ensemble.sample_proba(X[:2]).shape == (5, 2)
+
+
+def test_reporters_of_one_prior_share_it():
+    found = five_of_one_prior(100, seed=2, draws=7)
+    assert list(found) == list(METHODS)
+    assert found["MAP"].prior_scale == found["Bayes"].prior_scale == 0.2
+    assert (found["ensemble"].init, found["ensemble"].members) == (0.2, 16)
+    assert list(five_of_one_prior(4, 0, ["LDA", "MAP"])) == ["LDA", "MAP"]
