@@ -125,15 +125,15 @@ def test_a_ceiling_is_trained_on_the_other_folds_of_the_hard_rows(asked):
 
 
 def test_controls_ask_made_up_reporters_about_the_shift_with_the_fewest_groups(asked):
-    rule = Criterion("AUROC", "above", 0.7, "")
-    positive, negative = asked.controls(rule, auroc, ("near", "far"), (0.99, 0.5))
+    rule = Criterion("AUROC", "above", 0.6, "")
+    positive, negative = asked.controls(rule, auroc, ("near", "far"), (0.93, 0.5))
     assert positive.rate > 0.9
     assert negative.rate < 0.1
     seen = []
 
     def target(name):
         seen.append(name)
-        return asked.about(name, "hard")[0] == 0
+        return fewer.about(name, "hard")[0] == 0
 
     fewer = answers.Answers(
         {**asked.rows, ("far", "hard"): [rows(s, 20) for s in range(2)]},
