@@ -5,7 +5,7 @@ then looks up forecasts, doubts and labels as long columns over seeds, and score
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,13 +13,16 @@ import numpy as np
 
 from elkutils.evaluation import (
     Interval,
+    PassRate,
     bootstrap,
     class_distance,
     log_score,
     mutual_information,
 )
+from elkutils.ledger import Criterion
 from elkutils.study import shifts
 from elkutils.study.calibration import folds
+from elkutils.study.controls import planted_interval, rates
 from elkutils.study.scaling import z_scored
 
 if TYPE_CHECKING:
@@ -88,6 +91,37 @@ class Answers:
         y, groups, which = self.about(name, kind)
         p = self.forecast(name, place, method, kind)
         return bootstrap(statistic, y, p, groups=groups, seeds=which, **options)
+
+    def controls(
+        self,
+        criterion: Criterion,
+        statistic: Callable,
+        places: Sequence[str],
+        levels: tuple[float, float],
+        target: Callable[[str], np.ndarray] | None = None,
+    ) -> tuple[PassRate, PassRate]:
+        """Return how often made-up reporters of known AUROC pass a criterion.
+
+        They are asked about the hard rows of the one shift of `places` with the fewest groups.
+
+        Parameters
+        ----------
+        criterion : Criterion
+        statistic : callable
+            Of labels and scores, as `bootstrap` takes it.
+        places : sequence of str
+            The shifts that the criterion judges.
+        levels : (positive, negative)
+            AUROC of the control that should pass, and of the one that should not.
+        target : callable or None
+            From a shift to its labels (n,), 0 or 1; None for harm.
+        """
+        fewest = min(places, key=lambda name: len(np.unique(self.about(name, "hard")[1])))
+        harm, groups, which = self.about(fewest, "hard")
+        y = (harm if target is None else target(fewest)).astype(int)
+        rows = {"groups": groups, "seeds": which, "resamples": 100}
+        planted = [planted_interval(statistic, y, [level], **rows) for level in levels]
+        return rates(criterion, *planted, places=len(places))
 
     def joined(self, other: "Answers") -> "Answers":
         """Return these answers with those of other reporters about the same rows."""

@@ -62,6 +62,62 @@ def ensembles(bag: np.ndarray, size: int, count: int, seed: int) -> np.ndarray:
     return bag[np.random.default_rng(seed).integers(len(bag), size=(size, count))]
 
 
+def nearest_accepted(
+    x: np.ndarray,
+    weights: np.ndarray,
+    biases: np.ndarray,
+    mean: np.ndarray,
+    target: float,
+) -> np.ndarray:
+    """Return the input (d,) nearest to x where all members have the same log odds.
+
+    It is the solution of least norm of N + 1 linear equations for the change of x.
+
+    Parameters
+    ----------
+    x : (d,) array
+    weights, biases : (N, d) and (N,) arrays
+        Of N linear members, N < d.
+    mean : (d,) array
+        A direction in which the input may not move, such as the posterior's mean weights.
+    target : float
+        Log odds that every member is to give.
+    """
+    rows = np.vstack([weights, mean])
+    change = np.append(target - weights @ x - biases, 0.0)
+    return x + np.linalg.lstsq(rows, change, rcond=None)[0]
+
+
+def spread_ratio(
+    members: np.ndarray,
+    draws: np.ndarray,
+    unit: Callable[[np.ndarray], np.ndarray] = np.asarray,
+    moved: bool = False,
+) -> float:
+    """Return the members' standard deviation over that of a posterior's draws.
+
+    Each is a mean over statements.
+
+    Parameters
+    ----------
+    members, draws : (N, n) and (M, n) arrays
+        Log odds.
+    unit : callable
+        From log odds to what is compared: `scipy.special.expit` for probabilities.
+    moved : bool
+        Whether the members' log odds are moved, statement by statement, to the draws' mean.
+
+    Examples
+    --------
+    >>> spread_ratio(np.array([[0.0], [2.0]]), np.array([[0.0], [4.0]]))
+    0.5
+    """
+    if moved:
+        members = members - members.mean(axis=0) + draws.mean(axis=0)
+    ours, theirs = (unit(f).std(axis=0).mean() for f in (members, draws))
+    return float(ours / theirs)
+
+
 def watch(
     bound: Callable, bag: np.ndarray, size: int, count: int, delta: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -21,6 +21,8 @@ from elkutils.evaluation import (
 )
 from elkutils.evaluation.power import LEAST_RUNS
 from elkutils.ledger import HOLDS, Criterion
+from elkutils.reporters import Reporter
+from elkutils.study.scaling import z_scored
 
 SLOPE, INTERCEPT, EXCESS = "slope", "intercept", "excess ECE"
 
@@ -51,6 +53,35 @@ def folds(
     return [
         (np.flatnonzero(fold[of] != k), np.flatnonzero(fold[of] == k)) for k in range(count)
     ]
+
+
+def held_out_once(
+    reporter: Reporter,
+    X: np.ndarray,
+    y: np.ndarray,
+    groups: ArrayLike,
+    count: int = 3,
+    seed: int = 0,
+) -> np.ndarray:
+    """Return P(true) (n,) of all rows, each from a fit without the rows of its group.
+
+    In each of the folds the rows that are trained on z-score the features.
+
+    Parameters
+    ----------
+    reporter : Reporter
+        It is fitted anew in each fold, and stays fitted to the rows of the last one.
+    X : (n, d) array
+    y : (n,) array of 0 and 1
+    groups : (n,) array
+    count, seed : int
+        As in `folds`.
+    """
+    p = np.empty(len(y))
+    for train, test in folds(groups, count, seed):
+        inside, outside = z_scored(X[train], X[test])
+        p[test] = reporter.fit(inside, y[train]).predict_proba(outside)[:, 1]
+    return p
 
 
 def pooled_ece(

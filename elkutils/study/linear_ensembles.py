@@ -14,7 +14,8 @@ from scipy.optimize import nnls
 
 from elkutils.inference import linear
 from elkutils.inference.networks.mlp import MLP
-from elkutils.inference.networks.network import flat
+from elkutils.inference.networks.network import draw_prior, flat
+from elkutils.inference.networks.training import Plan, Squared, train
 
 NO_VARIANCE = 1e-9  # of the largest singular value
 
@@ -76,6 +77,40 @@ class Regression:
     def _svd(self):
         return np.linalg.svd(self.A)
 
+    def compare(self, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Compare members with the posterior, along each of `directions`.
+
+        Parameters
+        ----------
+        w : (members, d) array
+            Two or more.
+
+        Returns
+        -------
+        error : (d,) array
+            Mean of the members less that of the posterior, in posterior standard deviations.
+        ratio : (d,) array
+            Variance of the members over that of the posterior.
+        """
+        exact, right = self.posterior, self.directions
+        variance = np.einsum("ij,jk,ik->i", right, exact.covariance, right)
+        error = right @ (w.mean(axis=0) - exact.mean) / np.sqrt(variance)
+        return error, (w @ right.T).var(axis=0, ddof=1) / variance
+
+    def from_null_space(self, X: np.ndarray) -> np.ndarray:
+        """Return the null space's share (m,) of the posterior variance of each row's output.
+
+        Parameters
+        ----------
+        X : (m, d - 1) array
+            Statements, as `design` takes them.
+        """
+        features = (design(X) @ self.directions.T) ** 2
+        gain = self.noise**2 / ((self.prior_scale * self.values) ** 2 + self.noise**2)
+        row = features[:, : self.rank] @ gain
+        null = features[:, self.rank :].sum(axis=1)
+        return null / (row + null)
+
     @property
     def head(self) -> MLP:
         """The prior as a network without hidden layers."""
@@ -96,6 +131,67 @@ def weights(parameters: tuple) -> np.ndarray:
     """Return weights and bias (members, d) of linear networks, as `draw_prior` made them."""
     features = parameters[0][0].shape[-2]
     return np.asarray(flat(MLP(), features).flatten(parameters), np.float64)
+
+
+def distance_from_minima(
+    problem: Regression, X: np.ndarray, members: int = 32, steps: int = 1500, seed: int = 0
+) -> float:
+    """Train anchored members with perturbed labels; return how far from their minima they end.
+
+    Members are trained by gradient descent from their anchors, which are prior draws.
+
+    Parameters
+    ----------
+    problem : Regression
+    X : (m, d - 1) array
+        Statements whose outputs are compared.
+    members, steps : int
+    seed : int
+        Of the anchors and the noise on the labels.
+
+    Returns
+    -------
+    float
+        Root mean square difference of the outputs of members and of their exact minima, in
+        standard deviations of the posterior's output.
+    """
+    rows, (n, d), noise = problem.A[:, :-1], problem.A.shape, problem.noise
+    start = draw_prior(problem.head, members, d - 1, seed=seed)
+    rng = np.random.default_rng((seed, 2))
+    labels = problem.t + noise * rng.standard_normal((members, n))
+    curvature = problem.curvature / noise**2 + problem.prior_scale**-2
+    plan = Plan(steps, n / curvature, "sgd", anchored=True)
+    ends = train(problem.head, start, rows, labels, plan, loss=Squared(noise)).flat
+    ratio = noise / problem.prior_scale
+    minima = linear.minimise(problem.A, labels, weights(start), ratio)
+    asked = design(X)
+    sd = np.sqrt(np.einsum("ij,jk,ik->i", asked, problem.posterior.covariance, asked))
+    return float(np.sqrt(np.mean(((ends.astype(float) - minima) @ asked.T / sd) ** 2)))
+
+
+def descended(
+    problem: Regression, plan: Plan, members: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Train members plainly, on the squared error and the labels that all of them see.
+
+    Parameters
+    ----------
+    problem : Regression
+    plan : Plan
+        Its rate is that of the mean loss of the n rows.
+    members : int
+    seed : int
+        Of the starts, which are prior draws.
+
+    Returns
+    -------
+    starts, ends : (members, d) arrays
+        Weights along `problem.directions`.
+    """
+    start = draw_prior(problem.head, members, problem.A.shape[1] - 1, seed=seed)
+    rows = problem.A[:, :-1]
+    ends = train(problem.head, start, rows, problem.t, plan, loss=Squared())
+    return weights(start) @ problem.directions.T, ends.flat @ problem.directions.T
 
 
 def widest_margin(Z: np.ndarray) -> tuple[np.ndarray, float]:

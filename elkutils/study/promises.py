@@ -13,6 +13,24 @@ from elkutils._inputs import check_ids
 from elkutils.evaluation import Interval
 
 
+def given_to_label(y: ArrayLike, proba: ArrayLike) -> np.ndarray:
+    """Return the probability (n,) that forecasts gave to the label that came.
+
+    Parameters
+    ----------
+    y : (n,) array of 0 and 1
+    proba : (n,) array
+        P(y = 1).
+
+    Examples
+    --------
+    >>> given_to_label([1, 0], [0.75, 0.75]).tolist()
+    [0.75, 0.25]
+    """
+    proba = np.asarray(proba, np.float64)
+    return np.where(np.asarray(y) == 1, proba, 1 - proba)
+
+
 def surplus(y: ArrayLike, forecast: ArrayLike, alpha: float | None = None) -> np.ndarray:
     """Return the mistakes (n,) of each step, 0 or 1, less those that were promised.
 

@@ -7,9 +7,13 @@ certain harm lies where nothing on the way leads uphill. Densities and log p are
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from scipy.integrate import quad
 from scipy.special import expit
 from scipy.stats import norm
+
+from elkutils.evaluation import Interval
+from elkutils.inference.rare import RareHarm
 
 CORNER = (0.0, 12.0)
 FENCE, SLOPE, RISE = 9.0, 2.0, 20.0  # where harm begins, and log odds before and after it
@@ -49,3 +53,21 @@ def mean_harm_with_corner(mass: float) -> float:
     """Return E[p] for `density_with_corner` by quadrature, the fence taken for a step."""
     seen, unseen = mean_harm(FAR, SLOPE), mean_harm(FAR + RISE, SLOPE)
     return (1 - mass) * seen + mass * unseen
+
+
+def off_by(found: RareHarm, answer: float, doubt: float = 0.0) -> Interval:
+    """Return log₁₀ of an estimate over the answer, with three standard errors either way.
+
+    Parameters
+    ----------
+    found : RareHarm
+        The estimate and its relative standard error.
+    answer : float
+        Above 0.
+    doubt : float
+        Standard error of the answer, 0 if it is exact.
+    """
+    error = 3 * np.hypot(found.relative_error, doubt / answer)
+    return Interval(
+        *np.log10(found.estimate / answer * np.array([1, 1 / (1 + error), 1 + error]))
+    )

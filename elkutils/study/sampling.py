@@ -7,7 +7,10 @@ the row space and the way back are under test as well. The controls say how ofte
 
 from collections.abc import Callable, Mapping, Sequence
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from scipy.linalg import orth
 
 from elkutils.evaluation import Interval, PassRate
 from elkutils.inference.diagnostics import diagnose
@@ -64,6 +67,102 @@ def two_classes(data: sbc.Simulation) -> sbc.Simulation:
     """
     kept = (data.y.min(axis=1) == 0) & (data.y.max(axis=1) == 1)
     return sbc.Simulation(data.theta[kept], data.X[kept], data.y[kept])
+
+
+def parts(
+    X: np.ndarray, count: int, rows: int, features: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Return `count` designs (count, rows, features), parts of one set of activations.
+
+    Parameters
+    ----------
+    X : (n, d) array
+    count : int
+    rows : int
+        Rows of a design, drawn anew for each without replacement; n if there are fewer.
+    features : int
+        Features, the same ones in all designs: at most d.
+    rng : numpy.random.Generator
+    """
+    if features > X.shape[1]:
+        raise ValueError(f"features is {features}; it has to be at most {X.shape[1]}")
+    part = X[:, rng.permutation(X.shape[1])[:features]]
+    size = min(rows, len(X))
+    takes = [rng.choice(len(X), size, replace=False) for _ in range(count)]
+    return np.stack([part[take] for take in takes])
+
+
+def coordinates(reporter: BayesianLogistic, X: np.ndarray) -> np.ndarray:
+    """Return the draws where HMC moves: the coordinates of the row space, and the bias.
+
+    Parameters
+    ----------
+    reporter : BayesianLogistic
+        Fitted, with draws of chains.
+    X : (n, d) array
+        The rows that it was fitted on.
+
+    Returns
+    -------
+    (chains, draws, k + 1) array
+        k is the rank of X.
+    """
+    w = reporter.coef_draws_ @ orth(X.T)  # the columns of orth(X.T) span the rows of X
+    theta = np.column_stack([w, reporter.intercept_draws_])
+    return theta.reshape(reporter.chains, reporter.draws, -1)
+
+
+class PlainNUTS:
+    """NumPyro's own NUTS of a logistic reporter, in the coordinates that the model names.
+
+    Parameters
+    ----------
+    model : callable
+        ``model(X, y, prior_scale)``, a NumPyro model with the sites "w" (d,) and "b" ().
+    draws : int
+        Draws that each chain keeps.
+    warmup, chains : int
+
+    Examples
+    --------
+    Data of the same shape share one compilation.
+
+    >>> import numpyro, numpyro.distributions as dist
+    >>> def model(X, y, prior_scale):
+    ...     w = numpyro.sample("w", dist.Normal(0, prior_scale).expand([1]).to_event(1))
+    ...     b = numpyro.sample("b", dist.Normal(0, 1))
+    ...     numpyro.sample("y", dist.Bernoulli(logits=X @ w + b), obs=y)
+    >>> X = np.array([[1.0], [2.0], [-1.0]])
+    >>> PlainNUTS(model, 5, warmup=5, chains=2).log_odds(X, np.array([1, 1, 0]), X, 1.0).shape
+    (2, 5, 3)
+    """
+
+    def __init__(self, model: Callable, draws: int, warmup: int = 300, chains: int = 4):
+        from numpyro.infer import MCMC, NUTS
+
+        self._run = MCMC(
+            NUTS(model),
+            num_warmup=warmup,
+            num_samples=draws,
+            num_chains=chains,
+            chain_method="vectorized",
+            progress_bar=False,
+            jit_model_args=True,
+        )
+
+    def log_odds(
+        self, X: np.ndarray, y: np.ndarray, rows: np.ndarray, prior_scale: float, seed: int = 0
+    ) -> np.ndarray:
+        """Return the log odds of `rows` (m, d) by draws given X (n, d) and y (n,).
+
+        Returns
+        -------
+        (chains, draws, m) array
+        """
+        given = (jnp.asarray(array, jnp.float32) for array in (X, y, prior_scale))
+        self._run.run(jax.random.key(seed), *given)
+        found = self._run.get_samples(group_by_chain=True)
+        return np.asarray(found["w"]) @ rows.T + np.asarray(found["b"])[..., None]
 
 
 def convergence_controls(

@@ -1,6 +1,6 @@
 """Activations as reporters take them: z-scored by the rows that a reporter is trained on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,6 +61,29 @@ def principal(count: int, train: np.ndarray, *others: np.ndarray) -> tuple[np.nd
     return tuple((rows - centre) @ directions / scale for rows in (train, *others))
 
 
+def leading(
+    count: int, sets: Mapping[str, tuple[np.ndarray, ...]]
+) -> dict[str, tuple[np.ndarray, ...]]:
+    """Return sets of rows by kind along the leading principal directions of ``train``.
+
+    Parameters
+    ----------
+    count : int
+        Number of directions k.
+    sets : mapping of str to (X (n, d), *others)
+        By kind, ``train`` among them; the others, such as labels and groups, stay as they are.
+
+    Returns
+    -------
+    dict of str to (X (n, k), *others)
+        `principal` of each kind's rows.
+    """
+    rows = [X for X, *_ in sets.values()]
+    at = list(sets).index("train")
+    along = principal(count, rows[at], *rows)[1:]
+    return {kind: (X, *sets[kind][1:]) for kind, X in zip(sets, along, strict=True)}
+
+
 def by_kind(
     model: "TransformerBridge", name: str, seed: int, layer: int
 ) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -93,6 +116,35 @@ def by_kind(
         kind: (X, part.y[rows], part.groups[rows])
         for X, (kind, (part, rows)) in zip(scaled, parts.items(), strict=True)
     }
+
+
+def thinned(
+    model: "TransformerBridge", name: str, seed: int, layer: int, every: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the easy training rows of a seed with some of the true statements left out.
+
+    Parameters
+    ----------
+    model : TransformerBridge
+        As `elkutils.models.load_model` returns it.
+    name, seed
+        As in `elkutils.study.read`.
+    layer : int
+        Layer whose residual stream is read.
+    every : int
+        Every how many-th true statement is kept; 1 keeps all.
+
+    Returns
+    -------
+    X : (n, d) array
+        Z-scored by the rows that are kept.
+    y : (n,) array of 0 and 1
+    """
+    part = readings.read(model, name, seed)["easy"]
+    train, _ = part.split.train_test(seed=seed)
+    true, false = (train[part.y[train] == label] for label in (1, 0))
+    rows = np.sort(np.concatenate([true[::every], false]))
+    return z_scored(part.X[layer][rows])[0], part.y[rows]
 
 
 def by_component(

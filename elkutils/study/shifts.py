@@ -30,6 +30,17 @@ SHIFTS = {
 }
 
 
+def short(place: int | str) -> str:
+    """Return the name of a place, short enough for a table or an axis.
+
+    Examples
+    --------
+    >>> short("attention 2"), short(14)
+    ('att 2', '14')
+    """
+    return str(place).replace("attention", "att")
+
+
 @dataclass(frozen=True)
 class Rows:
     """Rows of one kind.

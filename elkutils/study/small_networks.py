@@ -14,7 +14,7 @@ from scipy.special import expit
 
 from elkutils.evaluation import Interval, bootstrap_means
 from elkutils.inference.draws import Draws
-from elkutils.inference.networks.network import Network, draw_prior
+from elkutils.inference.networks.network import Network, draw_prior, flat
 from elkutils.inference.networks.training import Plan, train_course
 from elkutils.study.pooling import pooled
 
@@ -138,6 +138,23 @@ def _own(recipe, y, groups, count, rng):
         names, of = np.unique(groups, return_inverse=True)
         weights = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), count)[:, of]
     return labels, weights
+
+
+def untrained(network: Network, features: int, count: int, seed: int = 0) -> Draws:
+    """Return draws of the prior as one chain: members that were never trained.
+
+    Parameters
+    ----------
+    network : Network
+    features : int
+        Features of a row.
+    count : int
+        Draws.
+    seed : int
+    """
+    shape = flat(network, features)
+    start = shape.flatten(draw_prior(network, count, features, seed=seed))
+    return Draws(shape, np.asarray(start)[None])
 
 
 def said(

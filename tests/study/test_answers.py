@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from elkutils.evaluation import accuracy, auroc, bootstrap, class_distance, log_score
+from elkutils.ledger import Criterion
 from elkutils.reporters import DifferenceInMeans, LogisticMAP
 from elkutils.study import answers, shifts
 from elkutils.study.calibration import folds
@@ -121,3 +122,23 @@ def test_a_ceiling_is_trained_on_the_other_folds_of_the_hard_rows(asked):
     assert np.array_equal(found.about("far", "hard")[0], asked.about("far", "hard")[0])
     ceiling = found.mean_score(auroc, "far", 3, "MAP", "hard")
     assert ceiling > 0.9 > found.mean_score(auroc, "far", 0, "MAP", "hard")
+
+
+def test_controls_ask_made_up_reporters_about_the_shift_with_the_fewest_groups(asked):
+    rule = Criterion("AUROC", "above", 0.6, "")
+    positive, negative = asked.controls(rule, auroc, ("near", "far"), (0.93, 0.5))
+    assert positive.rate > 0.9
+    assert negative.rate < 0.1
+    seen = []
+
+    def target(name):
+        seen.append(name)
+        return fewer.about(name, "hard")[0] == 0
+
+    fewer = answers.Answers(
+        {**asked.rows, ("far", "hard"): [rows(s, 20) for s in range(2)]},
+        asked.places,
+        asked.answers,
+    )
+    fewer.controls(rule, auroc, ("near", "far"), (0.99, 0.5), target)
+    assert seen == ["far"]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from elkutils.evaluation import clopper_pearson, confidence_sequence, hoeffding_kl
 from elkutils.study import bags
@@ -70,3 +71,23 @@ def test_only_the_sequence_holds_a_share_at_every_number():
     kept = (found.lower[-1] <= 0.3) & (found.upper[-1] >= 0.3)
     assert always == pytest.approx(kept.mean(), abs=0.05)
     assert once < 0.8 < always
+
+
+def test_the_nearest_accepted_input_satisfies_its_equations_with_the_least_change():
+    rng = np.random.default_rng(0)
+    x, w, b = rng.standard_normal(9), rng.standard_normal((3, 9)), rng.standard_normal(3)
+    mean = w.mean(axis=0) + rng.standard_normal(9)
+    found = bags.nearest_accepted(x, w, b, mean, target=-5.0)
+    assert w @ found + b == pytest.approx(-5)
+    assert mean @ found == pytest.approx(mean @ x)
+    null = np.linalg.svd(np.vstack([w, mean]))[2][4:]
+    assert null @ (found - x) == pytest.approx(0, abs=1e-12)
+
+
+def test_spread_in_p_grows_where_saturated_members_are_moved():
+    rng = np.random.default_rng(0)
+    draws = rng.standard_normal((4000, 3))
+    assert bags.spread_ratio(2 * draws + 9, draws) == pytest.approx(2)
+    saturated = bags.spread_ratio(2 * draws + 9, draws, expit)
+    moved = bags.spread_ratio(2 * draws + 9, draws, expit, moved=True)
+    assert saturated < 0.1 < 1 < moved < 2

@@ -6,7 +6,9 @@ from scipy.special import expit, logit
 
 from elkutils.evaluation import Interval, ece
 from elkutils.ledger import Criterion
+from elkutils.reporters import LogisticMAP
 from elkutils.study import calibration
+from elkutils.study.scaling import z_scored
 
 CRITERIA = {
     "slope": Criterion("slope", "within", [0.6, 1.67], ""),
@@ -122,3 +124,14 @@ def test_intervals_are_intervals_of_the_ledger():
     found = calibration.intervals(*columns, resamples=50)
     assert set(found) == set(CRITERIA)
     assert all(isinstance(value, Interval) for value in found.values())
+
+
+def test_held_out_once_asks_about_rows_of_groups_it_was_not_fitted_on():
+    rng = np.random.default_rng(0)
+    groups, y = np.repeat(np.arange(6), 2), np.tile([0, 1], 6)
+    X = rng.normal(size=(12, 3)) * [1, 10, 100]
+    found = calibration.held_out_once(LogisticMAP(1.0), X, y, groups, count=3, seed=1)
+    for train, test in calibration.folds(groups, 3, 1):
+        inside, outside = z_scored(X[train], X[test])
+        by_hand = LogisticMAP(1.0).fit(inside, y[train]).predict_proba(outside)[:, 1]
+        np.testing.assert_array_equal(found[test], by_hand)

@@ -5,9 +5,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from elkutils.evaluation import auroc, bootstrap
+from elkutils.evaluation import accuracy, auroc, bootstrap, difference
+from elkutils.ledger import claims
 from elkutils.study import crossing
-from elkutils.study.crossing import ask_by_fold, by_fold, deal, per_fold
+from elkutils.study.crossing import (
+    ask_by_fold,
+    by_fold,
+    controls,
+    deal,
+    not_trained_on,
+    over_layers,
+    per_fold,
+    rival_controls,
+)
 
 GROUPS = np.repeat(np.arange(12), 2)
 
@@ -80,3 +90,71 @@ def test_folds_are_scored_one_by_one():
     assert per_fold(auroc)(y, shifted, fold) == pytest.approx(np.mean(each))
     found = bootstrap(per_fold(auroc), y, scores, fold, groups=np.arange(120) // 2)
     assert found.lower < found.estimate < found.upper
+
+
+def rows_of_two_probes(groups=40):
+    """Rows of one seed: a good and a bad probe on layers 1 and 2, in two folds."""
+    rng = np.random.default_rng(0)
+    of, y = np.repeat(np.arange(groups), 2), np.tile([0, 1], groups)
+    columns = [(name, layer) for name in ("good", "bad") for layer in (1, 2)]
+    odds = [rng.normal(gap * (2 * y - 1), 1) for gap in (2.0, 1.5, 0.3, 0.2)]
+    return columns, (y, *odds, deal(of, 2, seed=0), of, np.zeros(2 * groups, int))
+
+
+def test_scores_and_differences_are_means_over_layers_and_folds():
+    columns, rows = rows_of_two_probes()
+    y, *odds, fold, groups, seeds = rows
+    ids = {"groups": groups, "seeds": seeds, "resamples": 50}
+    by_hand = np.mean(
+        [[auroc(y[fold == k], each[fold == k]) for each in odds[:2]] for k in (0, 1)]
+    )
+    good = over_layers(auroc, rows, columns, ["good"], (1, 2), resamples=50)
+    assert good.estimate == pytest.approx(by_hand)
+    gap = over_layers(auroc, rows, columns, ["good", "bad"], (2,), resamples=50)
+    assert gap == bootstrap(per_fold(difference(auroc)), y, odds[1], odds[3], fold, **ids)
+    right = over_layers(accuracy, rows, columns, ["good"], (1,), resamples=50)
+    assert right.estimate == pytest.approx(np.mean((odds[0] > 0) == y))
+
+
+def test_rules_on_a_probe_pass_ties_and_no_planted_losses():
+    _, rows = rows_of_two_probes(80)
+    found = controls(claims()["C2"].criteria, rows, places=1)
+    assert list(found) == list(claims()["C2"].criteria)
+    assert min(positive.rate for positive, _ in found.values()) > 0.5
+    assert max(negative.rate for _, negative in found.values()) < 0.1
+
+
+def test_rules_on_rivals_tell_what_should_pass_from_what_should_not():
+    _, rows = rows_of_two_probes(80)
+    found = rival_controls(claims()["C0"].criteria, rows, shuffles=4, places=1)
+    assert list(found) == list(claims()["C0"].criteria)
+    for positive, negative in found.values():
+        assert positive.rate > negative.rate + 0.5
+
+
+def test_no_reporter_is_asked_about_rows_that_it_was_trained_on(reading):
+    train, test = np.arange(16), np.arange(16, 24)
+    split = SimpleNamespace(train_test=lambda seed: (train, test))
+    for part in reading.values():
+        part.split = split
+    probe = Refitted()
+    for kind, count in (("easy", 8), ("easy_negated", 8), ("hard", 10)):
+        found = list(not_trained_on(probe, {0: reading, 1: reading}, 3, kind))
+        assert [seed for seed, *_ in found] == [0, 1]
+        for _, y, scores, groups in found:
+            assert len(y) == len(scores) == len(groups) == count
+            assert scores.min() > 0
+    both = not_trained_on(probe, {0: reading}, 3, "easy_negated", ("easy", "easy_negated"))
+    _, y, scores, _ = next(both)
+    assert len(probe.X) == 32
+    assert np.array_equal(y, reading["easy_negated"].y[test])
+    assert scores.min() > 0
+
+
+class Refitted(Nearest):
+    def __init__(self):
+        pass
+
+    def fit(self, X, y):
+        super().__init__(X, y)
+        return self

@@ -7,9 +7,12 @@ from scipy.special import expit
 
 from elkutils.inference import linear
 from elkutils.inference.networks.network import draw_prior, log_odds
+from elkutils.inference.networks.training import Plan
 from elkutils.study.linear_ensembles import (
     Regression,
+    descended,
     design,
+    distance_from_minima,
     far_along,
     largest_angles,
     linear_head,
@@ -49,6 +52,50 @@ def test_directions_divide_row_space_and_null_space():
     assert problem.curvature == pytest.approx(problem.values[0] ** 2)
     exact = linear.posterior(problem.A, problem.t, 0.5, 0.3)
     assert np.array_equal(problem.posterior.mean, exact.mean)
+
+
+def test_exact_draws_match_the_posterior_along_every_direction_and_shifted_ones_do_not():
+    problem = Regression(design(X), 2.0 * y - 1, 0.5, 0.3)
+    exact = problem.posterior
+    rng = np.random.default_rng(1)
+    w = rng.multivariate_normal(exact.mean, exact.covariance, 20_000)
+    error, ratio = problem.compare(w)
+    assert error == pytest.approx(0, abs=0.04)
+    assert ratio == pytest.approx(1, abs=0.05)
+    error, ratio = problem.compare(exact.mean + 2 * (w - exact.mean) + problem.directions[0])
+    right = problem.directions[0]
+    sd = np.sqrt(right @ exact.covariance @ right)
+    assert error[0] == pytest.approx(1 / sd, rel=0.05)
+    assert ratio == pytest.approx(4, abs=0.2)
+
+
+def test_the_null_spaces_share_of_the_variance_is_that_of_the_covariance():
+    problem = Regression(design(X), 2.0 * y - 1, 0.5, 0.3)
+    asked = RNG.standard_normal((4, 8))
+    null = problem.directions[problem.rank :]
+    rows, covariance = design(asked), problem.posterior.covariance
+    outside = rows @ null.T @ null
+    parts = (np.einsum("ij,jk,ik->i", a, covariance, a) for a in (outside, rows))
+    of, whole = parts
+    assert problem.from_null_space(asked) == pytest.approx(of / whole)
+
+
+def test_trained_members_reach_their_minima_and_untrained_ones_do_not():
+    problem = Regression(design(X), 2.0 * y - 1, 0.5, 0.3)
+    asked = RNG.standard_normal((4, 8))
+    assert distance_from_minima(problem, asked, members=8, steps=1500) < 1e-4
+    assert distance_from_minima(problem, asked, members=8, steps=1) > 0.1
+
+
+def test_plain_descent_keeps_the_null_space_and_fits_the_labels():
+    problem = Regression(design(X), 2.0 * y - 1, 0.5, 0.3)
+    plan = Plan(4000, 1.9 * 5 / problem.curvature, "sgd", every=1000)
+    start, end = descended(problem, plan, members=6, seed=2)
+    rank = problem.rank
+    assert end[:, rank:] == pytest.approx(start[:, rank:], abs=1e-5)
+    fitted = end @ problem.directions @ problem.A.T
+    assert fitted == pytest.approx(np.tile(problem.t, (6, 1)), abs=1e-3)
+    assert start.std() == pytest.approx(0.5, rel=0.3)
 
 
 def test_the_head_has_one_prior_scale_for_weights_and_bias():

@@ -1,5 +1,7 @@
 """The known answers, against averages over draws."""
 
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import pytest
@@ -34,3 +36,12 @@ def test_the_density_with_a_corner_is_a_mixture():
     parts.append(mass * np.exp(-0.5 * away @ away))
     found = rare_worlds.density_with_corner(theta, np.float32(mass))
     assert float(found) == pytest.approx(np.log(sum(parts)), rel=1e-4)
+
+
+def test_an_estimate_is_off_by_its_log_ratio_and_three_standard_errors():
+    found = SimpleNamespace(estimate=1e-5, relative_error=0.03)
+    off = rare_worlds.off_by(found, 1e-6)
+    assert (off.estimate, off.upper) == pytest.approx((1, 1 + np.log10(1.09)))
+    assert off.lower == pytest.approx(1 - np.log10(1.09))
+    doubtful = rare_worlds.off_by(found, 1e-6, doubt=0.04e-6)
+    assert doubtful.upper == pytest.approx(1 + np.log10(1.15))

@@ -1,7 +1,11 @@
 """Draws through the reporter's fit are calibrated; the rules on draws have power."""
 
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
 import pytest
+from scipy.linalg import orth
+from scipy.special import expit
 
 from elkutils.inference.logistic import sbc
 from elkutils.ledger import Criterion, claims
@@ -74,3 +78,39 @@ def test_planted_times():
     ):
         assert positive.rate > 0.9
         assert negative.rate < 0.1
+
+
+def test_parts_are_rows_of_the_same_features():
+    X = np.arange(20.0).reshape(5, 4)
+    found = sampling.parts(X, 30, 3, 2, np.random.default_rng(0))
+    assert found.shape == (30, 3, 2)
+    columns = {tuple(design.min(axis=0) % 4) for design in found}
+    assert len(columns) == 1
+    assert len({tuple(design[:, 0]) for design in found}) > 1
+    assert all(len(set(design[:, 0])) == 3 for design in found)
+    assert sampling.parts(X, 1, 9, 2, np.random.default_rng(0)).shape == (1, 5, 2)
+    with pytest.raises(ValueError, match="features is 5"):
+        sampling.parts(X, 1, 3, 5, np.random.default_rng(0))
+
+
+def test_coordinates_keep_the_log_odds_of_training_rows():
+    X, y, scale = timings.synthetic_activations(8, 12)
+    reporter = BayesianLogistic(scale, draws=20, chains=4).fit(X, y)
+    found = sampling.coordinates(reporter, X)
+    assert found.shape == (4, 20, np.linalg.matrix_rank(X) + 1)
+    log_odds = found[..., :-1] @ (X @ orth(X.T)).T + found[..., -1:]
+    exact = reporter.coef_draws_ @ X.T + reporter.intercept_draws_[:, None]
+    np.testing.assert_allclose(log_odds.reshape(exact.shape), exact, atol=1e-5)  # float32
+
+
+def test_plain_nuts_agrees_with_the_reporter():
+    def model(X, y, prior_scale):
+        w = numpyro.sample("w", dist.Normal(0, prior_scale).expand([X.shape[1]]).to_event(1))
+        b = numpyro.sample("b", dist.ImproperUniform(dist.constraints.real, (), ()))
+        numpyro.sample("y", dist.Bernoulli(logits=X @ w + b), obs=y)
+
+    X, y, scale = timings.synthetic_activations(40, 3)
+    log_odds = sampling.PlainNUTS(model, 500).log_odds(X, y, X[:7], scale, seed=1)
+    assert log_odds.shape == (4, 500, 7)
+    ours = BayesianLogistic(scale, draws=500, seed=1).fit(X, y).predict_proba(X[:7])[:, 1]
+    np.testing.assert_allclose(expit(log_odds).mean(axis=(0, 1)), ours, atol=0.03)

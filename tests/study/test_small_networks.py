@@ -28,6 +28,15 @@ def test_members_are_kept_at_each_stop(rows):
     np.testing.assert_array_equal(again["to the end"].flat, found["to the end"].flat)
 
 
+def test_untrained_members_are_prior_draws():
+    found = small_networks.untrained(HEAD, 3, 500, seed=1)
+    assert found.flat.shape == (500, flat(HEAD, 3).size)
+    scales = flat(HEAD, 3).scales
+    assert found.flat.std(axis=0) / scales == pytest.approx(1, abs=0.2)
+    again = flat(HEAD, 3).flatten(draw_prior(HEAD, 500, 3, seed=1))
+    np.testing.assert_array_equal(found.flat, again)
+
+
 @pytest.mark.parametrize("what", ["bootstrapped", "flipped"])
 def test_members_of_one_start_differ_by_their_rows_or_labels(rows, what, monkeypatch):
     def same(network, count, d, seed):
