@@ -58,7 +58,8 @@ def test_steering_adds_the_vector_to_all_tokens_but_the_first(model):
     before, first = read(model), read(model, 0)
     with steered(model, HOOK, shift):
         np.testing.assert_allclose(read(model), before + shift, atol=1e-4)
-        np.testing.assert_array_equal(read(model, 0), first)
+        # Steered texts are not run as one tree, so the same numbers round otherwise.
+        np.testing.assert_allclose(read(model, 0), first, atol=1e-5 * np.abs(first).max())
     with steered(model, HOOK, shift, skip=0):
         np.testing.assert_allclose(read(model, 0), first + shift, atol=1e-4)
     assert not is_hooked(model)
