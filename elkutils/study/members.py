@@ -601,8 +601,8 @@ def columns(record: Mapping[str, Any], name: str, kind: str) -> tuple[np.ndarray
 
 def _part(name: str) -> str:
     """Where a record has a bag."""
-    named = {"predictors": VAULT, "wide": WIDE_ONES, "tokens": OF_TOKENS, "seeds": LANGUAGE}
-    return next(part for part, names in named.items() if name in names)
+    named = {"predictors": VAULT, "wide": WIDE_ONES, "tokens": OF_TOKENS}
+    return next((part for part, names in named.items() if name in names), "seeds")
 
 
 def spreads(record: Mapping[str, Any]) -> dict[tuple[str, str], Interval]:
