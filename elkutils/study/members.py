@@ -425,7 +425,6 @@ MAKERS: Mapping[str, Callable[..., np.ndarray]] = {
 }
 WIDE_ONES = "draws, wide perceptron", "last layer, wide perceptron", "starts, wide perceptron"
 OF_TOKENS = ("draws, transformer",)  # reads all tokens of a statement
-UNRECORDED = *WIDE_ONES, *OF_TOKENS  # for their cost
 LANGUAGE = tuple(name for name in MAKERS if name not in (*WIDE_ONES, *OF_TOKENS))
 BY_ROW = {*VAULT, INFINITE}  # whose rows are not drawn together, so that ranks say nothing
 
@@ -576,9 +575,8 @@ def recorded() -> dict[str, Any]:
 
 def places() -> list[tuple[str, str]]:
     """Return the claim's places: each bag with each kind of row that it is asked about."""
-    language = [name for name in MAKERS if name not in UNRECORDED]
     return [
-        *((name, kind) for name in language for kind in KINDS),
+        *((name, kind) for name in MAKERS for kind in KINDS),
         *((name, kind) for name in VAULT for kind in VAULT_KINDS),
     ]
 

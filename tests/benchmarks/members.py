@@ -51,19 +51,13 @@ def main():
     for predictor in range(size.predictors):
         entry = members.measure_vault(predictor, folder, tell)
         keep("predictors", [*about["predictors"], entry])
-    large = [
-        name
-        for name in (*members.WIDE_ONES, *members.OF_TOKENS)
-        if name not in members.UNRECORDED
-    ]
-    last, tokens = members.read_tokens(model, size.large, size) if large else ({}, {})
+    last, tokens = members.read_tokens(model, size.large, size)
     for part, given, names in (
         ("wide", last, members.WIDE_ONES),
         ("tokens", tokens, members.OF_TOKENS),
     ):
-        asked = [name for name in names if name not in members.UNRECORDED]
-        for seed in size.large if asked else ():
-            entry, found = members.measure(given[seed], seed, folder, tell, asked)
+        for seed in size.large:
+            entry, found = members.measure(given[seed], seed, folder, tell, names)
             bags[seed] = bags.get(seed, {}) | found
             keep(part, [*about[part], entry])
     keep("spreads", members.measure_spreads(bags, tell))
