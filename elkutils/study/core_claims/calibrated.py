@@ -13,8 +13,8 @@ from elkutils.study import calibration, readings, streams
 from elkutils.study.controls import rates
 from elkutils.study.core_claims.found import FOLDS, Found, Rates, at_depth, resamples
 from elkutils.study.pooling import interval, pooled
+from elkutils.study.probes import five_reporters
 from elkutils.study.promises import Steps
-from elkutils.study.scaling import z_scored
 from elkutils.study.temperatures import Trials
 
 if TYPE_CHECKING:
@@ -33,16 +33,14 @@ def posterior(model: "TransformerBridge") -> Found:
     draws = profiles.pick(quick=50, book=200, full=500)
     layer = at_depth(LAYER, model.cfg.n_layers)
 
-    def held_out_once(seed):
+    def held_out(seed):
         part = readings.read(model, "cities", seed)["easy"]
-        p = np.empty(len(part.y))
-        for train, test in calibration.folds(part.groups, FOLDS, seed):
-            inside, new = z_scored(part.X[layer][train], part.X[layer][test])
-            reporter = BayesianLogistic("evidence", draws=draws, seed=seed)
-            p[test] = reporter.fit(inside, part.y[train]).predict_proba(new)[:, 1]
+        reporter = BayesianLogistic("evidence", draws=draws, seed=seed)
+        rows = part.X[layer], part.y, part.groups
+        p = calibration.held_out_once(reporter, *rows, count=FOLDS, seed=seed)
         return seed, part.y, p, part.groups
 
-    crossed = pooled(map(held_out_once, readings.seeds()))
+    crossed = pooled(map(held_out, readings.seeds()))
     controls = calibration.controls(ledger.claims()["C11a"].criteria, *crossed)
     found = calibration.intervals(*crossed, resamples=resamples())
     return Found({"C11a": found}, {"C11a": controls})
@@ -89,19 +87,10 @@ def _five_held_out(model) -> tuple[dict[str, list[tuple]], list[tuple]]:
 
 
 def _five(seed) -> dict[str, "Reporter"]:
-    from elkutils import reporters
-
-    draws, method = profiles.pick(quick=(25, "laplace"), book=(60, "hmc"), full=(500, "hmc"))
-    bag = {"init": "prior", "anchored": False, "bootstrap": False, "seed": seed}
-    return {
-        "difference in means": reporters.DifferenceInMeans(),
-        "shrunk discriminant": reporters.LinearDiscriminant("auto"),
-        "logistic MAP": reporters.LogisticMAP("evidence"),
-        "posterior": reporters.BayesianLogistic(
-            "evidence", None, method, draws, chains=16, seed=seed
-        ),
-        "ensemble": reporters.Ensemble(profiles.pick(quick=8, book=32, full=32), **bag),
-    }
+    method, draws, members = profiles.pick(
+        quick=("laplace", 25, 8), book=("hmc", 60, 32), full=("hmc", 500, 32)
+    )
+    return five_reporters(method, draws, members, seed)
 
 
 def _log_score(y, p) -> np.ndarray:

@@ -1,15 +1,10 @@
 """What a part of the core claims finds, and what all parts share."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from elkutils import profiles
 from elkutils.evaluation import Interval, PassRate
-
-if TYPE_CHECKING:
-    from elkutils.reporters import BayesianLogistic
 
 BOOK_LAYERS = 30  # of SmolLM2, whose layers the chapters name
 FOLDS = 3
@@ -35,27 +30,6 @@ def at_depth(layer: int, count: int) -> int:
 def resamples() -> int:
     """Return how many resamples a judged interval has in the active profile."""
     return profiles.pick(quick=100, book=500, full=2000)
-
-
-def prior_scale(d: int) -> float:
-    """Return τ = 2/√d, the scale for `d` features where the chapters fix one."""
-    return 2 / np.sqrt(d)
-
-
-def average(d: int, seed: int, draws: int) -> "BayesianLogistic":
-    """Return a new posterior of a logistic reporter, with that prior, as sixteen chains.
-
-    Parameters
-    ----------
-    d : int
-        Number of features.
-    seed : int
-    draws : int
-        Of each chain.
-    """
-    from elkutils.reporters import BayesianLogistic
-
-    return BayesianLogistic(prior_scale(d), draws=draws, chains=16, seed=seed)
 
 
 @dataclass

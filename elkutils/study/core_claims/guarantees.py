@@ -8,14 +8,8 @@ from elkutils import ledger, profiles
 from elkutils.evaluation import Interval, auroc, bootstrap, weighted_mean
 from elkutils.study import averages, outside, planted_outside
 from elkutils.study.controls import planted_scores, rates
-from elkutils.study.core_claims.found import (
-    Found,
-    Rates,
-    at_depth,
-    average,
-    prior_scale,
-    resamples,
-)
+from elkutils.study.core_claims.found import Found, Rates, at_depth, resamples
+from elkutils.study.probes import five_of_one_prior
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -36,8 +30,8 @@ def averaged(model: "TransformerBridge") -> Found:
     layers = [at_depth(layer, model.cfg.n_layers) for layer in book]
 
     def pair(d, seed):
-        both = _reporters(d, seed)
-        return both["average"], both["MAP"]
+        three = _three(d, seed)
+        return three["average"], three["MAP"]
 
     gains = averages.gains(model, layers, pair)
     halves = {case: gains[case].halves() for case in gains if case[0] in averages.MOVES}
@@ -79,11 +73,10 @@ def _gain_controls(rule, half: averages.Gain, end: str) -> Rates:
     return rates(rule, differences(effect), differences(0.0), places=3)
 
 
-def _reporters(d, seed) -> dict[str, "Reporter"]:
-    from elkutils.reporters import LogisticMAP
-
+def _three(d, seed) -> dict[str, "Reporter"]:
     draws = profiles.pick(quick=25, book=50, full=200)
-    return {"MAP": LogisticMAP(prior_scale(d)), "average": average(d, seed, draws)}
+    five = five_of_one_prior(d, seed, draws=draws)
+    return {"MAP": five["MAP"], "average": five["Bayes"], "ensemble": five["ensemble"]}
 
 
 def strange(model: "TransformerBridge") -> Found:
@@ -105,13 +98,6 @@ def strange(model: "TransformerBridge") -> Found:
             conditions[f"found: {kind}"] = value
     controls = _strange_controls(ordinary, asked["average", SEARCHED], missed, len(conditions))
     return Found({"C14b": conditions}, {"C14b": controls}, told)
-
-
-def _three(d, seed) -> dict[str, "Reporter"]:
-    from elkutils.reporters import Ensemble
-
-    bag = {"anchored": False, "bootstrap": True, "steps": 200, "seed": seed}
-    return _reporters(d, seed) | {"ensemble": Ensemble(16, init=prior_scale(d), **bag)}
 
 
 def _excess(side, wrong, groups, seeds) -> Interval:

@@ -9,9 +9,9 @@ import numpy as np
 from elkutils import ledger, profiles
 from elkutils.evaluation import Interval, auroc, bootstrap, difference
 from elkutils.study import readings
-from elkutils.study.controls import auroc_by_pairs, planted_interval, rates
-from elkutils.study.core_claims.found import FOLDS, KINDS, Found, Rates
-from elkutils.study.crossing import deal, per_fold
+from elkutils.study.controls import auroc_by_pairs
+from elkutils.study.core_claims.found import FOLDS, KINDS, Found
+from elkutils.study.crossing import deal, per_fold, rival_controls
 from elkutils.study.pooling import interval, pooled
 from elkutils.study.scaling import by_kind, z_scored
 
@@ -83,7 +83,8 @@ def rivals(model: "TransformerBridge") -> Found:
         less = compare(_less_the_mean, kind, "reporter", *MIXED)
         conditions[f"over shuffled labels: {place}"] = less
     both = {f"both kinds, {kind}": value for kind, value in _taught_both(model).items()}
-    controls = {"C0": _rival_controls(data["easy"])}
+    criteria = ledger.claims()["C0"].criteria
+    controls = {"C0": rival_controls(criteria, data["easy"], SHUFFLES, places=2)}
     return Found({"C0": conditions}, controls, table | both)
 
 
@@ -119,34 +120,6 @@ def _contest(model, seed) -> Iterator[tuple[str, tuple]]:
 def _less_the_mean(y, ours, *others, weights=None):
     mean = np.mean([auroc_by_pairs(y, other, weights) for other in others], axis=0)
     return auroc_by_pairs(y, ours, weights) - mean
-
-
-def _rival_controls(columns: tuple) -> dict[str, Rates]:
-    y, *_, folds, groups, seeds = columns
-    rows = {"groups": groups, "seeds": seeds, "resamples": 100, "shared": 0.2}
-
-    def planted(*aurocs, drift=0.05):
-        statistic = per_fold(auroc_by_pairs if len(aurocs) == 1 else _less_the_mean)
-        return planted_interval(statistic, y, aurocs, folds, drift=drift, **rows)
-
-    chance, ten_points = [0.5] * SHUFFLES, (planted(0.9, 0.65), planted(0.9, 0.9))
-    drifts = [0.05] + [0.4] * SHUFFLES
-    pairs = {
-        "AUROC": (planted(0.9), planted(0.7)),
-        "over the own answer": ten_points,
-        "over shuffled labels": (
-            planted(0.8, *chance, drift=drifts),
-            planted(0.5, *chance, drift=0.4),
-        ),
-        "over the words": ten_points,
-        "over PMI": (planted(0.9, 0.8), planted(0.9, 0.9)),
-        "negation": (planted(0.7), planted(0.5)),
-    }
-    made, found = {}, {}
-    for name, rule in ledger.claims()["C0"].criteria.items():
-        key = pairs[name], rule.margin
-        found[name] = made[key] = made.get(key) or rates(rule, *pairs[name], places=2)
-    return found
 
 
 def _taught_both(model) -> dict[str, Interval]:

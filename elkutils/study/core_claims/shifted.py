@@ -11,8 +11,8 @@ from elkutils import ledger, profiles
 from elkutils.evaluation import Interval, auroc, bootstrap
 from elkutils.study import calibration, rankings
 from elkutils.study.answers import Answers, ask, ask_ceilings
-from elkutils.study.controls import planted_interval, rates
-from elkutils.study.core_claims.found import Found, Rates, average, resamples
+from elkutils.study.core_claims.found import Found, Rates, resamples
+from elkutils.study.probes import five_of_one_prior
 from elkutils.study.triage import auroc_of_recall, rare_recall
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def shifted(model: "TransformerBridge") -> Found:
 
 
 def _average(d, seed, draws):
-    return {"average": average(d, seed, draws)}
+    return {"average": five_of_one_prior(d, seed, ["Bayes"], draws)["Bayes"]}
 
 
 @dataclass(frozen=True)
@@ -122,15 +122,8 @@ class _Shifted:
         return found
 
     def _control(self, id, criterion, statistic, target, places, *levels) -> Rates | None:
-        """Both controls where groups are fewest, if there is a place at all."""
+        """Both controls, if there is a place at all."""
         if not places:
             return None
-        fewest = min(places, key=lambda n: len(np.unique(self.asked.about(n, "hard")[1])))
-        _, groups, which = self.asked.about(fewest, "hard")
-        rows = {"groups": groups, "seeds": which, "resamples": 100}
-        planted = [
-            planted_interval(statistic, target(fewest).astype(int), [level], **rows)
-            for level in levels
-        ]
         rule = ledger.claims()[id].criteria[criterion]
-        return rates(rule, *planted, places=len(places))
+        return self.asked.controls(rule, statistic, places, levels, target)
