@@ -62,28 +62,34 @@ def ensembles(bag: np.ndarray, size: int, count: int, seed: int) -> np.ndarray:
     return bag[np.random.default_rng(seed).integers(len(bag), size=(size, count))]
 
 
-def nearest_accepted(
+def nearest_with_log_odds(
+    target: float,
     x: np.ndarray,
     weights: np.ndarray,
     biases: np.ndarray,
-    mean: np.ndarray,
-    target: float,
+    fixed: np.ndarray,
 ) -> np.ndarray:
-    """Return the input (d,) nearest to x where all members have the same log odds.
+    """Return the input (d,) nearest to x to which every member gives the log odds `target`.
 
     It is the solution of least norm of N + 1 linear equations for the change of x.
 
     Parameters
     ----------
+    target : float
     x : (d,) array
     weights, biases : (N, d) and (N,) arrays
         Of N linear members, N < d.
-    mean : (d,) array
+    fixed : (d,) array
         A direction in which the input may not move, such as the posterior's mean weights.
-    target : float
-        Log odds that every member is to give.
+
+    Raises
+    ------
+    ValueError
+        If there are d members or more: then there may be no such input.
     """
-    rows = np.vstack([weights, mean])
+    if len(weights) >= len(x):
+        raise ValueError(f"weights has {len(weights)} members; it needs fewer than {len(x)}")
+    rows = np.vstack([weights, fixed])
     change = np.append(target - weights @ x - biases, 0.0)
     return x + np.linalg.lstsq(rows, change, rcond=None)[0]
 

@@ -73,15 +73,17 @@ def test_only_the_sequence_holds_a_share_at_every_number():
     assert once < 0.8 < always
 
 
-def test_the_nearest_accepted_input_satisfies_its_equations_with_the_least_change():
+def test_the_nearest_input_satisfies_its_equations_with_the_least_change():
     rng = np.random.default_rng(0)
     x, w, b = rng.standard_normal(9), rng.standard_normal((3, 9)), rng.standard_normal(3)
     mean = w.mean(axis=0) + rng.standard_normal(9)
-    found = bags.nearest_accepted(x, w, b, mean, target=-5.0)
+    found = bags.nearest_with_log_odds(-5.0, x, w, b, mean)
     assert w @ found + b == pytest.approx(-5)
     assert mean @ found == pytest.approx(mean @ x)
     null = np.linalg.svd(np.vstack([w, mean]))[2][4:]
     assert null @ (found - x) == pytest.approx(0, abs=1e-12)
+    with pytest.raises(ValueError, match="weights has 3 members"):
+        bags.nearest_with_log_odds(-5.0, x[:3], w[:, :3], b, mean[:3])
 
 
 def test_spread_in_p_grows_where_saturated_members_are_moved():
