@@ -294,7 +294,7 @@ def test_the_language_models_prior_is_that_of_the_record(monkeypatch):
     assert made.ids is seen["ids"]
     assert made.heads is seen["heads"]
     assert made.heads.shape == (2, 576)
-    assert made.prior.body_share(1.0, "train") < 0.5  # ones, in units of the head
+    np.testing.assert_allclose(made.prior.body.own, made.rms**2)
 
 
 def test_rows_of_some_kinds():

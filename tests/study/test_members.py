@@ -145,7 +145,7 @@ def made_prior(seed, progress):
     rows = made_rows()
     parts = [rows["train"], rows[HELD_OUT], rows[HARD]]
     X, y, groups = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    bounds = {"train": slice(60), "easy": slice(60, 80), "hard": slice(80, 100)}
+    bounds = {"train": slice(0, 60), "easy": slice(60, 80), "hard": slice(80, 100)}
     kernels = [
         Kernel(features @ features[:60].T, np.sum(features**2, axis=1))
         for features in (X, np.tanh(X @ np.random.default_rng(2).standard_normal((12, 12))))
