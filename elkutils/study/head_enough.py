@@ -403,6 +403,31 @@ SMALL_CITIES, ASKED_BEFORE = 300, 100  # of the table; by the run that decided n
 MEMORY = 3 * 2**30  # bytes for the tokens of a few hundred statements
 
 
+@dataclass(frozen=True, eq=False)
+class LanguagePrior:
+    """Prior covariances of the linearised language model, and what they were made of.
+
+    Attributes
+    ----------
+    prior : Prior
+        Of the rows "train", "easy" and "hard".
+    rms : float
+        What s = 1 is, in root mean squares of the weights.
+    groups : (m,) array of str
+        The city of each row.
+    ids : list of m lists of int
+        Tokens of each row.
+    heads : (h, d) array
+        Heads on the raw residual stream at which the model is linearised.
+    """
+
+    prior: Prior
+    rms: float
+    groups: np.ndarray
+    ids: list
+    heads: np.ndarray
+
+
 def language(seed: int, heads: int = 2, progress: bool = False) -> dict:
     """Return what is recorded of the linearised language model.
 
@@ -425,6 +450,34 @@ def language(seed: int, heads: int = 2, progress: bool = False) -> dict:
         "kinds" (by kind, the rows' first and last) of all rows; and by s "R2", "body share",
         "log evidence", and "map" and "posterior", the log odds of each row.
     """
+    from elkutils.models import gradients
+
+    made = language_prior(seed, heads, progress)
+    prior, rms, rows = made.prior, made.rms, made.prior.rows
+    near = [NEAR / rms, -NEAR / rms]
+    asked = made.ids[rows["hard"]][::9]  # true and false ones by turns
+    network, moves = gradients.load_network(), rms * np.array([*SCALES, *near])
+    moved = gradients.perturbed(network, asked, LAYER, made.heads, moves, 3, seed, progress)
+    r2 = _linear_r2(moved, SCALES, near)
+    found = {"rms": rms, "y": prior.y.tolist(), "groups": made.groups.tolist()}
+    found["kinds"] = {kind: [of.start, of.stop] for kind, of in rows.items()}
+    for s, close in zip((0.0, *SCALES), (1.0, *r2), strict=True):
+        answer = prior.answer(s, seed=seed)
+        found[f"{s:g}"] = {
+            "R2": float(close),
+            "body share": prior.body_share(s),
+            "log evidence": float(answer.log_evidence),
+            "map": np.round(answer.point, 4).tolist(),
+            "posterior": np.round(answer.mean, 4).tolist(),
+        }
+    return found
+
+
+def language_prior(seed: int, heads: int = 2, progress: bool = False) -> LanguagePrior:
+    """Return the prior of the linearised language model: some CPU minutes.
+
+    Parameters and rows are those of `language`.
+    """
     from elkutils.inference.networks.pretrained import Kernel
     from elkutils.models import gradients, load_model
     from elkutils.models.tokens import encode_all
@@ -439,32 +492,14 @@ def language(seed: int, heads: int = 2, progress: bool = False) -> dict:
     X = np.concatenate([scaled[kind] for kind in kinds])
     ids = [tokens.ids for tokens in encode_all(model, "texts", list(texts))]
     del model
-    network = gradients.load_network()
     raw = drawn / spread
     n = rows["train"].stop
     options = {"columns": n, "memory": MEMORY, "progress": progress}
+    network = gradients.load_network()
     body = Kernel(*gradients.gradient_kernel(network, ids, LAYER, raw, **options))
     head = Kernel(tau**2 * X @ X[:n].T, tau**2 * np.sum(X**2, axis=1))
     prior, rms = _unit_prior(head, body, y, rows)
-    near = [NEAR / rms, -NEAR / rms]
-    scales = [*SCALES, *near]
-    asked = ids[rows["hard"]][::9]  # true and false ones by turns
-    moved = gradients.perturbed(
-        network, asked, LAYER, raw, rms * np.array(scales), 3, seed, progress
-    )
-    r2 = _linear_r2(moved, SCALES, near)
-    found = {"rms": rms, "y": y.tolist(), "groups": groups.tolist()}
-    found["kinds"] = {kind: [of.start, of.stop] for kind, of in rows.items()}
-    for s, close in zip((0.0, *SCALES), (1.0, *r2), strict=True):
-        answer = prior.answer(s, seed=seed)
-        found[f"{s:g}"] = {
-            "R2": float(close),
-            "body share": prior.body_share(s),
-            "log evidence": float(answer.log_evidence),
-            "map": np.round(answer.point, 4).tolist(),
-            "posterior": np.round(answer.mean, 4).tolist(),
-        }
-    return found
+    return LanguagePrior(prior, rms, groups, ids, raw)
 
 
 def _cities(model, seed):

@@ -1,7 +1,8 @@
 """How much the members of a bag differ on one network, and heads on several networks.
 
 `language_bags` and `vault_bags` have bags of equal size: draws of posteriors and ensembles of
-heads, all on one frozen network per seed, and draws of all weights of the vault's predictors.
+heads, all on one frozen network per seed, and draws of all weights of the vault's predictors;
+`linearised_bags` has such draws of the language model.
 Heads that are wide, or read all tokens, are dear and have seeds of their own.
 ``tests/benchmarks/members.py`` records them; `columns` has what is recorded of a bag, and
 `share` and `spread` are what the claim of low variance is judged by. `vault_heads`,
@@ -49,9 +50,10 @@ DRAWS, RESAMPLED = "posterior draws", "resampled cities"
 INFINITE = "draws at infinite width"
 HEAD, WHOLE = "draws of a head, vault", "draws of all weights, vault"
 VAULT = {HEAD: 0.0, WHOLE: 0.2}  # width of the body's prior, as in the chapter on heads
+LINEARISED = {"draws of a head, SmolLM2": 0.0, "draws of all weights, SmolLM2": 0.2}
 HELD_OUT, HARD, NEGATED, OTHER = "held out", "hard", "negated", "other task"
 KINDS = HELD_OUT, HARD, NEGATED, OTHER
-VAULT_KINDS = HELD_OUT, HARD
+EASY_AND_HARD = {HELD_OUT: "easy", HARD: "hard"}  # what the chapter on heads calls them
 FRESH = 8  # cases of the vault that no other chapter, and no trial, saw
 UNIT = 1e-4  # of the numbers that are recorded
 LEAST_SPREAD = 0.01  # counts in place of less, as where every member ranks perfectly
@@ -72,9 +74,9 @@ class Size:
 
     Attributes
     ----------
-    seeds, large : tuples of int
+    seeds, large, linearised : tuples of int
         Of splits and false statements; none was seen in a trial or in another chapter. `large`
-        are those of `WIDE_ONES` and of `OF_TOKENS`.
+        are those of `WIDE_ONES` and of `OF_TOKENS`, `linearised` of `LINEARISED`.
     cities : int
         Big ones, and as many small ones.
     trained : int
@@ -85,14 +87,15 @@ class Size:
 
     seeds: tuple[int, ...]
     large: tuple[int, ...]
+    linearised: tuple[int, ...]
     cities: int
     trained: int
     predictors: int
 
 
 SIZES = {
-    "quick": Size((10, 11), (30, 31), 40, 20, 2),
-    "book": Size(tuple(range(10, 20)), (30, 31, 32), 300, 105, 10),
+    "quick": Size((10, 11), (30, 31), (40,), 40, 20, 2),
+    "book": Size(tuple(range(10, 20)), (30, 31, 32), (40, 41), 300, 105, 10),
 }
 
 
@@ -426,7 +429,8 @@ MAKERS: Mapping[str, Callable[..., np.ndarray]] = {
 WIDE_ONES = "draws, wide perceptron", "last layer, wide perceptron", "starts, wide perceptron"
 OF_TOKENS = ("draws, transformer",)  # reads all tokens of a statement
 LANGUAGE = tuple(name for name in MAKERS if name not in (*WIDE_ONES, *OF_TOKENS))
-BY_ROW = {*VAULT, INFINITE}  # whose rows are not drawn together, so that ranks say nothing
+# rows of these are not drawn together, so that ranks say nothing
+BY_ROW = {*VAULT, *LINEARISED, INFINITE}
 
 
 def _spaced(log_odds: np.ndarray) -> np.ndarray:
@@ -466,10 +470,40 @@ def vault_bags(
     for name, s in VAULT.items():
         log_odds = parts(name, lambda s=s: compute(s))["log_odds"]
         found[name] = {}
-        for kind, of in zip(VAULT_KINDS, ("easy", "hard"), strict=True):
+        for kind, of in EASY_AND_HARD.items():
             rows = setting.rows[of]
             ids = np.array([f"{predictor}/{kind}/{i}" for i in range(len(setting.y[rows]))])
             found[name][kind] = log_odds[:, rows], setting.y[rows], ids
+    return found
+
+
+def linearised_bags(seed: int, parts: Callable = _at_once) -> dict[str, Bag]:
+    """Return draws of the posterior of a head on SmolLM2, and of all weights below it.
+
+    Labels, rows, place and priors are those of `head_enough.language`, and so is the linearised
+    network.
+
+    Parameters
+    ----------
+    seed : int
+    parts : callable
+        As in `language_bags`.
+    """
+    prior = lru_cache(head_enough.language_prior)  # dear, and the same for both
+
+    def compute(s):
+        made = prior(seed, progress=True)
+        kept = {of: [rows.start, rows.stop] for of, rows in made.prior.rows.items()}
+        log_odds = made.prior.answer(s, draws=100, seed=seed).log_odds
+        return {"log_odds": _spaced(log_odds), "y": made.prior.y, "groups": made.groups} | kept
+
+    found = {}
+    for name, s in LINEARISED.items():
+        part = parts(name, lambda s=s: compute(s))
+        found[name] = {
+            kind: tuple(part[key][..., slice(*part[of])] for key in ("log_odds", "y", "groups"))
+            for kind, of in EASY_AND_HARD.items()
+        }
     return found
 
 
@@ -538,8 +572,16 @@ def measure_vault(
     key = f"vault-{predictor}-{FRESH}-{cases}"
     parts = Parts(folder, key, lambda line: tell(f"predictor {predictor}, {line}"))
     bags = vault_bags(predictor, parts, cases)
-    harm = {kind: float(np.mean(bags[HEAD][kind][1])) for kind in VAULT_KINDS}
+    harm = {kind: float(np.mean(bags[HEAD][kind][1])) for kind in EASY_AND_HARD}
     return entry(predictor, bags) | {"harm": harm}
+
+
+def measure_linearised(
+    seed: int, folder: str | Path, tell: Callable = lambda line: None
+) -> dict[str, Any]:
+    """Return the entry of one seed of `LINEARISED`; parameters are those of `measure`."""
+    parts = Parts(folder, f"linearised-{seed}", lambda line: tell(f"seed {seed}, {line}"))
+    return entry(seed, linearised_bags(seed, parts))
 
 
 def measure_spreads(
@@ -577,7 +619,7 @@ def places() -> list[tuple[str, str]]:
     """Return the claim's places: each bag with each kind of row that it is asked about."""
     return [
         *((name, kind) for name in MAKERS for kind in KINDS),
-        *((name, kind) for name in VAULT for kind in VAULT_KINDS),
+        *((name, kind) for name in (*VAULT, *LINEARISED) for kind in EASY_AND_HARD),
     ]
 
 
@@ -599,7 +641,12 @@ def columns(record: Mapping[str, Any], name: str, kind: str) -> tuple[np.ndarray
 
 def _part(name: str) -> str:
     """Where a record has a bag."""
-    named = {"predictors": VAULT, "wide": WIDE_ONES, "tokens": OF_TOKENS}
+    named = {
+        "predictors": VAULT,
+        "linearised": LINEARISED,
+        "wide": WIDE_ONES,
+        "tokens": OF_TOKENS,
+    }
     return next((part for part, names in named.items() if name in names), "seeds")
 
 

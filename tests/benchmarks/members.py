@@ -3,10 +3,11 @@
     python tests/benchmarks/members.py --output book/results/recorded/members.json
 
 Parts: ten seeds of statements, each with every bag of `elkutils.study.members` but those of
-large heads; ten predictors of the vault; three other seeds with large heads, first wide
-perceptrons, then transformers; the spread of AUROCs by place, and the controls of its rule.
-Every bag is kept when it is done, so an interrupted run continues where it was. *quick* takes
-some minutes, *book* half a CPU-hour. The chapter on networks as ensembles judges the file, and
+large heads; ten predictors of the vault; two other seeds with draws of all weights of the
+linearised language model; three more with large heads, first wide perceptrons, then
+transformers; the spread of AUROCs by place, and the controls of its rule. Every bag is kept
+when it is done, so an interrupted run continues where it was. *quick* takes some minutes,
+*book* half a CPU-hour. The chapter on networks as ensembles judges the file, and
 computes bags anew.
 """
 
@@ -32,7 +33,8 @@ def main():
     folder = args.parts or cache_dir() / "members"
     command = f"python tests/benchmarks/members.py --profile {args.profile}"
     about = timings.provenance(command, "torch", "transformers", "transformer-lens", "numpyro")
-    about |= {"size": vars(size), "seeds": [], "predictors": [], "wide": [], "tokens": []}
+    about |= {"size": vars(size), "seeds": [], "predictors": []}
+    about |= {"linearised": [], "wide": [], "tokens": []}
     args.output.parent.mkdir(parents=True, exist_ok=True)
 
     def keep(name, found):
@@ -51,6 +53,9 @@ def main():
     for predictor in range(size.predictors):
         entry = members.measure_vault(predictor, folder, tell)
         keep("predictors", [*about["predictors"], entry])
+    for seed in size.linearised:
+        entry = members.measure_linearised(seed, folder, tell)
+        keep("linearised", [*about["linearised"], entry])
     last, tokens = members.read_tokens(model, size.large, size)
     for part, given, names in (
         ("wide", last, members.WIDE_ONES),

@@ -271,6 +271,32 @@ def test_the_unit_of_the_language_models_width():
     np.testing.assert_allclose(prior.body.own, rms**2 * 9.0 * body.own)
 
 
+def test_the_language_models_prior_is_that_of_the_record(monkeypatch):
+    """Its rows, labels, cities and head; gradients take minutes, and s = 0 needs none."""
+    from elkutils.models import gradients
+
+    seen = {}
+
+    def kernel(network, ids, layer, heads, columns, **options):
+        seen.update(ids=ids, heads=heads)
+        across = np.random.default_rng(0).standard_normal((len(ids), columns))
+        across[:columns] = np.eye(columns)
+        return across, np.ones(len(ids))
+
+    monkeypatch.setattr(gradients, "gradient_kernel", kernel)
+    made, then = head_enough.language_prior(5), head_enough.recorded()["language"]["5"]
+    assert made.prior.y.tolist() == then["y"]
+    assert made.groups.tolist() == then["groups"]
+    bounds = {kind: [of.start, of.stop] for kind, of in made.prior.rows.items()}
+    assert bounds == then["kinds"]
+    answer = made.prior.answer(0.0, draws=5)
+    np.testing.assert_allclose(answer.point, then["0"]["map"], atol=1e-3)  # float32
+    assert made.ids is seen["ids"]
+    assert made.heads is seen["heads"]
+    assert made.heads.shape == (2, 576)
+    np.testing.assert_allclose(made.prior.body.own, made.rms**2)
+
+
 def test_rows_of_some_kinds():
     made = head_enough.Setting(
         None,

@@ -6,7 +6,7 @@ from scipy.special import expit
 
 from elkutils import ledger
 from elkutils.evaluation import auroc, brier_split, correlations
-from elkutils.study import members
+from elkutils.study import head_enough, members
 from elkutils.study.controls import redrawn
 from elkutils.study.members import HARD, HELD_OUT
 
@@ -138,6 +138,52 @@ def test_the_vaults_bags_are_of_the_head_and_of_all_weights(tmp_path):
     assert found["harm"][HARD] <= 1
 
 
+def made_prior(seed, progress):
+    """A linearised network on few rows, its body as wide as its head."""
+    from elkutils.inference.networks.pretrained import Kernel
+
+    rows = made_rows()
+    parts = [rows["train"], rows[HELD_OUT], rows[HARD]]
+    X, y, groups = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    bounds = {"train": slice(0, 60), "easy": slice(60, 80), "hard": slice(80, 100)}
+    kernels = [
+        Kernel(features @ features[:60].T, np.sum(features**2, axis=1))
+        for features in (X, np.tanh(X @ np.random.default_rng(2).standard_normal((12, 12))))
+    ]
+    prior = head_enough.Prior(*kernels, y, bounds)
+    return head_enough.LanguagePrior(prior, 1.0, groups, [], np.zeros((0, 12)))
+
+
+def test_the_language_models_bags_are_draws_of_one_prior(monkeypatch, tmp_path):
+    asked, told = [], []
+
+    def prior(seed, progress):
+        asked.append(seed)
+        return made_prior(seed, progress)
+
+    monkeypatch.setattr(head_enough, "language_prior", prior)
+    first = members.measure_linearised(3, tmp_path, told.append)
+    again = members.measure_linearised(3, tmp_path, told.append)
+    assert first == again
+    assert asked == [3]  # once for both bags, and not again
+    assert len(told) == len(members.LINEARISED) == 2
+
+    bags = members.linearised_bags(3)
+    made = made_prior(3, False)
+    for name, s in members.LINEARISED.items():
+        every = made.prior.answer(s, draws=100, seed=3).log_odds
+        for kind, of in ((HELD_OUT, "easy"), (HARD, "hard")):
+            log_odds, y, groups = bags[name][kind]
+            rows = made.prior.rows[of]
+            assert log_odds.shape == (members.SIZE, 20)
+            np.testing.assert_array_equal(log_odds, members._spaced(every)[:, rows])
+            np.testing.assert_array_equal(y, made.prior.y[rows])
+            np.testing.assert_array_equal(groups, made.groups[rows])
+            assert sorted(set(groups)) == first["groups"][kind]
+    head, whole = (bags[name][HARD][0].var() for name in members.LINEARISED)
+    assert whole != head
+
+
 def test_the_recorded_run_has_what_the_chapter_asks():
     found = members.recorded()
     assert found["command"].endswith("--profile book")
@@ -145,12 +191,13 @@ def test_the_recorded_run_has_what_the_chapter_asks():
         **vars(members.SIZES["book"]),
         "seeds": list(range(10, 20)),
         "large": [30, 31, 32],
+        "linearised": [40, 41],
     }
+    count = dict.fromkeys((*members.WIDE_ONES, *members.OF_TOKENS), 3)
+    count |= dict.fromkeys(members.LINEARISED, 2)
     for name, kind in members.places():
         variance, member, _, seeds = members.columns(found, name, kind)
-        assert len(np.unique(seeds)) == (
-            10 if name in (*members.LANGUAGE, *members.VAULT) else 3
-        )
+        assert len(np.unique(seeds)) == count.get(name, 10)
         assert (variance <= member + members.UNIT).all()
         judged = kind != HELD_OUT and name not in members.BY_ROW
         assert ((name, kind) in members.spreads(found)) == judged
@@ -270,3 +317,12 @@ def test_weights_across_the_training_rows_keep_their_prior():
     loose[:, 4:] = weights[:, 4:]
     found = members.prior_part(rows, {HARD: (loose @ asked.T, None, None)}, HARD)
     assert found == pytest.approx(96 / (96 + 4 * 4), abs=0.03)
+
+
+def test_the_language_models_bags_have_the_width_that_votes_alone():
+    records = [*head_enough.recorded()["language"].values()]
+    voting = [s for s in head_enough.SCALES if not head_enough.votes(records, s)]
+    assert [*members.LINEARISED.values()] == [0.0, *voting]
+    own = {*members.SIZES["book"].linearised}
+    others = {*members.SIZES["book"].seeds, *members.SIZES["book"].large}
+    assert not own & (others | {int(seed) for seed in head_enough.recorded()["language"]})
