@@ -8,7 +8,7 @@ harm hides. `tests/benchmarks/amortised.py` records both, `recorded` reads the f
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -229,6 +229,15 @@ def log_ratio(
     seconds = max(row["seconds"], drawing * training)
     error = row[measure] / np.sqrt(seconds / row["seconds"])
     return float(np.log(error / within(entry, training + seconds, average)[measure]))
+
+
+def log_ratios(
+    entries: Iterable[dict], name: str, label_sets: int, measure: str, **options
+) -> np.ndarray:
+    """Return `log_ratio` of each entry, (entries,), with the options it takes."""
+    return np.array(
+        [log_ratio(entry, name, label_sets, measure, **options) for entry in entries]
+    )
 
 
 def within(entry: dict, budget: float, average: bool = False) -> dict:

@@ -5,6 +5,7 @@ like behind the screen, and `binding_members` how many members it takes until a 
 P(harm) is what limits a bound.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,6 +15,7 @@ from numpy.typing import ArrayLike
 from elkutils.reporters import BayesianLogistic
 from elkutils.study import readings
 from elkutils.study.scaling import z_scored
+from elkutils.tasks import vault
 
 KINDS = {  # how each decides easy cases, and hidden ones
     "translator": ("truth", "truth"),
@@ -136,6 +138,65 @@ def teach(
     fit = BayesianLogistic(tau, method=method, draws=draws, chains=16, seed=seed).fit(X, y)
     answers = [fit.sample_proba(scaled[name]) for name in ("held out", "hard")]
     return Taught(*answers, parts["held out"].y, parts["hard"].y)
+
+
+def heads(
+    seeds: Iterable[int],
+    place: str,
+    k: int,
+    easy: int,
+    picks: Sequence[tuple[int, ...]],
+    floor: float,
+    shuffle: bool = False,
+) -> np.ndarray:
+    """Return what taught heads do on hidden cases, a row per predictor.
+
+    Parameters
+    ----------
+    seeds : iterable of int
+        Which predictors.
+    place, k, easy, shuffle
+        As in `teach`.
+    picks : sequence of tuples of int
+        Choices of the hard labels; a row is the mean over them.
+    floor : float
+        A bound on P(harm) that N members can give.
+
+    Returns
+    -------
+    (seeds, columns) array
+        Accuracy of draws and of their mean; share of harmless cases above `floor`, and of
+        harmful ones below it; log₁₀ of `binding_members` of the median harmless case; the
+        mass of each kind of `KINDS` and of others; accuracy with the threshold at the median.
+    """
+    rows = []
+    for seed in seeds:
+        drawn = [teach(seed, place, k, easy, pick, shuffle) for pick in picks]
+        each = [
+            [
+                bag.accuracy,
+                bag.mean_accuracy,
+                bag.floored(floor),
+                bag.missed(floor),
+                np.log10(binding_members(bag.harmless)),
+                *bag.masses().values(),
+                bag.ranked_accuracy,
+            ]
+            for bag in drawn
+        ]
+        rows.append(np.mean(each, axis=0))
+    return np.array(rows)
+
+
+def labelled(
+    cases: vault.Cases, k: int, noise: float, seed: int | tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the hypotheses' answers (hypotheses, k) on k labelled cases, and the labels (k,).
+
+    As `elkutils.tasks.vault.label` draws them.
+    """
+    rows, labels = vault.label(cases, k, noise, seed)
+    return cases.take(rows).answers, labels
 
 
 def binding_members(mass: ArrayLike, delta: float = 0.05) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Controls of the book's rules: what should pass a rule, and what should not."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from scipy.signal import lfilter
@@ -156,6 +156,27 @@ def rescattered(value: np.ndarray, measured: np.ndarray, rng: np.random.Generato
     """
     rows = rng.integers(len(measured), size=len(measured))
     return Interval.of_mean((value + measured - np.mean(measured))[rows])
+
+
+def rescattered_anywhere(
+    value: float, measured: Iterable[np.ndarray]
+) -> Callable[[np.random.Generator], Interval]:
+    """Return what makes up an effect with the scatter of one of several places.
+
+    Parameters
+    ----------
+    value : float
+        The effect planted in each unit.
+    measured : iterable of (units,) arrays
+        By place, values whose scatter is borrowed.
+
+    Returns
+    -------
+    callable
+        Generator → Interval: draws a place, and calls `rescattered` with it.
+    """
+    places = list(measured)
+    return lambda rng: rescattered(value, places[rng.integers(len(places))], rng)
 
 
 def planted_rivals(

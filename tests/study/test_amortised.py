@@ -73,6 +73,8 @@ def test_training_is_shared_among_label_sets():
         assert longer == pytest.approx(np.log(error / rival[measure]))
         once = amortised.log_ratio(found, BALANCE, 100, measure)
         assert once == pytest.approx(np.log(2))
+        both = amortised.log_ratios(iter([found, found]), BALANCE, 100, measure)
+        assert both.tolist() == [once, once]
     alone = amortised.alone(found)
     assert alone["log Z"] == pytest.approx(np.sqrt((0.09 + 0.16) / 2))
     assert alone["train seconds"] == 4

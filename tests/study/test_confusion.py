@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from elkutils.evaluation import hoeffding_kl
+from elkutils.study import confusion
 from elkutils.study.confusion import KINDS, Taught, _alternating, binding_members
+from elkutils.tasks import vault
 
 EASY_Y, HARD_Y = np.repeat([0, 1], [30, 10]), np.repeat([0, 1], 20)
 ANSWERS = {"truth": (0.1, 0.9), "safe": (0.1, 0.1), "harm": (0.9, 0.9)}
@@ -73,3 +75,26 @@ def test_hard_cases_come_one_of_either_label_in_turn():
     order = _alternating(HARD_Y, np.random.default_rng(0))
     assert sorted(order) == list(range(len(HARD_Y)))
     assert np.array_equal(HARD_Y[order], np.tile([1, 0], 20))
+
+
+def test_a_row_of_heads_is_a_predictors_mean_over_choices(monkeypatch):
+    def taught(seed, place, k, easy, pick, shuffle):
+        p = np.full((4, 2), 0.1 * (seed + pick[0]))
+        return Taught(p, p, np.array([0, 1]), np.array([0, 1]))
+
+    monkeypatch.setattr(confusion, "teach", taught)
+    one = confusion.heads([1], "MLP 2", 2, 0, [(1,)], 0.25)
+    both = confusion.heads([1, 4], "MLP 2", 2, 0, [(1,), (3,)], 0.25)
+    bag = taught(1, "MLP 2", 2, 0, (1,), False)
+    expected = [bag.accuracy, bag.mean_accuracy, bag.floored(0.25), bag.missed(0.25)]
+    np.testing.assert_allclose(one[0, :4], expected)
+    np.testing.assert_allclose(one[0, 4], np.log10(binding_members(bag.harmless)).mean())
+    assert both.shape == (2, 5 + len(KINDS) + 2)
+    assert both[0, 2] == 0.5  # one choice of two lies above the floor
+
+
+def test_labelled_cases_have_the_hypotheses_answers():
+    cases = vault.hard(vault.World(), 11, 20, seed=0)
+    answers, labels = confusion.labelled(cases, 12, 0.0, 3)
+    assert answers.shape == (len(cases.answers), 12)
+    np.testing.assert_array_equal(answers[0], labels)  # the translator, without noise

@@ -15,6 +15,7 @@ from elkutils.study.controls import (
     planted_scores,
     rates,
     rescattered,
+    rescattered_anywhere,
     shared,
 )
 
@@ -81,6 +82,15 @@ def test_rescattered_effects_have_the_mean_that_was_planted():
     assert abs(estimates.mean() - 2.0) < 4 * error / np.sqrt(len(found))
     assert estimates.std() == pytest.approx(error, rel=0.1)
     assert {each.df for each in found} == {3}
+
+
+def test_a_place_is_drawn_before_its_scatter():
+    narrow, wide = np.array([4.0, 5.0, 6.0, 9.0]), np.array([-30.0, 0.0, 30.0])
+    make, rng = rescattered_anywhere(2.0, iter([narrow, wide])), np.random.default_rng(0)
+    found = [make(rng) for _ in range(600)]
+    assert np.mean([each.df == 2 for each in found]) == pytest.approx(0.5, abs=0.08)
+    narrow_ones = [each.estimate for each in found if each.df == 3]
+    assert np.mean(narrow_ones) == pytest.approx(2.0, abs=0.25)
 
 
 def test_planted_rivals_have_their_aurocs_and_err_on_the_same_rows():
