@@ -48,7 +48,7 @@ class _Networks:
         from elkutils.inference.networks.mlp import MLP
 
         self.count, sizes = profiles.pick(
-            quick=(32, (50, 50)), book=(128, (400, 200)), full=(512, (2000, 1000))
+            quick=(32, (50, 50)), book=(128, (1600, 800)), full=(512, (2000, 1000))
         )
         self.long, self.short = sizes
         layer, self.sets = at_depth(14, model.cfg.n_layers), {}
@@ -98,7 +98,7 @@ class _Networks:
         from elkutils.inference.networks import hmc
 
         X, y, _ = self.sets[s]["train"]
-        return hmc.sample(head or self.head, X, y, draws, 150, 4, seed=seed)
+        return hmc.sample(head or self.head, X, y, draws, 400, 4, seed=seed)
 
     def said(self, draws, s):
         return small_networks.said(draws, self.sets[s], self.kinds)
