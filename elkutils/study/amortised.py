@@ -232,7 +232,7 @@ def log_ratio(
 
 
 def log_ratios(
-    entries: Iterable[dict], name: str, label_sets: int, measure: str, **options
+    entries: Iterable[dict], name: str, label_sets: int, measure: str, **options: float
 ) -> np.ndarray:
     """Return `log_ratio` of each entry, (entries,), with the options it takes."""
     return np.array(
