@@ -3,9 +3,9 @@
 A split holds out three groups of ten. Where that leaves too few rows for a rule to have power,
 each group is held out once: `by_fold` gives the rows of every fold, `ask_by_fold` what probes
 answer about them, and `per_fold` scores each fold by itself, because the scores of two probes
-have no common scale. `over_layers` compares probes on such rows; `controls` and
-`rival_controls` ask whether rules on such comparisons have power. `not_trained_on` is the one
-split of every seed.
+have no common scale. `over_layers` compares probes on such rows, `less_the_mean` a reporter
+with the mean of several; `noninferiority_controls` and `rival_controls` ask whether rules on
+such comparisons have power. `not_trained_on` is the one split of every seed.
 """
 
 from collections import defaultdict
@@ -211,10 +211,12 @@ def over_layers(
     return bootstrap(per_fold(statistic), y, *asked, fold, **ids)
 
 
-def controls(
+def noninferiority_controls(
     criteria: Mapping[str, Criterion], rows: tuple[np.ndarray, ...], places: int
 ) -> dict[str, tuple[PassRate, PassRate]]:
     """Return how often made-up probes pass the rules on "a probe loses little to a rival".
+
+    Such a rule is a test of noninferiority: a loss below a margin is allowed.
 
     Positive controls: two probes of AUROC .9 that err mostly on the same rows; and for "use"
     one such probe. Negative: a loss of ten points of AUROC, a loss of what an AUROC of .75 for
@@ -309,7 +311,7 @@ def rival_controls(
     ids = {"groups": groups, "seeds": seeds, "resamples": 100, "shared": 0.2}
 
     def planted(*aurocs, drift=0.05):
-        statistic = per_fold(auroc_by_pairs if len(aurocs) == 1 else _less_the_mean)
+        statistic = per_fold(auroc_by_pairs if len(aurocs) == 1 else less_the_mean)
         return planted_interval(statistic, y, aurocs, fold, drift=drift, **ids)
 
     chance, ten_points = [0.5] * shuffles, (planted(0.9, 0.65), planted(0.9, 0.9))
@@ -331,6 +333,23 @@ def rival_controls(
     return found
 
 
-def _less_the_mean(y, ours, *others, weights=None):
+def less_the_mean(
+    y: np.ndarray, ours: np.ndarray, *others: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray | float:
+    """Return the AUROC of one reporter less the mean AUROC of others, on the same rows.
+
+    Parameters
+    ----------
+    y : (n,) array of 0 and 1
+    ours, *others : (n,) arrays
+        Scores.
+    weights : (..., n) array or None
+
+    Examples
+    --------
+    >>> y, upwards = np.array([0, 1]), np.array([0.2, 0.7])
+    >>> float(less_the_mean(y, upwards, upwards, -upwards))
+    0.5
+    """
     rivals = [auroc_by_pairs(y, other, weights) for other in others]
     return auroc_by_pairs(y, ours, weights) - np.mean(rivals, axis=0)

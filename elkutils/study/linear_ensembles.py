@@ -77,8 +77,8 @@ class Regression:
     def _svd(self):
         return np.linalg.svd(self.A)
 
-    def compare(self, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Compare members with the posterior, along each of `directions`.
+    def error_and_variance_ratio(self, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return how members differ from the posterior, along each of `directions`.
 
         Parameters
         ----------

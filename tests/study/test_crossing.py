@@ -11,8 +11,8 @@ from elkutils.study import crossing
 from elkutils.study.crossing import (
     ask_by_fold,
     by_fold,
-    controls,
     deal,
+    noninferiority_controls,
     not_trained_on,
     over_layers,
     per_fold,
@@ -118,7 +118,7 @@ def test_scores_and_differences_are_means_over_layers_and_folds():
 
 def test_rules_on_a_probe_pass_ties_and_no_planted_losses():
     _, rows = rows_of_two_probes(80)
-    found = controls(claims()["C2"].criteria, rows, places=1)
+    found = noninferiority_controls(claims()["C2"].criteria, rows, places=1)
     assert list(found) == list(claims()["C2"].criteria)
     assert min(positive.rate for positive, _ in found.values()) > 0.5
     assert max(negative.rate for _, negative in found.values()) < 0.1

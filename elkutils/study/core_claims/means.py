@@ -8,7 +8,7 @@ from elkutils import ledger
 from elkutils.evaluation import accuracy, auroc
 from elkutils.study import readings
 from elkutils.study.core_claims.found import FOLDS, TOLD, Found, at_depth, resamples
-from elkutils.study.crossing import ask_by_fold, controls, over_layers
+from elkutils.study.crossing import ask_by_fold, noninferiority_controls, over_layers
 from elkutils.study.pooling import pooled
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ def means(model: "TransformerBridge") -> Found:
         conditions[f"use: {told}"] = score(auroc, place, PROBES[0])
         table[f"{PROBES[1]}, {told}"] = score(auroc, place, PROBES[1])
     criteria = ledger.claims()["C2"].criteria
-    power = {"C2": controls(criteria, answers["elements", "easy"], len(answers))}
+    smallest = answers["elements", "easy"]
+    power = {"C2": noninferiority_controls(criteria, smallest, len(answers))}
     return Found({"C2": conditions}, power, table)
 
 

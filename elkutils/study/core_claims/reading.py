@@ -9,9 +9,8 @@ import numpy as np
 from elkutils import ledger, profiles
 from elkutils.evaluation import Interval, auroc, bootstrap, difference
 from elkutils.study import readings
-from elkutils.study.controls import auroc_by_pairs
 from elkutils.study.core_claims.found import FOLDS, KINDS, Found
-from elkutils.study.crossing import deal, per_fold, rival_controls
+from elkutils.study.crossing import deal, less_the_mean, per_fold, rival_controls
 from elkutils.study.pooling import interval, pooled
 from elkutils.study.scaling import by_kind, z_scored
 
@@ -80,7 +79,7 @@ def rivals(model: "TransformerBridge") -> Found:
         for name, rival in RIVALS.items():
             less = compare(difference(auroc), kind, "reporter", rival)
             conditions[f"over {name}: {place}"] = less
-        less = compare(_less_the_mean, kind, "reporter", *MIXED)
+        less = compare(less_the_mean, kind, "reporter", *MIXED)
         conditions[f"over shuffled labels: {place}"] = less
     both = {f"both kinds, {kind}": value for kind, value in _taught_both(model).items()}
     criteria = ledger.claims()["C0"].criteria
@@ -115,11 +114,6 @@ def _contest(model, seed) -> Iterator[tuple[str, tuple]]:
             columns = [scores[who] for who in COLUMNS]
             held = np.full(len(new), fold)
             yield kind, (seed, asked.y[rows], *columns, held, asked.groups[rows])
-
-
-def _less_the_mean(y, ours, *others, weights=None):
-    mean = np.mean([auroc_by_pairs(y, other, weights) for other in others], axis=0)
-    return auroc_by_pairs(y, ours, weights) - mean
 
 
 def _taught_both(model) -> dict[str, Interval]:
