@@ -284,6 +284,8 @@ class Verdict:
 
     def __repr__(self) -> str:
         lines = [str(self)]
+        if self.values:
+            lines.append("  Measured: value → outcome by itself")
         claim = claims()[self.id]
         for name, value in self.values.items():
             shown = "" if claim.criterion(name).votes else " (shown, no vote)"
