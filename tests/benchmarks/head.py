@@ -11,19 +11,18 @@ continues with the pieces that are missing; `hmc` also continues inside a piece.
 heads reads the file and computes a piece anew.
 """
 
-import argparse
 import hashlib
-import json
 import time
 from pathlib import Path
+
+from recording import options, resumed, tell, write
 
 PARTS = "vault", "random", "bags", "language", "hmc"
 COMPARED = 3  # predictors whose HMC is compared with a linearised posterior, for a minute each
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--output", type=Path, required=True)
+    parser = options(__doc__)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--predictors", type=int, nargs="+", default=list(range(10)))
     parser.add_argument("--hmc-predictors", type=int, nargs="+", default=list(range(10)))
@@ -54,12 +53,12 @@ def main():
             since = time.process_time()
             found = make()
             record[part][name] = found | {"cpu seconds": round(time.process_time() - since)}
-            write(args.output, record)
-            print(part, name, record[part][name]["cpu seconds"], "CPU s", flush=True)
+            write(args.output, rounded(record))
+            tell(f"{part} {name} {record[part][name]['cpu seconds']} CPU s")
 
 
 def begun(path: Path) -> dict:
-    """The record so far, or an empty one; another machine or version begins a new one."""
+    """The record so far, or an empty one."""
     from elkutils.study import head_enough, timings
 
     about = timings.provenance("python tests/benchmarks/head.py") | {
@@ -67,21 +66,7 @@ def begun(path: Path) -> dict:
         "labels": head_enough.LABELS,
         "heads": head_enough.HEADS,
     }
-    if path.exists():
-        before = json.loads(path.read_text())
-        changed = [name for name in about if before.get(name) != about[name]]
-        if changed:
-            raise SystemExit(f"{path} was made with another {', '.join(changed)}: move it away")
-        return {part: {} for part in PARTS} | before
-    return about | {part: {} for part in PARTS}
-
-
-def write(path: Path, record: dict) -> None:
-    from elkutils.files import atomic_path
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as fresh:
-        fresh.write_text(json.dumps(rounded(record), indent=None) + "\n")
+    return resumed(path, about, PARTS)
 
 
 def rounded(value):

@@ -11,39 +11,24 @@ when it is done, so an interrupted run continues where it was. *quick* takes som
 computes bags anew.
 """
 
-import argparse
-import json
-import sys
-from pathlib import Path
-
-from elkutils.files import atomic_path, cache_dir
+from recording import begin, options, tell, write
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--profile", choices=("quick", "book"), default="book")
-    parser.add_argument("--parts", type=Path, help="a folder; in the cache by default")
-    parser.add_argument("--output", type=Path, required=True)
-    args = parser.parse_args()
+    args = options(__doc__, ("quick", "book")).parse_args()
+    packages = "torch", "transformers", "transformer-lens", "numpyro"
+    about, folder = begin(args, "members.py", *packages)
 
     from elkutils.models import load_model
-    from elkutils.study import members, timings
+    from elkutils.study import members
 
     size = members.SIZES[args.profile]
-    folder = args.parts or cache_dir() / "members"
-    command = f"python tests/benchmarks/members.py --profile {args.profile}"
-    about = timings.provenance(command, "torch", "transformers", "transformer-lens", "numpyro")
     about |= {"size": vars(size), "seeds": [], "predictors": []}
     about |= {"linearised": [], "wide": [], "tokens": []}
-    args.output.parent.mkdir(parents=True, exist_ok=True)
 
     def keep(name, found):
         about[name] = found
-        with atomic_path(args.output) as fresh:
-            fresh.write_text(json.dumps(about, separators=(",", ":")) + "\n")
-
-    def tell(line):
-        print(line, file=sys.stderr, flush=True)
+        write(args.output, about)
 
     model, bags = load_model(), {}
     rows = members.read(model, size.seeds, size)
