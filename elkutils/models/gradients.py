@@ -158,6 +158,26 @@ def perturbed(
     return found
 
 
+def weights_below(network: PreTrainedModel, layer: int) -> int:
+    """Return how many weights the residual stream after a layer depends on.
+
+    Parameters
+    ----------
+    network : PreTrainedModel
+        As in `gradient_kernel`.
+    layer : int
+        From 0.
+
+    Raises
+    ------
+    ValueError
+        If the network has no such layer.
+    """
+    _check_layer(network, layer)
+    parts = (network.model.embed_tokens, *network.model.layers[: layer + 1])
+    return sum(weight.numel() for part in parts for weight in part.parameters())
+
+
 def load_network(name: str = EMBEDDED) -> PreTrainedModel:
     """Return an embedded model without hook points, in float32, frozen."""
     return (
@@ -188,6 +208,15 @@ class _Seen:
 
 
 def _check(network, sequences, layer, heads) -> None:
+    _check_layer(network, layer)
+    width = network.config.hidden_size
+    if heads.shape[1] != width:
+        raise ValueError(f"heads has shape {tuple(heads.shape)}; it needs (h, {width})")
+    if not sequences or not all(len(ids) for ids in sequences):
+        raise ValueError("sequences holds a text without tokens, or none; each needs one token")
+
+
+def _check_layer(network, layer) -> None:
     layers = getattr(getattr(network, "model", None), "layers", None)
     if layers is None:
         raise ValueError(
@@ -195,11 +224,6 @@ def _check(network, sequences, layer, heads) -> None:
         )
     if not 0 <= layer < len(layers):
         raise ValueError(f"layer is {layer}; the model has layers 0 to {len(layers) - 1}")
-    width = network.config.hidden_size
-    if heads.shape[1] != width:
-        raise ValueError(f"heads has shape {tuple(heads.shape)}; it needs (h, {width})")
-    if not sequences or not all(len(ids) for ids in sequences):
-        raise ValueError("sequences holds a text without tokens, or none; each needs one token")
 
 
 def _is_norm(module: nn.Module) -> bool:

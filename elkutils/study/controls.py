@@ -159,14 +159,14 @@ def rescattered(value: np.ndarray, measured: np.ndarray, rng: np.random.Generato
 
 
 def rescattered_anywhere(
-    value: float, measured: Iterable[np.ndarray]
+    value: float | Sequence[np.ndarray], measured: Iterable[np.ndarray]
 ) -> Callable[[np.random.Generator], Interval]:
     """Return what makes up an effect with the scatter of one of several places.
 
     Parameters
     ----------
-    value : float
-        The effect planted in each unit.
+    value : float or sequence of (units,) arrays
+        The effect planted in each unit: the same everywhere, or by place.
     measured : iterable of (units,) arrays
         By place, values whose scatter is borrowed.
 
@@ -175,8 +175,10 @@ def rescattered_anywhere(
     callable
         Generator → Interval: draws a place, and calls `rescattered` with it.
     """
-    places = list(measured)
-    return lambda rng: rescattered(value, places[rng.integers(len(places))], rng)
+    scatter = list(measured)
+    effects = [value] * len(scatter) if np.isscalar(value) else value
+    places = list(zip(effects, scatter, strict=True))
+    return lambda rng: rescattered(*places[rng.integers(len(places))], rng)
 
 
 def planted_rivals(

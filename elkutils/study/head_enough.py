@@ -126,6 +126,23 @@ def log_scores(log_odds: np.ndarray, y: np.ndarray) -> np.ndarray:
     return -np.logaddexp(0.0, np.where(y == 1, -log_odds, log_odds))
 
 
+def score_error(log_odds: np.ndarray, y: np.ndarray) -> float:
+    """Return the standard error, in nats, of a posterior's mean log score.
+
+    It is that of the mean over `BLOCKS` blocks of draws. Each block has fewer draws than the
+    whole, and its score is lower for that; the error does not hold this.
+
+    Parameters
+    ----------
+    log_odds : (draws, n) array
+        In the order in which they were drawn; their number is a multiple of `BLOCKS`.
+    y : (n,) array of 0 and 1
+    """
+    parts = np.split(log_odds, BLOCKS)
+    found = [log_scores(mean_log_odds(part), y).mean() for part in parts]
+    return float(np.std(found, ddof=1) / np.sqrt(BLOCKS))
+
+
 @dataclass(frozen=True, eq=False)
 class Setting:
     """One predictor, its labels, and the rows that it is asked about.
@@ -365,8 +382,7 @@ def by_hmc(
         if worst["rhat"] < CONVERGED:
             break
     together = log_odds.reshape(-1, len(setting.X))
-    mean, blocks = mean_log_odds(together), np.split(together[:, hard], BLOCKS)
-    within = [log_scores(mean_log_odds(part), setting.y[hard]).mean() for part in blocks]
+    mean = mean_log_odds(together)
     if prior:
         linear = prior.answer(s).mean[prior.rows["hard"]]
         spent["tv"] = float(np.mean(np.abs(expit(mean[hard]) - expit(linear))))
@@ -377,7 +393,7 @@ def by_hmc(
         "posterior": scores(mean, setting.y, setting.rows),
         "map": scores(modes[0], setting.y, setting.rows),
         "other map": scores(modes[1], setting.y, setting.rows),
-        "error": float(np.std(within, ddof=1) / np.sqrt(BLOCKS)),
+        "error": score_error(together[:, hard], setting.y[hard]),
         "chains": len(log_odds),
         **spent,
         **options,

@@ -6,7 +6,7 @@ import torch
 from tiny_models import gpt2, llama
 
 from elkutils.models import gradients
-from elkutils.models.gradients import gradient_kernel, perturbed
+from elkutils.models.gradients import gradient_kernel, perturbed, weights_below
 
 SEQUENCES = [[5, 9, 7, 9], [3, 9, 5, 7, 7, 2], [11, 4], [5, 9, 7, 9], [8, 8, 3, 2, 1]]
 
@@ -65,6 +65,15 @@ def test_memory_splits_the_layers_into_groups(network):
     fired = gradients._fired(network, SEQUENCES[0], 1)
     assert len(list(gradients._groups(fired, 10, 1, 2**30))) == 1
     assert len(list(gradients._groups(fired, 10, 1, 1))) == len(fired) == 1 + 2 * (2 + 7)
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_the_weights_below_are_those_with_a_gradient(network, layer):
+    by_autograd(network, SEQUENCES[:1], layer, np.ones(16))
+    with_gradient = [w.numel() for w in network.parameters() if w.grad is not None]
+    assert weights_below(network, layer) == sum(with_gradient)
+    with pytest.raises(ValueError, match="layer is 3; the model has layers 0 to 2"):
+        weights_below(network, 3)
 
 
 def test_small_random_moves_have_the_variance_of_the_kernel(network):

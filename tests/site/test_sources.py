@@ -1,5 +1,6 @@
 """What every chapter's source has to have: its anatomy, short cells, no typed results."""
 
+import ast
 import re
 
 import jupytext
@@ -26,6 +27,7 @@ CHAPTERS = (
 )
 MOST_LINES, MOST_COLUMNS = 25, 88
 MOST_PROSE, MOST_CODE = 3200, 150  # words, lines: what is visible unfolded
+MOST_FUNCTIONS = 6  # of a chapter's own; more is machinery, which belongs into elkutils.study
 FOLDED = r"(?ms)^(:{3,}|`{3,})\{(?:admonition\}[^\n]*\n:class: dropdown|dropdown\}).*?^\1\s*$"
 SOLUTION = r"(?s)```\{solution-start\}.*?\{solution-end\}"
 HIDDEN = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
@@ -66,6 +68,18 @@ def test_what_is_visible_unfolded_is_short(texts, name):
     ]
     assert len(re.findall(r"\S*\w\S*", re.sub(FOLDED, "", prose))) <= MOST_PROSE
     assert sum(bool(line.strip()) for code in shown for line in code.split("\n")) <= MOST_CODE
+
+
+def test_functions_of_a_chapters_own_are_few(executed):
+    """In hidden cells as well, and inside other functions; solutions may have more."""
+    many = {}
+    for name, text in executed.items():
+        cells = code_cells(re.sub(SOLUTION, "", text))
+        parts = ast.walk(ast.parse("\n".join(cell.source for cell in cells)))
+        own = [part.name for part in parts if isinstance(part, ast.FunctionDef)]
+        if len(own) > MOST_FUNCTIONS:
+            many[name] = own
+    assert not many
 
 
 def test_cells_are_short_and_narrow(executed):

@@ -91,6 +91,12 @@ def test_a_place_is_drawn_before_its_scatter():
     assert np.mean([each.df == 2 for each in found]) == pytest.approx(0.5, abs=0.08)
     narrow_ones = [each.estimate for each in found if each.df == 3]
     assert np.mean(narrow_ones) == pytest.approx(2.0, abs=0.25)
+    make = rescattered_anywhere([np.zeros(4), np.full(3, 80.0)], [narrow, wide])
+    found = [make(rng) for _ in range(600)]
+    for df, effect, sd in ((3, 0.0, 1.0), (2, 80.0, 15.0)):  # sd of the mean of a run
+        estimates = [each.estimate for each in found if each.df == df]
+        error = sd / np.sqrt(len(estimates))
+        assert np.mean(estimates) == pytest.approx(effect, abs=4 * error)
 
 
 def test_planted_rivals_have_their_aurocs_and_err_on_the_same_rows():

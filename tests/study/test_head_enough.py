@@ -50,6 +50,18 @@ def test_answers_and_scores():
     assert scores["train"] == pytest.approx(expected[:30].mean())
 
 
+def test_the_error_of_a_score_is_its_scatter_over_runs():
+    """400 runs of 160 draws: the ratio of two variances, to four of its standard errors."""
+    rng, y = np.random.default_rng(0), np.array([0, 1, 1])
+    scores, errors = [], []
+    for _ in range(400):
+        draws = np.array([-1.0, 0.5, 2.0]) + rng.standard_normal((160, 3))
+        scores.append(head_enough.log_scores(head_enough.mixed(draws), y).mean())
+        errors.append(head_enough.score_error(draws, y))
+    ratio = np.mean(np.square(errors)) / np.var(scores)
+    assert ratio == pytest.approx(1, abs=4 * np.sqrt((2 + 2 / 7) / 400))
+
+
 def record(own, whole, r2=1.0, body=0.5):
     def scores(before, after):
         return {
