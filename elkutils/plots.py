@@ -98,9 +98,11 @@ def layer_sweep(
         ax.axhline(chance, color="0.4", lw=0.8, ls=":", marker="", zorder=0)
         ax.annotate(
             "chance",
-            (layers[0], chance),
-            xytext=(0, 3),
+            (1, chance),
+            xycoords=("axes fraction", "data"),  # beside the axes: no curve or band is there
+            xytext=(3, 0),
             textcoords="offset points",
+            va="center",
             color="0.3",
         )
     ax.set(xlabel="layer", ylabel=ylabel)

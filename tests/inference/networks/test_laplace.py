@@ -154,6 +154,16 @@ class Squares:
         return 1
 
 
+@pytest.mark.parametrize(("width", "one_line"), [(4, False), (32, True)])
+def test_features_of_a_wide_perceptron_lie_on_one_line_at_the_mode(width, one_line):
+    """Draws of the last layer then have the same log odds, but for a slope and a constant."""
+    X, y = make(60, 10)
+    found = laplace.sample(MLP((width, width), weight_scale=2.0), X, y, 16, last_layer=True)
+    centred = found.log_odds(make(50, 10, seed=1)[0]).reshape(16, -1)
+    values = np.linalg.svd(centred - centred.mean(axis=1, keepdims=True), compute_uv=False)
+    assert (values[1] < 1e-5 * values[0]) == one_line
+
+
 def test_the_last_layer_is_found():
     assert len(laplace.last_layer_of(flat(MLP(), 3))) == 4
     for activation in ("relu", "tanh"):
