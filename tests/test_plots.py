@@ -75,6 +75,15 @@ def test_predictive_shows_true_and_false_differently():
     assert labels == ["90% of draws", "mean, true", "mean, false"]
 
 
+def test_the_word_chance_stands_beside_the_axes():
+    """Inside it would lie on some curve's band."""
+    ax = FIGURES["layer_sweep"]()
+    ax.figure.canvas.draw()
+    (word,) = (text for text in ax.texts if text.get_text() == "chance")
+    place = word.get_window_extent()
+    assert ax.bbox.x1 < place.x0 < place.x1 <= ax.figure.bbox.x1
+
+
 def test_given_axes_are_drawn_on():
     _, ax = plt.subplots()
     assert plots.layer_sweep([0, 1, 2], {"probe": CURVE}, ax=ax) is ax
