@@ -66,7 +66,7 @@ SCORES = (
     "doubt",
 )
 ARRIVED = 1600  # steps of Adam after which anchored members have arrived
-HELD = 300  # likewise with a hidden layer, while the rate falls to 0
+HELD = 150  # likewise with a hidden layer, while the rate falls to 0
 WIDE = 512  # units from which a posterior is drawn in the limit of infinite width
 LIMIT = 32.0  # log odds beyond are recorded as this
 
@@ -358,15 +358,15 @@ def sampled(rows: Rows, head: "MLP") -> tuple[np.ndarray, float]:
 
     R-hat is that of the log odds at the training rows.
     """
-    chains, every = 4, 32
+    chains, every = 4, 16
     draws = MEMBERS // chains * every
-    made = BayesianNetwork(head, "hmc", draws, chains, warmup=400, seed=rows.seed)
+    made = BayesianNetwork(head, "hmc", draws, chains, warmup=300, seed=rows.seed)
     drawn = rows.reporter(made)[::every]
     return drawn, float(np.max(made.diagnostics_.rhat))
 
 
 def limit(rows: Rows, scale: float) -> np.ndarray:
-    """Return `MEMBERS` draws (draws, m) of a layer's posterior in the limit of infinite width."""
+    """Return `MEMBERS` draws (draws, m) of a posterior in the limit of infinite width."""
     from elkutils.inference.networks import infinite
     from elkutils.inference.networks.mlp import MLP
 

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.special import log_expit
 
 from elkutils.inference.draws import mean_log_odds
-from elkutils.study.tuned_bags import SPEED, folds, resampled
+from elkutils.study.tuned_bags import folds, resampled
 
 if TYPE_CHECKING:
     from elkutils.inference.draws import Draws
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from elkutils.inference.networks.training import Course
 
 STARTS = 0.25, 0.5, 1.0, 2.0  # weight scales of the prior from which members start
-STOPS = 10, 20, 40, 80, 160  # steps of Adam
+STOPS = 5, 10, 20, 40, 80  # steps of Adam
+SPEED = 1.0  # change of a typical log odds per step, about
 TRIAL_MEMBERS = 4  # of a bag that is tried on held-out groups
 LOOKED_AT = 16  # rows at which slopes are taken
 
