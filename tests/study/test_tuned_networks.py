@@ -38,11 +38,8 @@ def test_members_start_at_their_scales_and_stop_when_told():
     small, large = np.split(np.concatenate(found.at_steps[0].log_odds(X)), 2)
     assert large.std() > 2 * small.std()
     shorter = tuned_networks.course(NETWORK, X, y, 3, (0, 1), (0.5, 2.0), (5,))
-    for once, again in zip(
-        jax.tree.leaves(found.at_steps[0].theta),
-        jax.tree.leaves(shorter.end.theta),
-        strict=True,
-    ):
+    ends = jax.tree.leaves(found.at_steps[0].theta), jax.tree.leaves(shorter.end.theta)
+    for once, again in zip(*ends, strict=True):
         np.testing.assert_allclose(once, again, atol=1e-6)
 
 
