@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import expit, logit
@@ -45,6 +46,9 @@ from elkutils.study.tuned_bags import (
     tuned_bag,
 )
 
+if TYPE_CHECKING:
+    from elkutils.inference.networks.mlp import MLP
+
 MEMBERS, CHAINS, DRAWS = 64, 8, 250  # of every bag; of HMC: chains, and draws per chain
 MAP, PLATT, NOISE = "MAP", "MAP, Platt", "MAP and prior noise"
 HMC, ALL, AGAIN = "HMC", "HMC, all draws", "HMC, other draws"
@@ -62,6 +66,8 @@ SCORES = (
     "doubt",
 )
 ARRIVED = 1600  # steps of Adam after which anchored members have arrived
+HELD = 150  # likewise with a hidden layer, while the rate falls to 0
+WIDE = 512  # units from which a posterior is drawn in the limit of infinite width
 LIMIT = 32.0  # log odds beyond are recorded as this
 
 
@@ -171,7 +177,7 @@ def linear(rows: Rows) -> tuple[dict[str, Answer], dict]:
     chosen, tuning = timed(lambda: LogisticMAP("cv").fit(rows.X, rows.y, groups=rows.groups))
     tau, best = chosen.prior_scale_, logit_of(chosen, rows)
     found = {MAP: Answer(best, tuning)}
-    (platt, cost) = timed(lambda: platt_scaled(rows, tau, best))
+    platt, cost = timed(lambda: platt_scaled(rows, tau, best))
     found[PLATT] = Answer(platt, tuning + cost)
     beyond, cost = timed(lambda: rows.beyond(tau))
     found[NOISE] = Answer(best + beyond, tuning + cost)
@@ -299,37 +305,11 @@ def stochastic(rows: Rows) -> dict[str, Answer]:
     return {"SGHMC": Answer(drawn, tuning + cost)}
 
 
-def networks(rows: Rows, width: int, members: int) -> dict[str, Answer]:
-    """Return the answers of heads with one hidden layer, in bags of `members`.
+def hidden(rows: Rows, width: int) -> tuple[dict[str, Answer], dict]:
+    """Return the answers of every method with one hidden layer, and what was chosen.
 
-    A fifth of the groups, where there are enough, decides when members stop.
-    """
-    from elkutils.inference.networks.mlp import MLP
-
-    train, held = folds(rows.y, rows.groups)[0]
-    split, X, y = (rows.X[held], rows.y[held]), rows.X[train], rows.y[train]
-    head, name = MLP((width,), weight_scale=2.0), f"MLP {width}"
-    given = {"head": head, "init": "prior", "bootstrap": False, "seed": rows.seed}
-
-    def stopped():
-        made = Ensemble(members, anchored=False, steps=400, patience=20, **given)
-        return clipped_logit(made.fit(X, y, held_out=split).sample_proba(rows.asked))
-
-    plain, cost = timed(stopped)
-    held_on = Ensemble(members, anchored=True, steps=600, decay=True, **given)
-    drawn, dear = timed(lambda: rows.reporter(held_on))
-    found = {
-        f"{name}, single": Answer(plain[:1], cost / members),
-        f"{name}, ensemble": Answer(plain, cost),
-        f"{name}, anchored": Answer(drawn, dear),
-    }
-    made = BayesianNetwork(head, "laplace", draws=members // 4, chains=4, seed=rows.seed)
-    found[f"{name}, Laplace"] = Answer(*timed(lambda: rows.reporter(made)))
-    return found
-
-
-def sampled(rows: Rows, width: int) -> tuple[dict[str, Answer], dict]:
-    """Return the answer of `MEMBERS` draws of a hidden layer's posterior, by HMC.
+    The prior's weight scale is that of largest evidence at infinite width. The posterior is
+    drawn by HMC over all weights, or of `WIDE` units and more in the limit of infinite width.
 
     Parameters
     ----------
@@ -340,30 +320,59 @@ def sampled(rows: Rows, width: int) -> tuple[dict[str, Answer], dict]:
     -------
     dict of str to Answer
     dict
-        ``rhat``: the largest R-hat of the log odds at the training rows.
+        ``scale`` of the prior; ``bag``: how the tuned bag was trained; ``equal``: members of
+        the bag at the posterior's cost; ``rhat``: of HMC, the largest at the training rows.
     """
+    from elkutils.inference.networks.infinite import choose_scale
     from elkutils.inference.networks.mlp import MLP
+    from elkutils.study.tuned_networks import tuned_networks
 
-    head = MLP((width,), weight_scale=2.0)
-    chains, every = 4, 6
+    scale, tuning = timed(lambda: choose_scale(MLP((1,)), rows.X, rows.y).scale)
+    head, chosen = MLP((width,), weight_scale=scale), {"scale": scale}
+    if width < WIDE:
+        (drawn, chosen["rhat"]), pace = timed(lambda: sampled(rows, head))
+    else:
+        drawn, pace = timed(lambda: limit(rows, scale))
+    found = {"posterior": Answer(drawn, tuning + pace)}
+    made = BayesianNetwork(head, "laplace", MEMBERS // 4, chains=4, seed=rows.seed)
+    drawn, cost = timed(lambda: rows.reporter(made))
+    found["Laplace"] = Answer(drawn, tuning + cost)
+    (bag, chosen["bag"]), cost = timed(
+        lambda: tuned_networks(head, rows.X, rows.y, rows.groups, MEMBERS, rows.seed)
+    )
+    drawn = np.concatenate(bag.log_odds(rows.asked))
+    found |= {"tuned bag": Answer(drawn, cost), "member": Answer(drawn[:1])}
+    each = cost / MEMBERS
+    chosen["equal"] = int(np.clip(pace / each, 1, MEMBERS))
+    found["bag at its cost"] = Answer(drawn[: chosen["equal"]], each * chosen["equal"])
+    made = Ensemble(
+        MEMBERS, head, "prior", bootstrap=False, steps=HELD, decay=True, seed=rows.seed
+    )
+    drawn, cost = timed(lambda: rows.reporter(made))
+    found["anchored"] = Answer(drawn, tuning + cost)
+    return {f"MLP {width}, {name}": answer for name, answer in found.items()}, chosen
+
+
+def sampled(rows: Rows, head: "MLP") -> tuple[np.ndarray, float]:
+    """Return `MEMBERS` draws (draws, m) of a network's posterior by HMC, and the worst R-hat.
+
+    R-hat is that of the log odds at the training rows.
+    """
+    chains, every = 4, 16
     draws = MEMBERS // chains * every
-    made = BayesianNetwork(head, "hmc", draws, chains, warmup=200, seed=rows.seed)
-    drawn, cost = timed(lambda: rows.reporter(made)[::every])
-    rhat = float(np.max(made.diagnostics_.rhat))
-    return {f"MLP {width}, HMC": Answer(drawn, cost)}, {"rhat": rhat}
+    made = BayesianNetwork(head, "hmc", draws, chains, warmup=300, seed=rows.seed)
+    drawn = rows.reporter(made)[::every]
+    return drawn, float(np.max(made.diagnostics_.rhat))
 
 
-def limit(rows: Rows, width: int, members: int) -> dict[str, Answer]:
-    """Return the answer of a wide layer's posterior, drawn in the limit of infinite width."""
+def limit(rows: Rows, scale: float) -> np.ndarray:
+    """Return `MEMBERS` draws (draws, m) of a posterior in the limit of infinite width."""
     from elkutils.inference.networks import infinite
     from elkutils.inference.networks.mlp import MLP
 
-    def drawn():
-        found = infinite.sample(MLP((1,), weight_scale=2.0), rows.X, rows.y, seed=rows.seed)
-        every = np.concatenate(found.log_odds(rows.asked))
-        return every[:: len(every) // members][:members]
-
-    return {f"MLP {width}, infinite width": Answer(*timed(drawn))}
+    found = infinite.sample(MLP((1,), weight_scale=scale), rows.X, rows.y, seed=rows.seed)
+    every = np.concatenate(found.log_odds(rows.asked))
+    return every[:: len(every) // MEMBERS][:MEMBERS]
 
 
 def clipped_logit(p: np.ndarray) -> np.ndarray:

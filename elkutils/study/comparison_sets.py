@@ -45,11 +45,11 @@ UNITS = {
     "vault": [*product(range(10), (10,))],
 }
 FRESH = {  # units that no other claim saw: acting is judged on them
-    "cities": [*product(range(20, 25), range(20, 24))],
-    "elements": [*product(range(20, 30), range(20, 23))],
-    "comparisons": [*product(range(20, 32), range(20, 23))],
-    "persona": [*product(range(5), range(20, 24))],
-    "vault": [*product(range(10), range(20, 22))],
+    "cities": [*product(range(30, 40), range(24, 28))],
+    "elements": [*product(range(30, 50), range(24, 27))],
+    "comparisons": [*product(range(40, 64), range(24, 27))],
+    "persona": [*product(range(5), range(24, 32))],
+    "vault": [*product(range(10), range(22, 26))],
 }
 ACTING = {  # where acting is judged: places that have a vote in claim C17a
     "cities": ("cities easy",),
@@ -187,7 +187,7 @@ def fresh_lesson(model: "TransformerBridge | None", name: str, seed: int, split:
     name : str
         A key of `FRESH`.
     seed, split : int
-        As `lesson` takes them; the persona's statements are drawn with a seed of 20 or more.
+        As `lesson` takes them; the persona's statements are drawn with a seed of 40 or more.
     """
     if name == "vault":
         found = _vault(seed, split)
@@ -240,7 +240,7 @@ def _read_persona(adapter: int) -> list[tuple[tasks.Split, np.ndarray]]:
     from elkutils.models.persona import adapter_digest, load_persona
     from elkutils.tasks.persona import persona
 
-    made = persona(20 + adapter)
+    made = persona(40 + adapter)
     splits = [made["alice_easy"], made["bob_hard"]]
     texts = [text for part in splits for text in part.texts]
 

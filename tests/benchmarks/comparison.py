@@ -7,7 +7,7 @@ other layers and prior scales on cities; `process`, a Gaussian process with 20 l
 `networks`, heads with a hidden layer, and SGHMC on a linear one, on four units of each set with
 20 labels, 100 and all; `acting`, three methods on units that no other part sees. The output is
 written after every unit of a part, so an interrupted call continues with the pieces that are
-missing. One thread; an hour of a CPU core. The chapter on ensembling judges the file,
+missing. One thread; two hours of a CPU core. The chapter on ensembling judges the file,
 and computes a piece anew.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 from recording import options, resumed, tell, write
 
 PARTS = "linear", "choices", "process", "networks", "acting"
-WIDTHS = {32: 64, 512: 8}  # members of a bag, by width
+WIDTHS = 32, 512
 SIZES = {  # numbers of labels, by part
     "linear": ("20", "50", "100", "all"),
     "process": ("20", "all"),
@@ -87,15 +87,8 @@ def pieces(model, name, unit, part, seeds, record):
     record["digests"].setdefault(f"{name}/{label}", digest(found))
     ways = {"": getattr(methods, part, None)}
     if part == "networks":
-        ways = {
-            f"/{width}": lambda rows, w=width, m=members: methods.networks(rows, w, m)
-            for width, members in WIDTHS.items()
-        }
-        ways |= {
-            "/32/HMC": lambda rows: methods.sampled(rows, 32),
-            "/SGHMC": methods.stochastic,
-        }
-        ways |= {"/512/limit": lambda rows: methods.limit(rows, 512, WIDTHS[512])}
+        ways = {f"/{width}": lambda rows, w=width: methods.hidden(rows, w) for width in WIDTHS}
+        ways["/SGHMC"] = methods.stochastic
     for n in (n for n in SIZES[part] if n in found.sizes()):
         for ending, way in ways.items():
             yield (

@@ -7,6 +7,7 @@ import pytest
 from scipy.special import expit
 
 from elkutils.evaluation import Interval, auroc, log_score
+from elkutils.inference.networks.mlp import MLP
 from elkutils.ledger import FAILS, HOLDS, Criterion, claims
 from elkutils.study import comparison
 from elkutils.study import comparison_methods as methods
@@ -50,7 +51,8 @@ def test_every_method_answers_every_row(tiny, piece):
     assert piece["rows"] == 40
     for place, (_, y, _) in tiny.asked.items():
         found = piece["asked"][place]
-        assert set(comparison.KEPT["all"]) == set(found["log_odds"])
+        linear = {name for name in comparison.KEPT["all"] if not name.startswith("MLP")}
+        assert linear == set(found["log_odds"])
         assert set(found["log_odds"]) < set(found["scores"])
         for name, text in found["log_odds"].items():
             f = comparison.unpacked(text)
@@ -159,31 +161,36 @@ def test_scores_of_known_forecasts():
     assert coin[3] == 0.5
 
 
-def test_a_networks_bag_answers(tiny):
+def test_heads_with_a_hidden_layer_answer_in_bags_of_one_size(tiny):
     (X, y, groups), asked = tiny.scaled()
-    found = methods.networks(methods.Rows(X, y, groups, asked["cities easy"][0], 0), 4, 4)
-    assert [len(answer.log_odds) for answer in found.values()] == [1, 4, 4, 4]
+    rows = methods.Rows(X, y, groups, asked["cities easy"][0], 0)
+    found, chosen = methods.hidden(rows, 4)
+    sizes = {name.removeprefix("MLP 4, "): len(each.log_odds) for name, each in found.items()}
+    expected = dict.fromkeys(("posterior", "Laplace", "tuned bag", "anchored"), methods.MEMBERS)
+    assert sizes == expected | {"member": 1, "bag at its cost": chosen["equal"]}
+    bag, some = (found[f"MLP 4, {name}"] for name in ("tuned bag", "bag at its cost"))
+    np.testing.assert_array_equal(some.log_odds, bag.log_odds[: chosen["equal"]])
+    assert some.seconds == pytest.approx(bag.seconds * chosen["equal"] / methods.MEMBERS)
 
 
 def test_a_hidden_layers_posterior_answers_twice_alike(tiny):
     """HMC over a wide layer's weights and the limit of infinite width are near each other."""
     (X, y, groups), asked = tiny.scaled()
     rows = methods.Rows(X, y, groups, asked["cities easy"][0], 0)
-    drawn, chosen = methods.sampled(rows, 64)
-    limit = methods.limit(rows, 64, methods.MEMBERS)
-    (ours,), (theirs,) = drawn.values(), limit.values()
-    assert ours.log_odds.shape == theirs.log_odds.shape == (methods.MEMBERS, 60)
-    assert chosen["rhat"] < 1.1
-    gap = expit(ours.log_odds).mean(axis=0) - expit(theirs.log_odds).mean(axis=0)
+    ours, rhat = methods.sampled(rows, MLP((64,), weight_scale=2.0))
+    theirs = methods.limit(rows, 2.0)
+    assert ours.shape == theirs.shape == (methods.MEMBERS, 60)
+    assert rhat < 1.05
+    gap = expit(ours).mean(axis=0) - expit(theirs).mean(axis=0)
     assert np.abs(gap).mean() < 0.05  # 64 draws are some .03 off, a single one .2
-    assert np.abs(expit(ours.log_odds[0]) - expit(theirs.log_odds).mean(axis=0)).mean() > 0.1
+    assert np.abs(expit(ours[0]) - expit(theirs).mean(axis=0)).mean() > 0.1
 
 
 def test_fresh_units_are_none_of_the_others():
     for name, units in FRESH.items():
         assert len(set(units)) == len(units)
         assert not set(units) & set(UNITS[name])
-    found = fresh_lesson(None, "vault", 0, 20)
+    found = fresh_lesson(None, "vault", 0, 22)
     assert list(found.asked) == ["vault easy"]
     before = {row.tobytes() for row in lesson(None, "vault", 0, 10).asked["vault easy"][0]}
     assert len(before & {row.tobytes() for row in found.asked["vault easy"][0]}) < 4
