@@ -62,12 +62,11 @@ COIN = float(np.log(0.5))
 MARGINS = {place: 0.05 for names in PLACES.values() for place in names}
 MARGINS |= {"cities easy": 0.02, "cities hard": 0.02}
 FEW = HMC, BAG, PLATT
-PAIR = "posterior", "tuned bag"  # of a head with a hidden layer
 KEPT = {  # methods whose log odds are recorded, by number of labels; of others the scores are
     "20": FEW,
     "50": FEW,
     "100": FEW,
-    "all": (*FEW, MAP, ALL, EQUAL, *(f"MLP {w}, {name}" for w in (32, 512) for name in PAIR)),
+    "all": (*FEW, MAP, ALL, EQUAL),
 }
 SHORT = 4  # scores that are recorded with fewer than all labels, the first of `SCORES`
 JUDGES = HMC, BAG, PLATT  # where none of them beats a coin, a place does not vote

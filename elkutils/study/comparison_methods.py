@@ -308,8 +308,8 @@ def stochastic(rows: Rows) -> dict[str, Answer]:
 def hidden(rows: Rows, width: int) -> tuple[dict[str, Answer], dict]:
     """Return the answers of every method with one hidden layer, and what was chosen.
 
-    The prior's weight scale is that of largest evidence at infinite width. The posterior is
-    drawn by HMC over all weights, or of `WIDE` units and more in the limit of infinite width.
+    The prior's weight scale is chosen on held-out groups. The posterior is drawn by HMC over all
+    weights, or of `WIDE` units and more in the limit of infinite width.
 
     Parameters
     ----------
@@ -323,11 +323,10 @@ def hidden(rows: Rows, width: int) -> tuple[dict[str, Answer], dict]:
         ``scale`` of the prior; ``bag``: how the tuned bag was trained; ``equal``: members of
         the bag at the posterior's cost; ``rhat``: of HMC, the largest at the training rows.
     """
-    from elkutils.inference.networks.infinite import choose_scale
     from elkutils.inference.networks.mlp import MLP
-    from elkutils.study.tuned_networks import tuned_networks
+    from elkutils.study.tuned_networks import held_out_scale, tuned_networks
 
-    scale, tuning = timed(lambda: choose_scale(MLP((1,)), rows.X, rows.y).scale)
+    scale, tuning = timed(lambda: held_out_scale(rows.X, rows.y, rows.groups))
     head, chosen = MLP((width,), weight_scale=scale), {"scale": scale}
     if width < WIDE:
         (drawn, chosen["rhat"]), pace = timed(lambda: sampled(rows, head))

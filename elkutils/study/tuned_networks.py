@@ -2,7 +2,8 @@
 
 Members start at draws of a prior, each with its own resample of the rows, and stop after a
 number of Adam's steps. `tuned_networks` chooses the scale of the starts and the stop together,
-by the log score of a small bag on held-out groups.
+by the log score of a small bag on held-out groups; `held_out_scale` chooses a posterior's prior
+on the same groups.
 """
 
 from collections.abc import Sequence
@@ -62,6 +63,40 @@ def tuned_networks(
     seed = seed, len(pairs)
     bag = course(network, X, y, members, seed, STARTS[i : i + 1], STOPS[: j + 1]).end
     return bag, f"start {STARTS[i]:g}, {STOPS[j]} steps"
+
+
+def held_out_scale(X: np.ndarray, y: np.ndarray, groups: np.ndarray) -> float:
+    """Return the weight scale under which one wide hidden layer does best on held-out groups.
+
+    Each scale is scored by its most probable log odds at infinite width, as the prior scale of a
+    linear head is by its most probable weights.
+
+    Parameters
+    ----------
+    X : (n, d) array
+    y : (n,) array of 0 and 1
+    groups : (n,) array
+
+    Raises
+    ------
+    ValueError
+        If a class is in fewer than two groups.
+    """
+    from elkutils.inference.networks.function_space import Process
+    from elkutils.inference.networks.infinite import SCALES, infinite_width_kernel
+    from elkutils.inference.networks.mlp import MLP
+
+    pairs, scores = folds(y, groups), {}
+    for scale in SCALES:
+        network = MLP((1,), weight_scale=scale)
+        kernel, total = infinite_width_kernel(network, X) - network.bias_scale**2, 0.0
+        for train, test in pairs:
+            process = Process.of(kernel[np.ix_(train, train)], network.bias_scale)
+            *latent, bias = process.mode(y[train])
+            told = kernel[np.ix_(test, train)] @ process.inverse @ latent + bias
+            total += log_expit(np.where(y[test] == 1, 1, -1) * told).sum()
+        scores[scale] = total
+    return max(scores, key=scores.get)
 
 
 def course(
