@@ -308,8 +308,8 @@ def stochastic(rows: Rows) -> dict[str, Answer]:
 def hidden(rows: Rows, width: int) -> tuple[dict[str, Answer], dict]:
     """Return the answers of every method with one hidden layer, and what was chosen.
 
-    The prior's weight scale is chosen on held-out groups. The posterior is drawn by HMC over all
-    weights, or of `WIDE` units and more in the limit of infinite width.
+    The prior's weight scale is chosen on held-out groups. The posterior is drawn by HMC over
+    all weights, or of `WIDE` units and more in the limit of infinite width.
 
     Parameters
     ----------

@@ -68,8 +68,8 @@ def tuned_networks(
 def held_out_scale(X: np.ndarray, y: np.ndarray, groups: np.ndarray) -> float:
     """Return the weight scale under which one wide hidden layer does best on held-out groups.
 
-    Each scale is scored by its most probable log odds at infinite width, as the prior scale of a
-    linear head is by its most probable weights.
+    Each scale is scored by its most probable log odds at infinite width, as the prior scale of
+    a linear head is by its most probable weights.
 
     Parameters
     ----------
