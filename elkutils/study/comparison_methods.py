@@ -67,6 +67,7 @@ SCORES = (
 )
 ARRIVED = 1600  # steps of Adam after which anchored members have arrived
 HELD = 150  # likewise with a hidden layer, while the rate falls to 0
+CONVERGED = 1.02  # R-hat
 WIDE = 512  # units from which a posterior is drawn in the limit of infinite width
 LIMIT = 32.0  # log odds beyond are recorded as this
 
@@ -355,13 +356,18 @@ def hidden(rows: Rows, width: int) -> tuple[dict[str, Answer], dict]:
 def sampled(rows: Rows, head: "MLP") -> tuple[np.ndarray, float]:
     """Return `MEMBERS` draws (draws, m) of a network's posterior by HMC, and the worst R-hat.
 
-    R-hat is that of the log odds at the training rows.
+    R-hat is that of the log odds at the training rows. Chains that have not converged are run
+    again, twice as long, and four times.
     """
-    chains, every = 4, 16
-    draws = MEMBERS // chains * every
-    made = BayesianNetwork(head, "hmc", draws, chains, warmup=300, seed=rows.seed)
-    drawn = rows.reporter(made)[::every]
-    return drawn, float(np.max(made.diagnostics_.rhat))
+    chains = 4
+    for longer in (1, 2, 4):
+        draws, warmup = MEMBERS // chains * 16 * longer, 300 * longer
+        made = BayesianNetwork(head, "hmc", draws, chains, warmup=warmup, seed=rows.seed)
+        drawn = rows.reporter(made)[:: 16 * longer]
+        worst = float(np.max(made.diagnostics_.rhat))
+        if worst < CONVERGED:
+            break
+    return drawn, worst
 
 
 def limit(rows: Rows, scale: float) -> np.ndarray:

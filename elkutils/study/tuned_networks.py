@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from elkutils.inference.networks.training import Course
 
 STARTS = 0.25, 0.5, 1.0, 2.0  # weight scales of the prior from which members start
-STOPS = 5, 10, 20, 40, 80  # steps of Adam
-SPEED = 1.0  # change of a typical log odds per step, about
+STOPS = 5, 10, 20, 40, 80, 160  # steps of Adam
+SPEED = 2.0  # change of a typical log odds per step, about
 TRIAL_MEMBERS = 4  # of a bag that is tried on held-out groups
 LOOKED_AT = 16  # rows at which slopes are taken
 
