@@ -160,7 +160,8 @@ def test_scores_of_known_forecasts():
     assert coin[3] == 0.5
 
 
-def test_heads_with_a_hidden_layer_answer_in_bags_of_one_size(tiny):
+def test_heads_with_a_hidden_layer_answer_in_bags_of_one_size(tiny, monkeypatch):
+    monkeypatch.setattr(methods, "MEMBERS", 8)  # of each bag: compiled and trained sooner
     (X, y, groups), asked = tiny.scaled()
     rows = methods.Rows(X, y, groups, asked["cities easy"][0], 0)
     found, chosen = methods.hidden(rows, 4)

@@ -10,6 +10,7 @@ from elkutils.inference.networks.mlp import MLP
 from elkutils.study import tuned_networks
 
 NETWORK = MLP((8,))
+STARTS = 0.1, 10.0
 
 
 def drawn(seed, count):
@@ -32,12 +33,12 @@ def test_the_rate_of_a_linear_head_is_known():
 
 def test_members_start_at_their_scales_and_stop_when_told():
     X, y = drawn(0, 40)
-    found = tuned_networks.course(NETWORK, X, y, 3, (0, 1), (0.5, 2.0), (5, 10))
+    found = tuned_networks.course(NETWORK, X, y, 3, (0, 1), STARTS, (5, 10))
     assert [len(np.concatenate(bags.log_odds(X))) for bags in found.at_steps] == [6, 6]
     assert found.looks.tolist() == [5, 10]
     small, large = np.split(np.concatenate(found.at_steps[0].log_odds(X)), 2)
     assert large.std() > 2 * small.std()
-    shorter = tuned_networks.course(NETWORK, X, y, 3, (0, 1), (0.5, 2.0), (5,))
+    shorter = tuned_networks.course(NETWORK, X, y, 3, (0, 1), STARTS, (5,))
     ends = jax.tree.leaves(found.at_steps[0].theta), jax.tree.leaves(shorter.end.theta)
     for once, again in zip(*ends, strict=True):
         np.testing.assert_allclose(once, again, atol=1e-6)
