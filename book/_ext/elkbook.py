@@ -20,7 +20,7 @@ from elkutils import profiles
 # What a chapter's output depends on besides its own cells.
 SOURCES = (
     *("elkutils/**/*.py", "elkutils/**/*.json", "elkutils/**/*.csv"),
-    *("elkutils/**/*.safetensors", "book/results/*.json"),
+    *("elkutils/**/*.safetensors", "book/results/**/*.json"),
 )
 MATHJAX = "sphinx-mathjax-offline"
 
