@@ -45,6 +45,7 @@ from elkutils.study.comparison_methods import (
     MODES,
     PLATT,
     SCORES,
+    WIDTHS,
     Answer,
     Rows,
 )
@@ -62,11 +63,12 @@ COIN = float(np.log(0.5))
 MARGINS = {place: 0.05 for names in PLACES.values() for place in names}
 MARGINS |= {"cities easy": 0.02, "cities hard": 0.02}
 FEW = HMC, BAG, PLATT
+HIDDEN = {width: methods.networks_of(width) for width in WIDTHS}  # posterior and tuned bag
 KEPT = {  # methods whose log odds are recorded, by number of labels; of others the scores are
     "20": FEW,
     "50": FEW,
     "100": FEW,
-    "all": (*FEW, MAP, ALL, EQUAL),
+    "all": (*FEW, MAP, ALL, EQUAL, *HIDDEN[32], *HIDDEN[512]),
 }
 SHORT = 4  # scores that are recorded with fewer than all labels, the first of `SCORES`
 JUDGES = HMC, BAG, PLATT  # where none of them beats a coin, a place does not vote
@@ -237,7 +239,7 @@ def decoded(record: Mapping[str, Any]) -> dict[str, Any]:
     and ``tau``; with all labels also ``share`` (m,), that of the posterior's draws that give
     harm at least ½. Fresh ones are what acting is judged on.
     """
-    parts = {"entries": ("linear", "process", "networks"), "fresh": ("acting",)}
+    parts = {"entries": ("linear", "process", "networks"), "fresh": ("acting", "hidden")}
     return {**record} | {name: _entries(record, these) for name, these in parts.items()}
 
 
@@ -392,10 +394,35 @@ def conditions(
 
 
 def _condition(place: str, n: str) -> str:
-    if n != "all":
-        return f"gain: n = {n}, {place}"
-    near = MARGINS[place] < 0.05
-    return f"{'cities' if near else 'elsewhere'}: {place}"
+    return f"gain: n = {n}, {place}" if n != "all" else f"{_part(place)}: {place}"
+
+
+def _part(place: str) -> str:
+    return "cities" if MARGINS[place] < 0.05 else "elsewhere"
+
+
+def hidden_gains(entries: Iterable[Mapping]) -> dict[str, Columns]:
+    """Return what claim C17a is decided by for heads with a hidden layer, by condition.
+
+    Parameters
+    ----------
+    entries : iterable of mappings
+        Fresh ones; those count whose heads with a hidden layer were recorded, and the places
+        that vote.
+
+    Returns
+    -------
+    dict of str to (values, groups, seeds)
+        The posterior's log score less the tuned bag's, as from `gains`.
+    """
+    entries, found = list(entries), {}
+    for width, (ours, theirs) in HIDDEN.items():
+        some = [entry for entry in entries if ours in entry["log_odds"]]
+        for place in MARGINS:
+            if at(some, place) and votes(some, place, judges=(ours, theirs, PLATT)):
+                name = f"hidden layer, {_part(place)}: width {width}, {place}"
+                found[name] = gains(some, ours, theirs, place)
+    return found
 
 
 def outcomes(values: Mapping[str, Interval], margins: Mapping[str, float]) -> dict[str, str]:

@@ -68,6 +68,7 @@ SCORES = (
 ARRIVED = 1600  # steps of Adam after which anchored members have arrived
 HELD = 150  # likewise with a hidden layer, while the rate falls to 0
 CONVERGED = 1.02  # R-hat
+WIDTHS = 32, 512  # of the hidden layer
 WIDE = 512  # units from which a posterior is drawn in the limit of infinite width
 LIMIT = 32.0  # log odds beyond are recorded as this
 
@@ -306,8 +307,13 @@ def stochastic(rows: Rows) -> dict[str, Answer]:
     return {"SGHMC": Answer(drawn, tuning + cost)}
 
 
-def hidden(rows: Rows, width: int) -> tuple[dict[str, Answer], dict]:
-    """Return the answers of every method with one hidden layer, and what was chosen.
+def networks_of(width: int) -> tuple[str, str]:
+    """Return the names of posterior and tuned bag with one hidden layer."""
+    return f"MLP {width}, posterior", f"MLP {width}, tuned bag"
+
+
+def pair(rows: Rows, width: int) -> tuple[dict[str, Answer], dict]:
+    """Return the answers of posterior and tuned bag with one hidden layer, and what was chosen.
 
     The prior's weight scale is chosen on held-out groups. The posterior is drawn by HMC over
     all weights, or of `WIDE` units and more in the limit of infinite width.
@@ -320,47 +326,61 @@ def hidden(rows: Rows, width: int) -> tuple[dict[str, Answer], dict]:
     Returns
     -------
     dict of str to Answer
+        Beside these two a member of the bag, and the bag cut down to the posterior's cost.
     dict
-        ``scale`` of the prior; ``bag``: how the tuned bag was trained; ``equal``: members of
-        the bag at the posterior's cost; ``rhat``: of HMC, the largest at the training rows.
+        ``scale`` of the prior, and ``tuning``, the CPU seconds that its choice took; ``rhat``:
+        of HMC, the largest at the training rows; ``bag``: how the tuned bag was trained;
+        ``equal``: members of the bag at the posterior's cost.
     """
     from elkutils.inference.networks.mlp import MLP
     from elkutils.study.tuned_networks import held_out_scale, tuned_networks
 
     scale, tuning = timed(lambda: held_out_scale(rows.X, rows.y, rows.groups))
-    head, chosen = MLP((width,), weight_scale=scale), {"scale": scale}
+    head, chosen = MLP((width,), weight_scale=scale), {"scale": scale, "tuning": tuning}
     if width < WIDE:
         (drawn, chosen["rhat"]), pace = timed(lambda: sampled(rows, head))
     else:
         drawn, pace = timed(lambda: limit(rows, scale))
-    found = {"posterior": Answer(drawn, tuning + pace)}
-    made = BayesianNetwork(head, "laplace", MEMBERS // 4, chains=4, seed=rows.seed)
-    drawn, cost = timed(lambda: rows.reporter(made))
-    found["Laplace"] = Answer(drawn, tuning + cost)
+    posterior, theirs = networks_of(width)
+    found = {posterior: Answer(drawn, tuning + pace)}
     (bag, chosen["bag"]), cost = timed(
         lambda: tuned_networks(head, rows.X, rows.y, rows.groups, MEMBERS, rows.seed)
     )
-    drawn = np.concatenate(bag.log_odds(rows.asked))
-    found |= {"tuned bag": Answer(drawn, cost), "member": Answer(drawn[:1])}
-    each = cost / MEMBERS
-    chosen["equal"] = int(np.clip(pace / each, 1, MEMBERS))
-    found["bag at its cost"] = Answer(drawn[: chosen["equal"]], each * chosen["equal"])
-    made = Ensemble(
-        MEMBERS, head, "prior", bootstrap=False, steps=HELD, decay=True, seed=rows.seed
-    )
-    drawn, cost = timed(lambda: rows.reporter(made))
-    found["anchored"] = Answer(drawn, tuning + cost)
-    return {f"MLP {width}, {name}": answer for name, answer in found.items()}, chosen
+    drawn, each = np.concatenate(bag.log_odds(rows.asked)), cost / MEMBERS
+    equal = chosen["equal"] = int(np.clip(pace / each, 1, MEMBERS))
+    found |= {theirs: Answer(drawn, cost), f"MLP {width}, member": Answer(drawn[:1])}
+    found[f"MLP {width}, bag at its cost"] = Answer(drawn[:equal], each * equal)
+    return found, chosen
+
+
+def hidden(rows: Rows, width: int) -> tuple[dict[str, Answer], dict]:
+    """Return what `pair` does, and the answers of the other methods with one hidden layer."""
+    from elkutils.inference.networks.mlp import MLP
+
+    found, chosen = pair(rows, width)
+    head = MLP((width,), weight_scale=chosen["scale"])
+    few = {"draws": MEMBERS // 4, "chains": 4, "seed": rows.seed}
+    batch = 128 if len(rows.y) > 128 else None  # with 32 rows the vault's chains run hot
+    held = {"bootstrap": False, "steps": HELD, "decay": True, "seed": rows.seed}
+    others = {
+        "Laplace": BayesianNetwork(head, "laplace", **few),
+        "SGHMC": BayesianNetwork(head, "sghmc", batch=batch, **few),
+        "anchored": Ensemble(MEMBERS, head, "prior", **held),
+    }
+    for name, made in others.items():
+        drawn, cost = timed(lambda made=made: rows.reporter(made))
+        found[f"MLP {width}, {name}"] = Answer(drawn, chosen["tuning"] + cost)
+    return found, chosen
 
 
 def sampled(rows: Rows, head: "MLP") -> tuple[np.ndarray, float]:
     """Return `MEMBERS` draws (draws, m) of a network's posterior by HMC, and the worst R-hat.
 
     R-hat is that of the log odds at the training rows. Chains that have not converged are run
-    again, twice as long, and four times.
+    again, twice as long, and four and eight times.
     """
     chains = 4
-    for longer in (1, 2, 4):
+    for longer in (1, 2, 4, 8):
         draws, warmup = MEMBERS // chains * 16 * longer, 300 * longer
         made = BayesianNetwork(head, "hmc", draws, chains, warmup=warmup, seed=rows.seed)
         drawn = rows.reporter(made)[:: 16 * longer]

@@ -2,8 +2,8 @@
 
 Members start at draws of a prior, each with its own resample of the rows, and stop after a
 number of Adam's steps. `tuned_networks` chooses the scale of the starts and the stop together,
-by the log score of a small bag on held-out groups; `held_out_scale` chooses a posterior's prior
-on the same groups.
+by the log score of a small bag on held-out groups, and goes on where the latest stop is best;
+`held_out_scale` chooses a posterior's prior on the same groups.
 """
 
 from collections.abc import Sequence
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 STARTS = 0.25, 0.5, 1.0, 2.0  # weight scales of the prior from which members start
 STOPS = 5, 10, 20, 40, 80, 160  # steps of Adam
+LATEST = 640  # stops are doubled up to this, from the best start, as long as the last is best
 SPEED = 2.0  # change of a typical log odds per step, about
 TRIAL_MEMBERS = 4  # of a bag that is tried on held-out groups
 LOOKED_AT = 16  # rows at which slopes are taken
@@ -51,18 +52,24 @@ def tuned_networks(
     ValueError
         If a class is in fewer than two groups.
     """
-    pairs, totals = folds(y, groups), np.zeros((len(STARTS), len(STOPS)))
-    for fold, (train, test) in enumerate(pairs):
-        rows = X[train], y[train]
-        found = course(network, *rows, TRIAL_MEMBERS, (seed, fold), STARTS, STOPS)
-        sign = np.where(y[test] == 1, 1, -1)
-        for j, bags in enumerate(found.at_steps):
-            told = np.split(np.concatenate(bags.log_odds(X[test])), len(STARTS))
-            totals[:, j] += [log_expit(sign * mean_log_odds(f)).sum() for f in told]
-    i, j = np.unravel_index(totals.argmax(), totals.shape)
-    seed = seed, len(pairs)
-    bag = course(network, X, y, members, seed, STARTS[i : i + 1], STOPS[: j + 1]).end
-    return bag, f"start {STARTS[i]:g}, {STOPS[j]} steps"
+    pairs, starts, stops = folds(y, groups), STARTS, STOPS
+    while True:
+        totals = np.zeros((len(starts), len(stops)))
+        for fold, (train, test) in enumerate(pairs):
+            seeds = seed, fold
+            found = course(network, X[train], y[train], TRIAL_MEMBERS, seeds, starts, stops)
+            sign = np.where(y[test] == 1, 1, -1)
+            for j, bags in enumerate(found.at_steps):
+                told = np.split(np.concatenate(bags.log_odds(X[test])), len(starts))
+                totals[:, j] += [log_expit(sign * mean_log_odds(f)).sum() for f in told]
+        i, j = np.unravel_index(totals.argmax(), totals.shape)
+        starts, stop = starts[i : i + 1], stops[j]
+        if stop < stops[-1] or stop == LATEST:
+            break
+        stops = *stops, 2 * stop
+    seeds = seed, len(pairs)
+    bag = course(network, X, y, members, seeds, starts, stops[: j + 1]).end
+    return bag, f"start {starts[0]:g}, {stop} steps"
 
 
 def held_out_scale(X: np.ndarray, y: np.ndarray, groups: np.ndarray) -> float:

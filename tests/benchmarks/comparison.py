@@ -4,28 +4,32 @@
 
 Parts: `linear`, every method with a linear head, by set, unit and number of labels; `choices`,
 other layers and prior scales on cities; `process`, a Gaussian process with 20 labels and all;
-`networks`, heads with a hidden layer, and SGHMC on a linear one, on four units of each set with
-20 labels, 100 and all; `acting`, three methods on units that no other part sees. The output is
-written after every unit of a part, so an interrupted call continues with the pieces that are
-missing. One thread; two hours of a CPU core. The chapter on ensembling judges the file,
+`networks`, heads with a hidden layer, and SGHMC on a linear one, on three units of each set,
+with 20 labels, 100 and all; `acting`, three methods on fresh units, which these do not see;
+`hidden`, posterior and tuned bag with a hidden layer on ten fresh units of each set. The output
+is written after every unit of a part, so an interrupted call continues with the pieces that are
+missing. One thread; some four hours of a CPU core. The chapter on ensembling judges the file,
 and computes a piece anew.
 """
 
 import hashlib
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from recording import options, resumed, tell, write
 
-PARTS = "linear", "choices", "process", "networks", "acting"
-WIDTHS = 32, 512
+PARTS = "linear", "choices", "process", "networks", "acting", "hidden"
 SIZES = {  # numbers of labels, by part
     "linear": ("20", "50", "100", "all"),
     "process": ("20", "all"),
     "networks": ("all", "20", "100"),
     "acting": ("all",),
+    "hidden": ("all",),
 }
+FRESH = "acting", "hidden"  # parts that have fresh units
+JUDGED = 10  # of a set's fresh units teach heads with a hidden layer
 
 
 def main():
@@ -53,16 +57,18 @@ def main():
 
 
 def turns(parts, units, fresh):
-    """Each set, unit and part, the first units of all sets first; acting has fresh units."""
+    """Each set, unit and part, the first units of all sets first."""
     most = max(map(len, [*units.values(), *fresh.values()]))
     for part in parts:
         for turn in range(most):
             for name, every in units.items():
-                some = fresh[name] if part == "acting" else every
+                some = fresh[name] if part in FRESH else every
                 if part == "networks":
                     half = max(1, len(every) // 2)
-                    some = [*every[::half][:2], *every[half // 2 :: half][:2]]
+                    some = [*every[::half][:2], *every[half // 2 :: half][:1]]
                     some = list(dict.fromkeys(some))
+                if part == "hidden":
+                    some = some[:: max(1, len(some) // JUDGED)][:JUDGED]
                 if part == "choices":
                     some = sorted(every, key=lambda u: u[::-1]) if name == "cities" else []
                 if turn < len(some):
@@ -79,15 +85,19 @@ def pieces(model, name, unit, part, seeds, record):
     if part == "choices":
         yield label, lambda: comparison.choices(model, *map(int, unit), seeds)
         return
-    if part == "acting":
+    if part in FRESH:
         found = sets.fresh_lesson(model, name, *map(int, unit))
     else:
         found = sets.lesson(model, name, *map(int, unit), seeds=seeds)
-    record["rows"].setdefault(f"{name}/{label}", comparison.about_rows(found))
+    about = comparison.about_rows(found)
+    if record["rows"].setdefault(f"{name}/{label}", about) != about:
+        raise SystemExit(f"{name}/{label} was recorded with other rows; start a new file")
     record["digests"].setdefault(f"{name}/{label}", digest(found))
     ways = {"": getattr(methods, part, None)}
+    if part in ("networks", "hidden"):
+        way = methods.hidden if part == "networks" else methods.pair
+        ways = {f"/{width}": partial(way, width=width) for width in methods.WIDTHS}
     if part == "networks":
-        ways = {f"/{width}": lambda rows, w=width: methods.hidden(rows, w) for width in WIDTHS}
         ways["/SGHMC"] = methods.stochastic
     for n in (n for n in SIZES[part] if n in found.sizes()):
         for ending, way in ways.items():
