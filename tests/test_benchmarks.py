@@ -200,7 +200,8 @@ def test_an_interrupted_comparison_continues(tmp_path, monkeypatch):
 def test_turns_begin_with_the_first_unit_of_each_set():
     units = {"cities": [(5, 10), (5, 11), (6, 10)], "vault": [(0, 10), (1, 10)]}
     fresh = {"cities": [(20, 20)], "vault": [(0, 20), (1, 20)]}
-    found = list(comparison.turns(["linear", "choices", "networks", "acting"], units, fresh))
+    parts = ["linear", "choices", "networks", "acting", "hidden"]
+    found = list(comparison.turns(parts, units, fresh))
     assert found[:3] == [
         ("cities", (5, 10), "linear"),
         ("vault", (0, 10), "linear"),
@@ -214,12 +215,19 @@ def test_turns_begin_with_the_first_unit_of_each_set():
     for name, every in units.items():
         some = [unit for n, unit, part in found if (n, part) == (name, "networks")]
         assert some == every[:2]
-        acting = [unit for n, unit, part in found if (n, part) == (name, "acting")]
-        assert acting == fresh[name]
+        for judged in comparison.FRESH:
+            assert [u for n, u, part in found if (n, part) == (name, judged)] == fresh[name]
 
 
-def test_four_spread_units_train_networks():
+def test_spread_units_train_networks():
     units = {"cities": [*range(20)], "vault": [*range(10)]}
-    found = list(comparison.turns(["networks"], units, units))
-    assert [unit for name, unit, _ in found if name == "cities"] == [0, 10, 5, 15]
-    assert [unit for name, unit, _ in found if name == "vault"] == [0, 5, 2, 7]
+    fresh = {"cities": [*range(40)], "vault": [*range(11)]}
+    found = list(comparison.turns(["networks", "hidden"], units, fresh))
+    expected = {
+        ("cities", "networks"): [0, 10, 5],
+        ("vault", "networks"): [0, 5, 2],
+        ("cities", "hidden"): [*range(0, 40, 4)],
+        ("vault", "hidden"): [*range(10)],
+    }
+    for which, units in expected.items():
+        assert [unit for name, unit, part in found if (name, part) == which] == units

@@ -535,6 +535,19 @@ def control(
     return planted(rule, columns, rule.margin, len(voting), resamples)
 
 
+def median_place(values: Mapping[str, Interval]) -> str:
+    """Return the name of the interval of median length, of two the shorter.
+
+    Examples
+    --------
+    >>> wide, narrow, wider = Interval(0, -2, 2), Interval(0, -1, 1), Interval(0, -3, 3)
+    >>> median_place({"a": wide, "b": narrow, "c": wider})
+    'a'
+    """
+    length = {name: value.upper - value.lower for name, value in values.items()}
+    return sorted(length, key=length.get)[(len(length) - 1) // 2]
+
+
 def effects(table: np.ndarray, names: Sequence[str]) -> dict[str, float]:
     """Return the standard deviation of each factor's main effect on a score.
 

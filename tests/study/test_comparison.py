@@ -1,6 +1,7 @@
 """The comparison's loop, its record and what its claims are judged by, at a tiny size."""
 
 import json
+from itertools import product
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def record(tiny, piece):
     units = [f"{seed}.0" for seed in range(3)]
     pieces = {f"cities/{unit}/all": piece for unit in units}
     about = {f"cities/{unit}": comparison.about_rows(tiny) for unit in units}
-    made = {part: {} for part in ("process", "networks", "choices")}
+    made = {part: {} for part in ("process", "networks", "choices", "hidden")}
     made |= {"rows": about, "linear": pieces, "acting": {"cities/0.0/all": piece}}
     return comparison.decoded(json.loads(json.dumps(made)))
 
@@ -51,7 +52,8 @@ def test_every_method_answers_every_row(tiny, piece):
     assert piece["rows"] == 40
     for place, (_, y, _) in tiny.asked.items():
         found = piece["asked"][place]
-        assert set(comparison.KEPT["all"]) == set(found["log_odds"])
+        kept = [name for name in comparison.KEPT["all"] if not name.startswith("MLP")]
+        assert set(kept) == set(found["log_odds"])
         assert set(found["log_odds"]) < set(found["scores"])
         for name, text in found["log_odds"].items():
             f = comparison.unpacked(text)
@@ -166,11 +168,32 @@ def test_heads_with_a_hidden_layer_answer_in_bags_of_one_size(tiny, monkeypatch)
     rows = methods.Rows(X, y, groups, asked["cities easy"][0], 0)
     found, chosen = methods.hidden(rows, 4)
     sizes = {name.removeprefix("MLP 4, "): len(each.log_odds) for name, each in found.items()}
-    expected = dict.fromkeys(("posterior", "Laplace", "tuned bag", "anchored"), methods.MEMBERS)
+    bags = "posterior", "Laplace", "SGHMC", "tuned bag", "anchored"
+    expected = dict.fromkeys(bags, methods.MEMBERS)
     assert sizes == expected | {"member": 1, "bag at its cost": chosen["equal"]}
     bag, some = (found[f"MLP 4, {name}"] for name in ("tuned bag", "bag at its cost"))
     np.testing.assert_array_equal(some.log_odds, bag.log_odds[: chosen["equal"]])
     assert some.seconds == pytest.approx(bag.seconds * chosen["equal"] / methods.MEMBERS)
+
+
+def test_heads_with_a_hidden_layer_are_judged_where_they_were_recorded_and_know_something():
+    rng, entries = np.random.default_rng(1), []
+    ours, theirs = comparison.HIDDEN[32]
+    for seed, place in product(range(4), ("cities easy", "elements easy", "Bob hard")):
+        y = rng.integers(0, 2, 80)
+        f = np.where(y == 1, 2.0, -2.0) * (place != "Bob hard") + rng.standard_normal(80)
+        told = {methods.PLATT: f} | ({ours: f + 0.1, theirs: f} if seed < 3 else {})
+        about = {"place": place, "n": "all", "seed": seed, "y": y, "groups": np.arange(80)}
+        entries.append(about | {"log_odds": told})
+    found = comparison.hidden_gains(entries)
+    names = "cities: width 32, cities easy", "elsewhere: width 32, elements easy"
+    assert list(found) == [f"hidden layer, {name}" for name in names]
+    for values, _, seeds in found.values():
+        assert len(values) == 240
+        assert set(seeds) == {0, 1, 2}
+    first = entries[0]
+    gap = [comparison.row_scores(first, name) for name in (ours, theirs)]
+    np.testing.assert_allclose(found[f"hidden layer, {names[0]}"][0][:80], gap[0] - gap[1])
 
 
 def test_a_hidden_layers_posterior_answers_twice_alike(tiny):

@@ -51,3 +51,17 @@ def test_tuning_finds_what_is_better():
     worst = tuned_networks.course(NETWORK, X, y, 8, (0,), (2.0,), (80,)).end
     asked = drawn(2, 2000)
     assert score(bag, *asked) > score(worst, *asked) + 0.1
+
+
+def test_tuning_goes_on_where_the_latest_stop_is_best(monkeypatch):
+    monkeypatch.setattr(tuned_networks, "STOPS", (5,))
+    monkeypatch.setattr(tuned_networks, "LATEST", 20)
+    rng = np.random.default_rng(3)
+    X = rng.standard_normal((60, 4))
+    told = X[:, 0] > 0  # without noise, so that longer is better
+    _, how = tuned_networks.tuned_networks(NETWORK, X, told.astype(int), np.arange(60), 4, 0)
+    assert how.endswith(" 20 steps")
+    _, how = tuned_networks.tuned_networks(
+        NETWORK, X, rng.permutation(told) + 0, np.arange(60), 4, 0
+    )
+    assert how.endswith(" 5 steps")
