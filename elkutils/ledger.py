@@ -498,7 +498,9 @@ class Chapter:
         """Write the chapter's results and compare them with the committed reference.
 
         The file goes to the folder named by ``ELKUTILS_RESULTS``, or ``results`` in the
-        current one. Drift is shown, not raised: the command line turns it into a status.
+        current one; where that is the reference itself, as for a notebook that runs in
+        ``book``, to ``_build/results``. Drift is shown, not raised: the command line turns it
+        into a status.
         """
         found = {
             "chapter": self.name,
@@ -507,6 +509,8 @@ class Chapter:
             "verdicts": {id: _record(v) for id, v in self._verdicts.items()},
         }
         folder = Path(os.environ.get("ELKUTILS_RESULTS") or "results")
+        if folder.resolve() == reference_dir().resolve():
+            folder = reference_dir().parents[1] / "_build" / "results"
         with atomic_path(folder / f"{self.name}.json") as path:
             path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
         reference = _read(reference_dir() / f"{self.name}.json")

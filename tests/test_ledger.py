@@ -386,6 +386,21 @@ def test_drift_is_listed(places):
     assert changed.drift == ("C1a: fails, was proved",)
 
 
+def test_a_run_in_the_book_does_not_overwrite_the_reference(tmp_path, monkeypatch):
+    """A notebook's kernel runs in its folder, where the committed results are."""
+    reference = tmp_path / "book" / "results"
+    monkeypatch.setattr(ledger, "reference_dir", lambda: reference)
+    monkeypatch.setenv("ELKUTILS_PROFILE", "book")
+    monkeypatch.setenv("ELKUTILS_RESULTS", str(tmp_path / "run"))
+    run()
+    ledger.accept(tmp_path / "run")
+    monkeypatch.delenv("ELKUTILS_RESULTS")
+    monkeypatch.chdir(tmp_path / "book")
+    assert run(number=1.2).drift == ("height: 1.2, was 1 (tolerance 0.1)",)
+    assert json.loads((reference / "trial.json").read_text())["numbers"]["height"]["value"] == 1
+    assert (tmp_path / "_build" / "results" / "trial.json").exists()
+
+
 def test_numbers_and_verdicts_that_come_or_go_are_drift(places):
     run()
     ledger.accept(places / "run")

@@ -18,10 +18,11 @@ def check_labels(y: ArrayLike) -> np.ndarray:
     if y.dtype.kind == "O" and not any(isinstance(value, str) for value in y):
         y = numbers(y, "y")
     if y.dtype.kind not in "biuf":
-        words = ", ".join(repr(word) for word in sorted({str(value) for value in y})[:3])
+        found = sorted({str(value) for value in y})
+        words = ", ".join(map(repr, found[:3]))
         raise ValueError(
             f"y has dtype {y.dtype} and holds {words}; it has to hold the numbers 0 and 1: "
-            f"compare it with the positive word, as in `y == {str(y[0])!r}`"
+            f"compare it with the positive word, as in `y == {found[-1]!r}`"
         )
     wrong = np.flatnonzero(~np.isin(y, (0, 1)))
     if len(wrong):

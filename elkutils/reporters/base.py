@@ -381,7 +381,7 @@ def _validated(reporter: Reporter, *X_and_y, **options):
         _raise_first_word(given[0], error)
         where = "y" if "Input y" in str(error) else "X"
         if "NaN" in str(error) or "infinity" in str(error):
-            raise ValueError(f"{error}{_first_bad(given[where == 'y'], where)}") from error
+            raise ValueError(f"{_first_bad(given[where == 'y'], where)}{error}") from error
         raise
 
 
@@ -461,7 +461,7 @@ def _first_bad(values, name: str) -> str:
     if not len(bad):
         return ""
     first = place(name, values.shape, bad[0])
-    return f"\nThe first is {first}, {values.ravel()[bad[0]]}, of {len(bad)}."
+    return f"{first} is {values.ravel()[bad[0]]}, the first of {len(bad)}. "
 
 
 LIKELIHOODS = 2**24  # log likelihoods, of rows by draws, that `idata` holds at most: 128 MB

@@ -175,9 +175,9 @@ class LogisticMAP(Reporter):
         if self.prior_scale == "cv":
             self.cv_log_score_ = _cross_validate(X, y, groups, scales, self.bias_scale, weights)
             best = int(np.argmax(self.cv_log_score_))
-            warn_at_edge(scales, self.cv_log_score_, "cv")
+            warn_at_edge(scales, self.cv_log_score_, "cv", grid=True)
         else:
-            warn_at_edge(scales, self.path_.log_evidence, "evidence")
+            warn_at_edge(scales, self.path_.log_evidence, "evidence", grid=True)
         self.prior_scale_ = float(scales[best])
         return self.path_.coefs[best], float(self.path_.intercepts[best])
 
@@ -200,7 +200,11 @@ def evidence_scale(
 
 
 def warn_at_edge(
-    scales: ArrayLike, scores: ArrayLike, how: str, name: str = "prior_scale"
+    scales: ArrayLike,
+    scores: ArrayLike,
+    how: str,
+    name: str = "prior_scale",
+    grid: bool = False,
 ) -> None:
     """Warn if the best of several candidate prior scales is the smallest or the largest.
 
@@ -212,6 +216,8 @@ def warn_at_edge(
         What `prior_scale` is.
     name : str
         What the parameter is called.
+    grid : bool
+        Whether other candidates can be given, as ``prior_scales``.
     """
     scales, scores = np.asarray(scales, np.float64), np.asarray(scores, np.float64)
     scales, scores = scales[~np.isnan(scores)], scores[~np.isnan(scores)]
@@ -219,7 +225,6 @@ def warn_at_edge(
     if len(np.unique(scales)) < 3 or scales.min() < best < scales.max():
         return
     small = best == scales.min()
-    grid = name == "prior_scale"  # only there can other candidates be given
     meaning = (
         "the labels ask for weights nearer to 0 than any of them, as where X tells little of"
         " them, or only in a few directions, or its units are large: compare with a fixed"

@@ -387,7 +387,7 @@ def _text_of(path: Path, encoding: str) -> str:
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         wide = raw[:2] in (b"\xff\xfe", b"\xfe\xff")
-        likely = "utf-16" if wide else "latin-1 or cp1252"
+        likely = "utf-16" if wide else "cp1252"
         raise ValueError(
             f"{path} is not in {encoding.upper().removesuffix('-SIG')}, as line {line} shows: "
             f"{error.reason}; save it as UTF-8, or give its encoding to load_csv, such as "
