@@ -25,6 +25,7 @@ from elkutils.evaluation import (
     bootstrap,
     bootstrap_means,
     difference,
+    fit_platt,
     holm,
     log_score,
     p_above,
@@ -49,7 +50,14 @@ from elkutils.study.comparison_methods import (
     Answer,
     Rows,
 )
-from elkutils.study.comparison_sets import LAYERS, PLACES, Lesson, lesson
+from elkutils.study.comparison_sets import (
+    FRESH,
+    LAYERS,
+    PLACES,
+    Lesson,
+    hidden_units,
+    lesson,
+)
 from elkutils.study.controls import rates, redrawn
 from elkutils.study.pooling import pooled
 from elkutils.study.tuned_bags import modes, resampled
@@ -394,35 +402,51 @@ def conditions(
 
 
 def _condition(place: str, n: str) -> str:
-    return f"gain: n = {n}, {place}" if n != "all" else f"{_part(place)}: {place}"
+    return f"gain: n = {n}, {place}" if n != "all" else f"{part_of(place)}: {place}"
 
 
-def _part(place: str) -> str:
+def part_of(place: str) -> str:
+    """Return "cities" or "elsewhere": criteria have margins of their own for these."""
     return "cities" if MARGINS[place] < 0.05 else "elsewhere"
 
 
-def hidden_gains(entries: Iterable[Mapping]) -> dict[str, Columns]:
-    """Return what claim C17a is decided by for heads with a hidden layer, by condition.
+def hidden_gains(
+    entries: Iterable[Mapping], width: int, judged: bool = True
+) -> dict[str, Columns]:
+    """Return the posterior's log score less the tuned bag's with a hidden layer, by place.
 
     Parameters
     ----------
     entries : iterable of mappings
-        Fresh ones; those count whose heads with a hidden layer were recorded, and the places
-        that vote.
+        Fresh ones.
+    width : int
+    judged : bool
+        Whether of the units by which claim C17a is judged, or of those that are shown.
 
     Returns
     -------
     dict of str to (values, groups, seeds)
-        The posterior's log score less the tuned bag's, as from `gains`.
+        As from `gains`, of the places that vote.
     """
-    entries, found = list(entries), {}
-    for width, (ours, theirs) in HIDDEN.items():
-        some = [entry for entry in entries if ours in entry["log_odds"]]
-        for place in MARGINS:
-            if at(some, place) and votes(some, place, judges=(ours, theirs, PLATT)):
-                name = f"hidden layer, {_part(place)}: width {width}, {place}"
-                found[name] = gains(some, ours, theirs, place)
+    ours, theirs = HIDDEN[width]
+    some, found = hidden_entries(entries, width, judged), {}
+    for place in MARGINS:
+        if at(some, place) and votes(some, place, judges=(ours, theirs, PLATT)):
+            found[place] = gains(some, ours, theirs, place)
     return found
+
+
+def hidden_entries(
+    entries: Iterable[Mapping], width: int, judged: bool = True
+) -> list[Mapping]:
+    """Return the fresh entries that have heads with a hidden layer, as in `hidden_gains`."""
+    of_set = {name: hidden_units(name)[judged] for name in FRESH}
+    units = {name: {f"{seed}.{split}" for seed, split in some} for name, some in of_set.items()}
+    return [
+        entry
+        for entry in entries
+        if HIDDEN[width][0] in entry["log_odds"] and entry["unit"] in units[entry["set"]]
+    ]
 
 
 def outcomes(values: Mapping[str, Interval], margins: Mapping[str, float]) -> dict[str, str]:
@@ -533,6 +557,29 @@ def control(
         n, _, place = place.removeprefix("n = ").partition(", ")
     columns = gains(entries, HMC, theirs, place, n)
     return planted(rule, columns, rule.margin, len(voting), resamples)
+
+
+def gain_in_hindsight(entries: Iterable[Mapping], ours: str, theirs: str, place: str) -> float:
+    """Return the log score of one method less another's once doubt is set aside, in nats.
+
+    Log odds of either are rescaled by the slope and intercept that suit the place's rows best,
+    over all units. What is left is what one knows and the other does not.
+
+    Parameters
+    ----------
+    entries : iterable of mappings
+    ours, theirs : str
+    place : str
+        As in `at`.
+    """
+    some = at(entries, place)
+    y = np.concatenate([entry["y"] for entry in some])
+    best = []
+    for name in (ours, theirs):
+        f = np.concatenate([entry["log_odds"][name] for entry in some])
+        fit = fit_platt(y, expit(f))
+        best.append(log_score(y, expit(fit.slope * f + fit.intercept)))
+    return float(best[0] - best[1])
 
 
 def median_place(values: Mapping[str, Interval]) -> str:

@@ -44,13 +44,14 @@ UNITS = {
     "persona": [*product(range(5), (10, 11))],
     "vault": [*product(range(10), (10,))],
 }
-FRESH = {  # units that no other claim saw: acting is judged on them
+FRESH = {  # acting is judged on them, and on some of them heads with a hidden layer
     "cities": [*product(range(30, 40), range(24, 28))],
     "elements": [*product(range(30, 50), range(24, 27))],
     "comparisons": [*product(range(40, 64), range(24, 27))],
     "persona": [*product(range(5), range(24, 32))],
     "vault": [*product(range(10), range(22, 26))],
 }
+SHOWN, JUDGED = 10, 30  # fresh units of a set that teach heads with a hidden layer
 ACTING = {  # where acting is judged: places that have a vote in claim C17a
     "cities": ("cities easy",),
     "elements": ("elements easy", "elements hard"),
@@ -202,6 +203,20 @@ def fresh_lesson(model: "TransformerBridge | None", name: str, seed: int, split:
 
 def _part(split: tasks.Split, X: np.ndarray, of=slice(None)) -> Rows:
     return X[of], 1 - split.labels[of], split.groups[of]
+
+
+def hidden_units(name: str) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Return the fresh units of a set that teach heads with a hidden layer.
+
+    Returns
+    -------
+    shown, judged : lists of (seed, split)
+        `SHOWN` units for both widths, and `JUDGED` others for the narrow one.
+    """
+    every = FRESH[name]
+    shown = every[:: len(every) // SHOWN][:SHOWN]
+    others = [unit for unit in every if unit not in shown]
+    return shown, others[:: len(others) // JUDGED][:JUDGED]
 
 
 @lru_cache(maxsize=len(FRESH))

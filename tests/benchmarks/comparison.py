@@ -6,10 +6,10 @@ Parts: `linear`, every method with a linear head, by set, unit and number of lab
 other layers and prior scales on cities; `process`, a Gaussian process with 20 labels and all;
 `networks`, heads with a hidden layer, and SGHMC on a linear one, on three units of each set,
 with 20 labels, 100 and all; `acting`, three methods on fresh units, which these do not see;
-`hidden`, posterior and tuned bag with a hidden layer on ten fresh units of each set. The output
-is written after every unit of a part, so an interrupted call continues with the pieces that are
-missing. One thread; some four hours of a CPU core. The chapter on ensembling judges the file,
-and computes a piece anew.
+`hidden`, posterior and tuned bag with a hidden layer on forty fresh units of each set, of which
+ten have both widths. The output is written after every unit of a part, so an interrupted call
+continues with the pieces that are missing. One thread; some five hours of a CPU core. The
+chapter on ensembling judges the file, and computes a piece anew.
 """
 
 import hashlib
@@ -29,7 +29,6 @@ SIZES = {  # numbers of labels, by part
     "hidden": ("all",),
 }
 FRESH = "acting", "hidden"  # parts that have fresh units
-JUDGED = 10  # of a set's fresh units teach heads with a hidden layer
 
 
 def main():
@@ -58,6 +57,8 @@ def main():
 
 def turns(parts, units, fresh):
     """Each set, unit and part, the first units of all sets first."""
+    from elkutils.study import comparison_sets as sets
+
     most = max(map(len, [*units.values(), *fresh.values()]))
     for part in parts:
         for turn in range(most):
@@ -68,7 +69,8 @@ def turns(parts, units, fresh):
                     some = [*every[::half][:2], *every[half // 2 :: half][:1]]
                     some = list(dict.fromkeys(some))
                 if part == "hidden":
-                    some = some[:: max(1, len(some) // JUDGED)][:JUDGED]
+                    shown, judged = sets.hidden_units(name)
+                    some = [*shown, *judged]
                 if part == "choices":
                     some = sorted(every, key=lambda u: u[::-1]) if name == "cities" else []
                 if turn < len(some):
@@ -96,7 +98,9 @@ def pieces(model, name, unit, part, seeds, record):
     ways = {"": getattr(methods, part, None)}
     if part in ("networks", "hidden"):
         way = methods.hidden if part == "networks" else methods.pair
-        ways = {f"/{width}": partial(way, width=width) for width in methods.WIDTHS}
+        narrow = part == "hidden" and tuple(unit) in map(tuple, sets.hidden_units(name)[1])
+        widths = methods.WIDTHS[:1] if narrow else methods.WIDTHS
+        ways = {f"/{width}": partial(way, width=width) for width in widths}
     if part == "networks":
         ways["/SGHMC"] = methods.stochastic
     for n in (n for n in SIZES[part] if n in found.sizes()):

@@ -196,6 +196,19 @@ def test_heads_with_a_hidden_layer_are_judged_where_they_were_recorded_and_know_
     np.testing.assert_allclose(found[f"hidden layer, {names[0]}"][0][:80], gap[0] - gap[1])
 
 
+def test_doubt_is_no_gain_in_hindsight():
+    """Halved log odds are another's with more doubt; other log odds tell another thing."""
+    rng = np.random.default_rng(2)
+    y = rng.integers(0, 2, 4000)
+    f = np.where(y == 1, 2.0, -2.0) + 2 * rng.standard_normal(4000)  # calibrated
+    told = {"right": f, "timid": f / 2, "coin": rng.standard_normal(4000)}
+    entries = [{"place": "cities easy", "n": "all", "y": y, "log_odds": told}]
+    found = comparison.gain_in_hindsight(entries, "right", "timid", "cities easy")
+    assert abs(found) < 1e-3
+    found = comparison.gain_in_hindsight(entries, "right", "coin", "cities easy")
+    assert found == pytest.approx(log_score(y, expit(f)) - comparison.COIN, abs=5e-3)
+
+
 def test_a_hidden_layers_posterior_answers_twice_alike(tiny):
     """HMC over a wide layer's weights and the limit of infinite width are near each other."""
     (X, y, groups), asked = tiny.scaled()
