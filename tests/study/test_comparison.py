@@ -12,7 +12,14 @@ from elkutils.inference.networks.mlp import MLP
 from elkutils.ledger import FAILS, HOLDS, Criterion, claims
 from elkutils.study import comparison
 from elkutils.study import comparison_methods as methods
-from elkutils.study.comparison_sets import FRESH, UNITS, Lesson, fresh_lesson, lesson
+from elkutils.study.comparison_sets import (
+    FRESH,
+    UNITS,
+    Lesson,
+    fresh_lesson,
+    hidden_units,
+    lesson,
+)
 
 RULE = Criterion("", "below", 0.05, "")
 
@@ -176,24 +183,26 @@ def test_heads_with_a_hidden_layer_answer_in_bags_of_one_size(tiny, monkeypatch)
     assert some.seconds == pytest.approx(bag.seconds * chosen["equal"] / methods.MEMBERS)
 
 
-def test_heads_with_a_hidden_layer_are_judged_where_they_were_recorded_and_know_something():
+def test_heads_with_a_hidden_layer_are_judged_where_they_know_something():
     rng, entries = np.random.default_rng(1), []
     ours, theirs = comparison.HIDDEN[32]
-    for seed, place in product(range(4), ("cities easy", "elements easy", "Bob hard")):
+    shown, judged = hidden_units("cities")
+    for (seed, split), place in product((*shown[:2], *judged[:3]), ("cities easy", "Bob hard")):
         y = rng.integers(0, 2, 80)
         f = np.where(y == 1, 2.0, -2.0) * (place != "Bob hard") + rng.standard_normal(80)
-        told = {methods.PLATT: f} | ({ours: f + 0.1, theirs: f} if seed < 3 else {})
-        about = {"place": place, "n": "all", "seed": seed, "y": y, "groups": np.arange(80)}
-        entries.append(about | {"log_odds": told})
-    found = comparison.hidden_gains(entries)
-    names = "cities: width 32, cities easy", "elsewhere: width 32, elements easy"
-    assert list(found) == [f"hidden layer, {name}" for name in names]
-    for values, _, seeds in found.values():
-        assert len(values) == 240
-        assert set(seeds) == {0, 1, 2}
-    first = entries[0]
-    gap = [comparison.row_scores(first, name) for name in (ours, theirs)]
-    np.testing.assert_allclose(found[f"hidden layer, {names[0]}"][0][:80], gap[0] - gap[1])
+        about = {"set": "cities", "unit": f"{seed}.{split}", "seed": 100 * seed + split}
+        about |= {"place": place, "n": "all", "y": y, "groups": np.arange(80)}
+        entries.append(about | {"log_odds": {methods.PLATT: f, ours: f + 0.1, theirs: f}})
+    entries.append(entries[-1] | {"place": "cities easy", "log_odds": {methods.PLATT: f}})
+    for units, which in ((judged[:3], True), (shown[:2], False)):
+        found = comparison.hidden_gains(entries, 32, which)
+        assert list(found) == ["cities easy"]
+        values, _, seeds = found["cities easy"]
+        assert len(values) == 80 * len(units)
+        assert set(seeds) == {100 * seed + split for seed, split in units}
+        first = comparison.at(comparison.hidden_entries(entries, 32, which), "cities easy")[0]
+        gap = [comparison.row_scores(first, name) for name in (ours, theirs)]
+        np.testing.assert_allclose(values[:80], gap[0] - gap[1])
 
 
 def test_doubt_is_no_gain_in_hindsight():
@@ -224,6 +233,9 @@ def test_a_hidden_layers_posterior_answers_twice_alike(tiny):
 
 def test_fresh_units_are_none_of_the_others():
     for name, units in FRESH.items():
+        shown, judged = hidden_units(name)
+        assert (len(shown), len(judged)) == (10, 30)
+        assert len({*shown, *judged} & {*units}) == 40
         assert len(set(units)) == len(units)
         assert not set(units) & set(UNITS[name])
     found = fresh_lesson(None, "vault", 0, 22)
