@@ -104,7 +104,7 @@ def test_tensors_and_half_precision_are_read():
 @pytest.mark.parametrize(
     ("y", "message"),
     [
-        (["lie", "truth", "lie", "truth"], "y == 'lie'"),
+        (["lie", "truth", "lie", "truth"], "y == 'truth'"),
         ([-1, 1, 1, -1], r"y\[0\] is -1"),
         ([0, 1, None, 0], r"y\[2\] is missing"),
         (pd.array([0, 1, pd.NA, 0], dtype="Int64"), r"y\[2\] is (missing|nan)"),

@@ -70,7 +70,7 @@ def test_entries_that_are_missing_are_named(reporter, data):
     broken = X.copy()
     broken[7, 2] = np.nan
     for call in (lambda: reporter.fit(broken, y), lambda: reporter.fit(X, y).predict(broken)):
-        with pytest.raises(ValueError, match=r"X contains NaN(.|\n)*X\[7, 2\], nan"):
+        with pytest.raises(ValueError, match=r"X\[7, 2\] is nan(.|\n)*X contains NaN"):
             call()
     for labels in ([*y[:9], None, *y[10:]], pd.array([*y[:9], pd.NA, *y[10:]], dtype="Int64")):
         with pytest.raises(ValueError, match=r"y\[9\]"):
