@@ -336,7 +336,8 @@ def pair(rows: Rows, width: int) -> tuple[dict[str, Answer], dict]:
     from elkutils.study.tuned_networks import held_out_scale, tuned_networks
 
     scale, tuning = timed(lambda: held_out_scale(rows.X, rows.y, rows.groups))
-    head, chosen = MLP((width,), weight_scale=scale), {"scale": scale, "tuning": tuning}
+    head = MLP((width,), weight_scale=scale)
+    chosen = {"scale": scale, "tuning": round(tuning, 3)}
     if width < WIDE:
         (drawn, chosen["rhat"]), pace = timed(lambda: sampled(rows, head))
     else:
