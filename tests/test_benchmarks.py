@@ -12,7 +12,7 @@ from scipy.stats import norm
 from elkutils.inference.networks.mlp import MLP
 from elkutils.inference.networks.network import flat, log_likelihood
 from elkutils.study import timings
-from elkutils.study.comparison_sets import hidden_units
+from elkutils.study.comparison_sets import DEEPER, hidden_units
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "benchmarks"))
 import comparison
@@ -223,13 +223,14 @@ def test_turns_begin_with_the_first_unit_of_each_set():
 def test_spread_units_train_networks():
     units = {"cities": [*range(20)], "vault": [*range(10)]}
     fresh = {name: [*range(40)] for name in units}
-    found = list(comparison.turns(["networks", "hidden"], units, fresh))
+    found = list(comparison.turns(["networks", "hidden", "deeper"], units, fresh))
     expected = {
         ("cities", "networks"): [0, 10, 5],
         ("vault", "networks"): [0, 5, 2],
     }
     for name in units:
-        shown, judged = hidden_units(name)
-        expected[name, "hidden"] = [*shown, *judged]
+        both, narrow = hidden_units(name)
+        expected[name, "hidden"] = [*both, *narrow]
+        expected[name, "deeper"] = DEEPER[name]
     for which, some in expected.items():
         assert [unit for name, unit, part in found if (name, part) == which] == some

@@ -51,11 +51,9 @@ from elkutils.study.comparison_methods import (
     Rows,
 )
 from elkutils.study.comparison_sets import (
-    FRESH,
     LAYERS,
     PLACES,
     Lesson,
-    hidden_units,
     lesson,
 )
 from elkutils.study.controls import rates, redrawn
@@ -239,15 +237,20 @@ def recorded() -> dict[str, Any]:
 
 
 def decoded(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record with its ``entries`` and ``fresh`` ones.
+    """Return a record with its ``entries``, and its ``fresh`` and ``judged`` ones.
 
     There is one per place, unit and number of labels. Each holds ``set``, ``unit``, ``place``,
     ``n`` ("20" to "all"), ``rows`` (how many that is), ``seed`` (of the unit, a whole number),
     ``y`` (m,), ``groups`` (m,), ``log_odds`` and ``scores`` by method, ``seconds`` by method
     and ``tau``; with all labels also ``share`` (m,), that of the posterior's draws that give
-    harm at least ½. Fresh ones are what acting is judged on.
+    harm at least ½. On fresh ones acting is judged, and on ``judged`` ones heads with a hidden
+    layer.
     """
-    parts = {"entries": ("linear", "process", "networks"), "fresh": ("acting", "hidden")}
+    parts = {
+        "entries": ("linear", "process", "networks"),
+        "fresh": ("acting", "hidden"),
+        "judged": ("deeper",),
+    }
     return {**record} | {name: _entries(record, these) for name, these in parts.items()}
 
 
@@ -410,18 +413,14 @@ def part_of(place: str) -> str:
     return "cities" if MARGINS[place] < 0.05 else "elsewhere"
 
 
-def hidden_gains(
-    entries: Iterable[Mapping], width: int, judged: bool = True
-) -> dict[str, Columns]:
+def hidden_gains(entries: Iterable[Mapping], width: int) -> dict[str, Columns]:
     """Return the posterior's log score less the tuned bag's with a hidden layer, by place.
 
     Parameters
     ----------
     entries : iterable of mappings
-        Fresh ones.
+        Fresh or judged ones.
     width : int
-    judged : bool
-        Whether of the units by which claim C17a is judged, or of those that are shown.
 
     Returns
     -------
@@ -429,24 +428,16 @@ def hidden_gains(
         As from `gains`, of the places that vote.
     """
     ours, theirs = HIDDEN[width]
-    some, found = hidden_entries(entries, width, judged), {}
+    some, found = hidden_entries(entries, width), {}
     for place in MARGINS:
         if at(some, place) and votes(some, place, judges=(ours, theirs, PLATT)):
             found[place] = gains(some, ours, theirs, place)
     return found
 
 
-def hidden_entries(
-    entries: Iterable[Mapping], width: int, judged: bool = True
-) -> list[Mapping]:
-    """Return the fresh entries that have heads with a hidden layer, as in `hidden_gains`."""
-    of_set = {name: hidden_units(name)[judged] for name in FRESH}
-    units = {name: {f"{seed}.{split}" for seed, split in some} for name, some in of_set.items()}
-    return [
-        entry
-        for entry in entries
-        if HIDDEN[width][0] in entry["log_odds"] and entry["unit"] in units[entry["set"]]
-    ]
+def hidden_entries(entries: Iterable[Mapping], width: int) -> list[Mapping]:
+    """Return the entries that have heads with a hidden layer of this width."""
+    return [entry for entry in entries if HIDDEN[width][0] in entry["log_odds"]]
 
 
 def outcomes(values: Mapping[str, Interval], margins: Mapping[str, float]) -> dict[str, str]:

@@ -354,6 +354,12 @@ def pair(rows: Rows, width: int) -> tuple[dict[str, Answer], dict]:
     return found, chosen
 
 
+def pair_and_linear(rows: Rows, width: int) -> tuple[dict[str, Answer], dict]:
+    """Return what `acting` and `pair` do, taught by the same rows."""
+    (linear_heads, first), (found, second) = acting(rows), pair(rows, width)
+    return linear_heads | found, {"linear bag": first["bag"], "tau": first["tau"], **second}
+
+
 def hidden(rows: Rows, width: int) -> tuple[dict[str, Answer], dict]:
     """Return what `pair` does, and the answers of the other methods with one hidden layer."""
     from elkutils.inference.networks.mlp import MLP

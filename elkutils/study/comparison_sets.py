@@ -44,14 +44,22 @@ UNITS = {
     "persona": [*product(range(5), (10, 11))],
     "vault": [*product(range(10), (10,))],
 }
-FRESH = {  # acting is judged on them, and on some of them heads with a hidden layer
+FRESH = {  # acting is judged on them; some teach heads with a hidden layer, which are shown
     "cities": [*product(range(30, 40), range(24, 28))],
     "elements": [*product(range(30, 50), range(24, 27))],
     "comparisons": [*product(range(40, 64), range(24, 27))],
     "persona": [*product(range(5), range(24, 32))],
     "vault": [*product(range(10), range(22, 26))],
 }
-SHOWN, JUDGED = 10, 30  # fresh units of a set that teach heads with a hidden layer
+BOTH, NARROW = 10, 30  # fresh units of a set that teach heads of both widths, and of 32 units
+DEEPER = {  # heads with a hidden layer are judged on them; each unit has a split of its own
+    "cities": [(70 + i // 2, 100 + i) for i in range(100)],
+    "elements": [(70 + i // 2, 100 + i) for i in range(60)],
+    "comparisons": [(70 + i, 100 + i) for i in range(60)],
+    "persona": [(5 + i % 15, 100 + i) for i in range(60)],
+    "vault": [(i % 10, 100 + i) for i in range(20)],
+}
+ADAPTERS, PAIRS = 5, 28  # of the persona; pairs of numbers that teach, of 40 or of all 75
 ACTING = {  # where acting is judged: places that have a vote in claim C17a
     "cities": ("cities easy",),
     "elements": ("elements easy", "elements hard"),
@@ -175,11 +183,12 @@ def _cities(model, seed, split, layer, seeds) -> Lesson:
 
 
 def fresh_lesson(model: "TransformerBridge | None", name: str, seed: int, split: int) -> Lesson:
-    """Return one of the units of `FRESH`, asked at the places of `ACTING`.
+    """Return one of the units of `FRESH` or `DEEPER`, asked at the places of `ACTING`.
 
     Statements are drawn with seeds of their own, and comparisons with numbers of their own;
     cities and elements are those of the other units, split anew. The persona's are put to an
-    adapter about all of the 150 cities of each size that it did not learn from.
+    adapter about all of the 150 cities of each size that it did not learn from. In `DEEPER` as
+    many comparisons teach, and four times as many are asked.
 
     Parameters
     ----------
@@ -188,14 +197,19 @@ def fresh_lesson(model: "TransformerBridge | None", name: str, seed: int, split:
     name : str
         A key of `FRESH`.
     seed, split : int
-        As `lesson` takes them; the persona's statements are drawn with a seed of 40 or more.
+        As `lesson` takes them; the persona's statements are drawn with seed 40 + `seed`, and
+        its adapter is `seed` modulo `ADAPTERS`.
     """
     if name == "vault":
         found = _vault(seed, split)
         asked = {place: found.asked[place] for place in ACTING[name]}
         return Lesson(found.train, asked, found.order)
-    easy, *others = _read_fresh(model, name)[seed]
-    train, test = easy[0].train_test(seed=split)
+    units = next(every[name] for every in (FRESH, DEEPER) if (seed, split) in every[name])
+    easy, *others = _read_fresh(model, name, tuple(dict.fromkeys(s for s, _ in units)))[seed]
+    held_out = 0.3
+    if name == "comparisons":
+        held_out = 1 - PAIRS / len(set(easy[0].groups))
+    train, test = easy[0].train_test(held_out, split)
     parts = [_part(*easy, test), *(_part(*part) for part in others)]
     asked = dict(zip(ACTING[name], parts, strict=True))
     return _ordered(_part(*easy, train), asked, split)
@@ -206,34 +220,30 @@ def _part(split: tasks.Split, X: np.ndarray, of=slice(None)) -> Rows:
 
 
 def hidden_units(name: str) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """Return the fresh units of a set that teach heads with a hidden layer.
+    """Return the units of `FRESH` that teach heads with a hidden layer, which are shown.
 
     Returns
     -------
-    shown, judged : lists of (seed, split)
-        `SHOWN` units for both widths, and `JUDGED` others for the narrow one.
+    both, narrow : lists of (seed, split)
+        `BOTH` units for both widths, and `NARROW` others for the narrow one.
     """
     every = FRESH[name]
-    shown = every[:: len(every) // SHOWN][:SHOWN]
-    others = [unit for unit in every if unit not in shown]
-    return shown, others[:: len(others) // JUDGED][:JUDGED]
+    both = every[:: len(every) // BOTH][:BOTH]
+    others = [unit for unit in every if unit not in both]
+    return both, others[:: len(others) // NARROW][:NARROW]
 
 
-@lru_cache(maxsize=len(FRESH))
-def _read_fresh(model, name: str) -> dict[int, list[tuple[tasks.Split, np.ndarray]]]:
-    """The splits of every fresh seed of a set, easy first, each with its features."""
+@lru_cache(maxsize=2 * len(FRESH))
+def _read_fresh(
+    model, name: str, seeds: tuple[int, ...]
+) -> dict[int, list[tuple[tasks.Split, np.ndarray]]]:
+    """The splits of every seed of a set, easy first, each with its features."""
     from elkutils.models import activations, resid_post
 
-    seeds = dict.fromkeys(seed for seed, _ in FRESH[name])
     if name == "persona":
         return {seed: _read_persona(seed) for seed in seeds}
     kinds = ("easy", "hard")[: len(ACTING[name])]
-    made = {
-        seed: tasks.cities(seed, CITIES, CITIES)
-        if name == "cities"
-        else readings.make_task(name, seed)
-        for seed in seeds
-    }
+    made = {seed: _fresh_task(name, seed) for seed in seeds}
     splits = {seed: [task[kind] for kind in kinds] for seed, task in made.items()}
     texts = list(
         dict.fromkeys(
@@ -248,14 +258,23 @@ def _read_fresh(model, name: str) -> dict[int, list[tuple[tasks.Split, np.ndarra
     }
 
 
-def _read_persona(adapter: int) -> list[tuple[tasks.Split, np.ndarray]]:
+def _fresh_task(name: str, seed: int) -> tasks.Task:
+    """Cities of both sizes, elements, or comparisons: all of these if `DEEPER` has the seed."""
+    if name == "cities":
+        return tasks.cities(seed, CITIES, CITIES)
+    if name == "comparisons" and seed >= DEEPER[name][0][0]:
+        return tasks.comparisons(seed)
+    return readings.make_task(name, seed)
+
+
+def _read_persona(seed: int) -> list[tuple[tasks.Split, np.ndarray]]:
     """Alice's easy statements and Bob's hard ones, read by an adapter."""
     from elkutils.models import activations, resid_post
     from elkutils.models.cache import keep
     from elkutils.models.persona import adapter_digest, load_persona
     from elkutils.tasks.persona import persona
 
-    made = persona(40 + adapter)
+    made, adapter = persona(40 + seed), seed % ADAPTERS
     splits = [made["alice_easy"], made["bob_hard"]]
     texts = [text for part in splits for text in part.texts]
 

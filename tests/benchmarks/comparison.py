@@ -7,9 +7,10 @@ other layers and prior scales on cities; `process`, a Gaussian process with 20 l
 `networks`, heads with a hidden layer, and SGHMC on a linear one, on three units of each set,
 with 20 labels, 100 and all; `acting`, three methods on fresh units, which these do not see;
 `hidden`, posterior and tuned bag with a hidden layer on forty fresh units of each set, of which
-ten have both widths. The output is written after every unit of a part, so an interrupted call
-continues with the pieces that are missing. One thread; some five hours of a CPU core. The
-chapter on ensembling judges the file, and computes a piece anew.
+ten have both widths; `deeper`, these with 32 hidden units, beside the methods of `acting`, on
+units that nothing else sees. The output is written after every unit of a part, so an
+interrupted call continues with the pieces that are missing. One thread; some seven hours of a
+CPU core. The chapter on ensembling judges the file, and computes a piece anew.
 """
 
 import hashlib
@@ -20,15 +21,16 @@ from pathlib import Path
 import numpy as np
 from recording import options, resumed, tell, write
 
-PARTS = "linear", "choices", "process", "networks", "acting", "hidden"
+PARTS = "linear", "choices", "process", "networks", "acting", "hidden", "deeper"
 SIZES = {  # numbers of labels, by part
     "linear": ("20", "50", "100", "all"),
     "process": ("20", "all"),
     "networks": ("all", "20", "100"),
     "acting": ("all",),
     "hidden": ("all",),
+    "deeper": ("all",),
 }
-FRESH = "acting", "hidden"  # parts that have fresh units
+FRESH = "acting", "hidden", "deeper"  # parts that have units of their own
 
 
 def main():
@@ -59,7 +61,7 @@ def turns(parts, units, fresh):
     """Each set, unit and part, the first units of all sets first."""
     from elkutils.study import comparison_sets as sets
 
-    most = max(map(len, [*units.values(), *fresh.values()]))
+    most = max(map(len, [*units.values(), *fresh.values(), *sets.DEEPER.values()]))
     for part in parts:
         for turn in range(most):
             for name, every in units.items():
@@ -69,8 +71,10 @@ def turns(parts, units, fresh):
                     some = [*every[::half][:2], *every[half // 2 :: half][:1]]
                     some = list(dict.fromkeys(some))
                 if part == "hidden":
-                    shown, judged = sets.hidden_units(name)
-                    some = [*shown, *judged]
+                    both, narrow = sets.hidden_units(name)
+                    some = [*both, *narrow]
+                if part == "deeper":
+                    some = sets.DEEPER[name]
                 if part == "choices":
                     some = sorted(every, key=lambda u: u[::-1]) if name == "cities" else []
                 if turn < len(some):
@@ -96,9 +100,15 @@ def pieces(model, name, unit, part, seeds, record):
         raise SystemExit(f"{name}/{label} was recorded with other rows; start a new file")
     record["digests"].setdefault(f"{name}/{label}", digest(found))
     ways = {"": getattr(methods, part, None)}
-    if part in ("networks", "hidden"):
-        way = methods.hidden if part == "networks" else methods.pair
-        narrow = part == "hidden" and tuple(unit) in map(tuple, sets.hidden_units(name)[1])
+    layered = {
+        "networks": methods.hidden,
+        "hidden": methods.pair,
+        "deeper": methods.pair_and_linear,
+    }
+    if way := layered.get(part):
+        narrow = part == "deeper" or (
+            part == "hidden" and tuple(unit) in map(tuple, sets.hidden_units(name)[1])
+        )
         widths = methods.WIDTHS[:1] if narrow else methods.WIDTHS
         ways = {f"/{width}": partial(way, width=width) for width in widths}
     if part == "networks":

@@ -13,6 +13,7 @@ from elkutils.ledger import FAILS, HOLDS, Criterion, claims
 from elkutils.study import comparison
 from elkutils.study import comparison_methods as methods
 from elkutils.study.comparison_sets import (
+    DEEPER,
     FRESH,
     UNITS,
     Lesson,
@@ -186,23 +187,22 @@ def test_heads_with_a_hidden_layer_answer_in_bags_of_one_size(tiny, monkeypatch)
 def test_heads_with_a_hidden_layer_are_judged_where_they_know_something():
     rng, entries = np.random.default_rng(1), []
     ours, theirs = comparison.HIDDEN[32]
-    shown, judged = hidden_units("cities")
-    for (seed, split), place in product((*shown[:2], *judged[:3]), ("cities easy", "Bob hard")):
+    units = DEEPER["cities"][:3]
+    for (seed, split), place in product(units, ("cities easy", "Bob hard")):
         y = rng.integers(0, 2, 80)
         f = np.where(y == 1, 2.0, -2.0) * (place != "Bob hard") + rng.standard_normal(80)
         about = {"set": "cities", "unit": f"{seed}.{split}", "seed": 100 * seed + split}
         about |= {"place": place, "n": "all", "y": y, "groups": np.arange(80)}
         entries.append(about | {"log_odds": {methods.PLATT: f, ours: f + 0.1, theirs: f}})
     entries.append(entries[-1] | {"place": "cities easy", "log_odds": {methods.PLATT: f}})
-    for units, which in ((judged[:3], True), (shown[:2], False)):
-        found = comparison.hidden_gains(entries, 32, which)
-        assert list(found) == ["cities easy"]
-        values, _, seeds = found["cities easy"]
-        assert len(values) == 80 * len(units)
-        assert set(seeds) == {100 * seed + split for seed, split in units}
-        first = comparison.at(comparison.hidden_entries(entries, 32, which), "cities easy")[0]
-        gap = [comparison.row_scores(first, name) for name in (ours, theirs)]
-        np.testing.assert_allclose(values[:80], gap[0] - gap[1])
+    found = comparison.hidden_gains(entries, 32)
+    assert list(found) == ["cities easy"]
+    values, _, seeds = found["cities easy"]
+    assert len(values) == 80 * len(units)
+    assert set(seeds) == {100 * seed + split for seed, split in units}
+    first = comparison.at(comparison.hidden_entries(entries, 32), "cities easy")[0]
+    gap = [comparison.row_scores(first, name) for name in (ours, theirs)]
+    np.testing.assert_allclose(values[:80], gap[0] - gap[1])
 
 
 def test_doubt_is_no_gain_in_hindsight():
@@ -233,11 +233,14 @@ def test_a_hidden_layers_posterior_answers_twice_alike(tiny):
 
 def test_fresh_units_are_none_of_the_others():
     for name, units in FRESH.items():
-        shown, judged = hidden_units(name)
-        assert (len(shown), len(judged)) == (10, 30)
-        assert len({*shown, *judged} & {*units}) == 40
-        assert len(set(units)) == len(units)
-        assert not set(units) & set(UNITS[name])
+        both, narrow = hidden_units(name)
+        assert (len(both), len(narrow)) == (10, 30)
+        assert len({*both, *narrow} & {*units}) == 40
+        every = [*UNITS[name], *units, *DEEPER[name]]
+        assert len(set(every)) == len(every)
+        splits = [split for _, split in DEEPER[name]]
+        assert len(set(splits)) == len(splits) > 1
+        assert not set(splits) & {split for _, split in (*UNITS[name], *units)}
     found = fresh_lesson(None, "vault", 0, 22)
     assert list(found.asked) == ["vault easy"]
     before = {row.tobytes() for row in lesson(None, "vault", 0, 10).asked["vault easy"][0]}
