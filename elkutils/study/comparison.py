@@ -70,11 +70,12 @@ MARGINS = {place: 0.05 for names in PLACES.values() for place in names}
 MARGINS |= {"cities easy": 0.02, "cities hard": 0.02}
 FEW = HMC, BAG, PLATT
 HIDDEN = {width: methods.networks_of(width) for width in WIDTHS}  # posterior and tuned bag
+AT_COST = {width: f"MLP {width}, bag at its cost" for width in WIDTHS}
 KEPT = {  # methods whose log odds are recorded, by number of labels; of others the scores are
-    "20": FEW,
+    "20": (*FEW, *HIDDEN[32]),
     "50": FEW,
-    "100": FEW,
-    "all": (*FEW, MAP, ALL, EQUAL, *HIDDEN[32], *HIDDEN[512]),
+    "100": (*FEW, *HIDDEN[32]),
+    "all": (*FEW, MAP, ALL, EQUAL, *HIDDEN[32], AT_COST[32], *HIDDEN[512]),
 }
 SHORT = 4  # scores that are recorded with fewer than all labels, the first of `SCORES`
 JUDGES = HMC, BAG, PLATT  # where none of them beats a coin, a place does not vote
@@ -249,7 +250,7 @@ def decoded(record: Mapping[str, Any]) -> dict[str, Any]:
     parts = {
         "entries": ("linear", "process", "networks"),
         "fresh": ("acting", "hidden"),
-        "judged": ("deeper",),
+        "judged": ("deeper", "few"),
     }
     return {**record} | {name: _entries(record, these) for name, these in parts.items()}
 
@@ -413,7 +414,9 @@ def part_of(place: str) -> str:
     return "cities" if MARGINS[place] < 0.05 else "elsewhere"
 
 
-def hidden_gains(entries: Iterable[Mapping], width: int) -> dict[str, Columns]:
+def hidden_gains(
+    entries: Iterable[Mapping], width: int, n: str = "all", theirs: str | None = None
+) -> dict[str, Columns]:
     """Return the posterior's log score less the tuned bag's with a hidden layer, by place.
 
     Parameters
@@ -421,17 +424,21 @@ def hidden_gains(entries: Iterable[Mapping], width: int) -> dict[str, Columns]:
     entries : iterable of mappings
         Fresh or judged ones.
     width : int
+    n : str
+        Number of labels, as in `at`.
+    theirs : str, optional
+        Another rival than the tuned bag.
 
     Returns
     -------
     dict of str to (values, groups, seeds)
         As from `gains`, of the places that vote.
     """
-    ours, theirs = HIDDEN[width]
+    ours, bag = HIDDEN[width]
     some, found = hidden_entries(entries, width), {}
     for place in MARGINS:
-        if at(some, place) and votes(some, place, judges=(ours, theirs, PLATT)):
-            found[place] = gains(some, ours, theirs, place)
+        if at(some, place, n) and votes(some, place, n, (ours, bag, PLATT)):
+            found[place] = gains(some, ours, theirs or bag, place, n)
     return found
 
 

@@ -8,7 +8,8 @@ other layers and prior scales on cities; `process`, a Gaussian process with 20 l
 with 20 labels, 100 and all; `acting`, three methods on fresh units, which these do not see;
 `hidden`, posterior and tuned bag with a hidden layer on forty fresh units of each set, of which
 ten have both widths; `deeper`, these with 32 hidden units, beside the methods of `acting`, on
-units that nothing else sees. The output is written after every unit of a part, so an
+units that nothing else sees; `few`, the same with 20 labels and 100 on the first sixty of them,
+or fewer. The output is written after every unit of a part, so an
 interrupted call continues with the pieces that are missing. One thread; some seven hours of a
 CPU core. The chapter on ensembling judges the file, and computes a piece anew.
 """
@@ -21,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from recording import options, resumed, tell, write
 
-PARTS = "linear", "choices", "process", "networks", "acting", "hidden", "deeper"
+PARTS = "linear", "choices", "process", "networks", "acting", "hidden", "deeper", "few"
 SIZES = {  # numbers of labels, by part
     "linear": ("20", "50", "100", "all"),
     "process": ("20", "all"),
@@ -29,8 +30,10 @@ SIZES = {  # numbers of labels, by part
     "acting": ("all",),
     "hidden": ("all",),
     "deeper": ("all",),
+    "few": ("20", "100"),
 }
-FRESH = "acting", "hidden", "deeper"  # parts that have units of their own
+FRESH = "acting", "hidden", "deeper", "few"  # parts that have units of their own
+FIRST = 60  # units of a set that teach with few labels
 
 
 def main():
@@ -73,8 +76,8 @@ def turns(parts, units, fresh):
                 if part == "hidden":
                     both, narrow = sets.hidden_units(name)
                     some = [*both, *narrow]
-                if part == "deeper":
-                    some = sets.DEEPER[name]
+                if part in ("deeper", "few"):
+                    some = sets.DEEPER[name][: FIRST if part == "few" else None]
                 if part == "choices":
                     some = sorted(every, key=lambda u: u[::-1]) if name == "cities" else []
                 if turn < len(some):
@@ -104,9 +107,10 @@ def pieces(model, name, unit, part, seeds, record):
         "networks": methods.hidden,
         "hidden": methods.pair,
         "deeper": methods.pair_and_linear,
+        "few": methods.pair_and_linear,
     }
     if way := layered.get(part):
-        narrow = part == "deeper" or (
+        narrow = part in ("deeper", "few") or (
             part == "hidden" and tuple(unit) in map(tuple, sets.hidden_units(name)[1])
         )
         widths = methods.WIDTHS[:1] if narrow else methods.WIDTHS
