@@ -442,6 +442,31 @@ def hidden_gains(
     return found
 
 
+def hidden_conditions(
+    entries: Iterable[Mapping],
+    width: int,
+    theirs: str | None = None,
+    sizes: Sequence[str] = ("all",),
+) -> dict[str, Columns]:
+    """Return what C17a to C17c are decided by with a hidden layer, from `hidden_gains`.
+
+    Parameters
+    ----------
+    entries : iterable of mappings
+        Judged ones.
+    width : int
+    theirs : str, optional
+    sizes : sequence of str
+        As in `conditions`, whose criteria here begin with "hidden layer".
+    """
+    found = {}
+    for n in sizes:
+        for place, columns in hidden_gains(entries, width, n, theirs).items():
+            criterion, _, rest = _condition(place, n).partition(": ")
+            found[f"hidden layer, {criterion}: width {width}, {rest}"] = columns
+    return found
+
+
 def hidden_entries(entries: Iterable[Mapping], width: int) -> list[Mapping]:
     """Return the entries that have heads with a hidden layer of this width."""
     return [entry for entry in entries if HIDDEN[width][0] in entry["log_odds"]]
@@ -555,6 +580,23 @@ def control(
         n, _, place = place.removeprefix("n = ").partition(", ")
     columns = gains(entries, HMC, theirs, place, n)
     return planted(rule, columns, rule.margin, len(voting), resamples)
+
+
+def control_at_median(
+    rule: Criterion, columns: Mapping[str, Columns], places: int | None = None
+) -> tuple[PassRate, PassRate]:
+    """Return `planted` at that of a criterion's places whose interval is of median length.
+
+    Parameters
+    ----------
+    rule : Criterion
+    columns : mapping of str to (values, groups, seeds)
+        By condition.
+    places : int, optional
+        Judged as one of that many; as many as there are columns by default.
+    """
+    middle = median_place({name: mean_of(found) for name, found in columns.items()})
+    return planted(rule, columns[middle], rule.margin, places or len(columns))
 
 
 def gain_in_hindsight(entries: Iterable[Mapping], ours: str, theirs: str, place: str) -> float:

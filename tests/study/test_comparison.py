@@ -203,6 +203,15 @@ def test_heads_with_a_hidden_layer_are_judged_where_they_know_something():
     first = comparison.at(comparison.hidden_entries(entries, 32), "cities easy")[0]
     gap = [comparison.row_scores(first, name) for name in (ours, theirs)]
     np.testing.assert_allclose(values[:80], gap[0] - gap[1])
+    few = [entry | {"n": "20"} for entry in entries]
+    found = comparison.hidden_conditions(
+        [*entries, *few], 32, methods.PLATT, sizes=("all", "20")
+    )
+    names = "cities: width 32, cities easy", "gain: width 32, n = 20, cities easy"
+    assert list(found) == [f"hidden layer, {name}" for name in names]
+    gap = comparison.row_scores(first, ours) - comparison.row_scores(first, methods.PLATT)
+    for values, _, _ in found.values():
+        np.testing.assert_allclose(values[:80], gap)
 
 
 def test_doubt_is_no_gain_in_hindsight():
@@ -327,6 +336,15 @@ def test_controls_tell_a_rule_with_power_from_one_without():
     positive, negative = comparison.planted(RULE, vague, 0.05, 3)
     assert positive.rate < 0.5
     assert negative.rate < 0.1
+
+
+def test_a_control_at_the_median_place_speaks_of_several(monkeypatch):
+    seen, rng = [], np.random.default_rng(5)
+    monkeypatch.setattr(comparison, "planted", lambda *given: seen.append(given))
+    columns = {s: planted_columns(0.0, s, rng, groups=20) for s in (2.0, 0.1, 1.0)}
+    comparison.control_at_median(RULE, columns)
+    comparison.control_at_median(RULE, columns, places=7)
+    assert seen == [(RULE, columns[1.0], RULE.margin, places) for places in (3, 7)]
 
 
 def test_a_criterion_is_controlled_where_it_is_most_precise(record, monkeypatch):
