@@ -7,7 +7,8 @@ prior scales. ``tests/benchmarks/comparison.py`` records both; `recorded` decode
 """
 
 import base64
-import zlib
+import hashlib
+import lzma
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -136,52 +137,74 @@ def _at_place(answers: Mapping[str, Answer], y, span: slice, n: str) -> dict:
         name: [_short(value) for value in methods.scores(y, answer.log_odds[:, span])[:count]]
         for name, answer in answers.items()
     }
-    odds = {
-        name: packed(mean_log_odds(answers[name].log_odds[:, span]))
-        for name in KEPT[n]
-        if name in answers
-    }
-    found = {"scores": scored, "log_odds": odds}
-    if ALL in odds:
-        found["share"] = packed(FINER * (answers[ALL].log_odds[:, span] >= 0).mean(axis=0))
+    found, kept = {"scores": scored}, [name for name in KEPT[n] if name in answers]
+    if kept:
+        odds = [mean_log_odds(answers[name].log_odds[:, span]) for name in kept]
+        found |= {"kept": kept, "log_odds": packed(np.stack(odds))}
+    if ALL in kept:
+        share = (answers[ALL].log_odds[:, span] >= 0).mean(axis=0)
+        found["share"] = packed(FINER * share[None])
     return found
+
+
+def log_odds_of(asked: Mapping) -> dict[str, np.ndarray]:
+    """Return the log odds (m,) of the methods that a piece keeps at a place."""
+    kept = asked.get("kept", ())
+    return dict(zip(kept, unpacked(asked["log_odds"], len(kept)), strict=True)) if kept else {}
 
 
 def _short(value: float) -> float | None:
     return None if np.isnan(value) else float(f"{value:.4g}")
 
 
-def about_rows(found: Lesson) -> dict[str, dict[str, str]]:
-    """Return labels and groups of what is asked, as a file keeps them."""
-    return {
-        place: {"y": "".join(map(str, y.astype(int))), "groups": _text(groups)}
-        for place, (_, y, groups) in found.asked.items()
-    }
+def about_rows(found: Lesson) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+    """Return labels and groups of what is asked, as a file keeps them.
+
+    Returns
+    -------
+    rows : dict of str to dict of str to str
+        By place, labels as digits, and what the groups are filed under.
+    groups : dict of str to str
+        The groups, compressed, under their digests: many units share them.
+    """
+    rows, texts = {}, {}
+    for place, (_, y, groups) in found.asked.items():
+        text = _compressed("\n".join(map(str, groups)).encode())
+        key = hashlib.sha256(text.encode()).hexdigest()[:12]
+        rows[place], texts[key] = {"y": "".join(map(str, y.astype(int))), "groups": key}, text
+    return rows, texts
 
 
 def packed(values: np.ndarray) -> str:
-    """Return numbers in ±32 as text: multiples of `UNIT`, two bytes each, compressed.
+    """Return numbers (k, m) in ±32 as text: multiples of `UNIT` in two bytes, compressed.
+
+    All first bytes stand before all second ones, which takes a third less room.
 
     Examples
     --------
-    >>> unpacked(packed(np.array([0.1234, -40.0]))).tolist()
-    [0.12, -32.0]
+    >>> unpacked(packed(np.array([[0.1234, -40.0]])), 1).tolist()
+    [[0.12, -32.0]]
     """
     whole = np.rint(np.clip(values, -LIMIT, LIMIT) / UNIT).astype("<i2")
-    return base64.b85encode(zlib.compress(whole.tobytes(), 9)).decode()
+    return _compressed(whole[..., None].view(np.uint8).transpose(2, 0, 1).tobytes())
 
 
-def unpacked(text: str) -> np.ndarray:
-    """Undo `packed`."""
-    return np.frombuffer(zlib.decompress(base64.b85decode(text)), "<i2") * UNIT
+def unpacked(text: str, count: int) -> np.ndarray:
+    """Undo `packed`, of an array with `count` rows."""
+    parts = np.frombuffer(_expanded(text), np.uint8).reshape(2, count, -1)
+    return np.ascontiguousarray(parts.transpose(1, 2, 0)).view("<i2")[..., 0] * UNIT
 
 
-def _text(names: Iterable) -> str:
-    return base64.b85encode(zlib.compress("\n".join(map(str, names)).encode(), 9)).decode()
+def _compressed(raw: bytes) -> str:
+    return base64.b85encode(lzma.compress(raw, lzma.FORMAT_ALONE)).decode()
 
 
 def _names(text: str) -> np.ndarray:
-    return np.array(zlib.decompress(base64.b85decode(text)).decode().split("\n"))
+    return np.array(_expanded(text).decode().split("\n"))
+
+
+def _expanded(text: str) -> bytes:
+    return lzma.decompress(base64.b85decode(text))
 
 
 def choices(
@@ -256,26 +279,26 @@ def decoded(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _entries(record: Mapping[str, Any], parts: Iterable[str]) -> list[dict[str, Any]]:
-    entries = {}
+    groups, entries = {key: _names(text) for key, text in record["groups"].items()}, {}
     for part in parts:
         for key, piece in record[part].items():
             name, unit, n = key.split("/")[:3]
             for place, asked in piece["asked"].items():
                 rows = record["rows"][f"{name}/{unit}"][place]
                 entry = entries.setdefault(
-                    (name, unit, n, place), _begun(name, unit, n, place, piece, rows)
+                    (name, unit, n, place), _begun(name, unit, n, place, piece, rows, groups)
                 )
                 entry["seconds"] |= piece["seconds"]
-                entry["log_odds"] |= {k: unpacked(v) for k, v in asked["log_odds"].items()}
+                entry["log_odds"] |= log_odds_of(asked)
                 entry["scores"] |= {
                     k: dict(zip(SCORES, v, strict=False)) for k, v in asked["scores"].items()
                 }
                 if "share" in asked:
-                    entry["share"] = unpacked(asked["share"]) / FINER
+                    entry["share"] = unpacked(asked["share"], 1)[0] / FINER
     return list(entries.values())
 
 
-def _begun(name, unit, n, place, piece, rows) -> dict[str, Any]:
+def _begun(name, unit, n, place, piece, rows, groups) -> dict[str, Any]:
     seed, split = map(int, unit.split("."))
     return {
         "set": name,
@@ -286,7 +309,7 @@ def _begun(name, unit, n, place, piece, rows) -> dict[str, Any]:
         "rows": piece["rows"],
         "tau": piece.get("tau"),
         "y": np.array([int(label) for label in rows["y"]]),
-        "groups": _names(rows["groups"]),
+        "groups": groups[rows["groups"]],
         "log_odds": {},
         "scores": {},
         "seconds": {},

@@ -98,9 +98,10 @@ def pieces(model, name, unit, part, seeds, record):
         found = sets.fresh_lesson(model, name, *map(int, unit))
     else:
         found = sets.lesson(model, name, *map(int, unit), seeds=seeds)
-    about = comparison.about_rows(found)
+    about, groups = comparison.about_rows(found)
     if record["rows"].setdefault(f"{name}/{label}", about) != about:
         raise SystemExit(f"{name}/{label} was recorded with other rows; start a new file")
+    record["groups"].update(groups)
     record["digests"].setdefault(f"{name}/{label}", digest(found))
     ways = {"": getattr(methods, part, None)}
     layered = {
@@ -145,7 +146,7 @@ def begun(path: Path) -> dict:
         "members": methods.MEMBERS,
         "draws": methods.CHAINS * methods.DRAWS,
     }
-    return resumed(path, about, ("rows", "digests", *PARTS))
+    return resumed(path, about, ("rows", "groups", "digests", *PARTS))
 
 
 if __name__ == "__main__":

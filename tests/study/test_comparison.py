@@ -50,9 +50,11 @@ def record(tiny, piece):
     """A record of three units, of which all are the same but for their names."""
     units = [f"{seed}.0" for seed in range(3)]
     pieces = {f"cities/{unit}/all": piece for unit in units}
-    about = {f"cities/{unit}": comparison.about_rows(tiny) for unit in units}
-    made = {part: {} for part in ("process", "networks", "choices", "hidden")}
-    made |= {"rows": about, "linear": pieces, "acting": {"cities/0.0/all": piece}}
+    about, groups = comparison.about_rows(tiny)
+    empty = "process", "networks", "choices", "hidden", "deeper", "few"
+    made = {part: {} for part in empty} | {"linear": pieces, "groups": groups}
+    made |= {"rows": {f"cities/{unit}": about for unit in units}}
+    made |= {"acting": {"cities/0.0/all": piece}}
     return comparison.decoded(json.loads(json.dumps(made)))
 
 
@@ -61,10 +63,10 @@ def test_every_method_answers_every_row(tiny, piece):
     for place, (_, y, _) in tiny.asked.items():
         found = piece["asked"][place]
         kept = [name for name in comparison.KEPT["all"] if not name.startswith("MLP")]
-        assert set(kept) == set(found["log_odds"])
-        assert set(found["log_odds"]) < set(found["scores"])
-        for name, text in found["log_odds"].items():
-            f = comparison.unpacked(text)
+        odds = comparison.log_odds_of(found)
+        assert set(kept) == set(odds)
+        assert set(odds) < set(found["scores"])
+        for name, f in odds.items():
             assert f.shape == y.shape, name
             score = log_score(y, expit(f))
             assert found["scores"][name][0] == pytest.approx(score, abs=5e-3)
@@ -84,7 +86,7 @@ def test_what_is_recorded_of_the_posteriors_draws(tiny, record):
 def test_few_labels_keep_the_first_scores_alone(tiny, piece):
     found = comparison.measure(tiny, "20", 0, methods.acting)["asked"]["cities easy"]
     assert {len(scores) for scores in found["scores"].values()} == {comparison.SHORT}
-    assert set(found["log_odds"]) == {methods.BAG, methods.PLATT}
+    assert set(comparison.log_odds_of(found)) == {methods.BAG, methods.PLATT}
     assert "share" not in found
     whole = piece["asked"]["cities easy"]["scores"]
     assert {len(scores) for scores in whole.values()} == {len(methods.SCORES)}
@@ -98,10 +100,11 @@ def test_fresh_entries_stand_apart(record):
 def test_who_acts_answers_as_in_the_comparison(tiny, piece):
     again = comparison.measure(tiny, "all", 0, methods.acting)
     assert (again["tau"], again["bag"]) == (piece["tau"], piece["bag"])
-    for place, found in again["asked"].items():
-        before = piece["asked"][place]["log_odds"]
-        assert found["log_odds"] == {name: before[name] for name in found["log_odds"]}
-        assert methods.ALL in found["log_odds"]
+    for place in again["asked"]:
+        before, now = (comparison.log_odds_of(each["asked"][place]) for each in (piece, again))
+        assert methods.ALL in now
+        for name, f in now.items():
+            np.testing.assert_array_equal(f, before[name])
 
 
 def test_bags_are_of_one_size(tiny):
