@@ -208,7 +208,7 @@ def fresh_lesson(model: "TransformerBridge | None", name: str, seed: int, split:
     easy, *others = _read_fresh(model, name, tuple(dict.fromkeys(s for s, _ in units)))[seed]
     held_out = 0.3
     if name == "comparisons":
-        held_out = 1 - PAIRS / len(set(easy[0].groups))
+        held_out = max(held_out, 1 - PAIRS / len(set(easy[0].groups)))
     train, test = easy[0].train_test(held_out, split)
     parts = [_part(*easy, test), *(_part(*part) for part in others)]
     asked = dict(zip(ACTING[name], parts, strict=True))

@@ -9,9 +9,9 @@ with 20 labels, 100 and all; `acting`, three methods on fresh units, which these
 `hidden`, posterior and tuned bag with a hidden layer on forty fresh units of each set, of which
 ten have both widths; `deeper`, these with 32 hidden units, beside the methods of `acting`, on
 units that nothing else sees; `few`, the same with 20 labels and 100 on the first sixty of them,
-or fewer. The output is written after every unit of a part, so an
-interrupted call continues with the pieces that are missing. One thread; some seven hours of a
-CPU core. The chapter on ensembling judges the file, and computes a piece anew.
+or fewer. The output is written after every unit of a part, so an interrupted call continues
+with the pieces that are missing. One thread; some eight hours of a CPU core. The chapter on
+ensembling judges the file, and computes a piece anew.
 """
 
 import hashlib
