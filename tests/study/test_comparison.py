@@ -10,7 +10,7 @@ from scipy.special import expit
 from elkutils.evaluation import Interval, auroc, log_score
 from elkutils.inference.networks.mlp import MLP
 from elkutils.ledger import FAILS, HOLDS, Criterion, claims
-from elkutils.study import comparison
+from elkutils.study import comparison, comparison_sets
 from elkutils.study import comparison_methods as methods
 from elkutils.study.comparison_sets import (
     DEEPER,
@@ -257,6 +257,20 @@ def test_fresh_units_are_none_of_the_others():
     assert list(found.asked) == ["vault easy"]
     before = {row.tobytes() for row in lesson(None, "vault", 0, 10).asked["vault easy"][0]}
     assert len(before & {row.tobytes() for row in found.asked["vault easy"][0]}) < 4
+
+
+@pytest.mark.parametrize("units", [FRESH, DEEPER])
+def test_as_many_comparisons_teach_however_many_are_asked(monkeypatch, units):
+    monkeypatch.setenv("ELKUTILS_PROFILE", "book")  # quick has half as many
+    unit = units["comparisons"][0]
+    easy = comparison_sets._fresh_task("comparisons", unit[0])["easy"]
+    read = {unit[0]: [(easy, np.zeros((len(easy), 3)))]}
+    monkeypatch.setattr(comparison_sets, "_read_fresh", lambda *_: read)
+    found = fresh_lesson(None, "comparisons", *unit)
+    asked = found.asked["comparisons easy"]
+    assert len(easy) == len(found.train[1]) + len(asked[1]) == (300 if units is DEEPER else 160)
+    assert len(found.train[1]) == 4 * comparison_sets.PAIRS
+    assert not set(found.train[2]) & set(asked[2])
 
 
 def test_lessons_hold_groups_apart_and_label_in_one_order():
