@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 DATA = Path(__file__).resolve().parents[1] / "elkutils" / "tasks" / "data"
-CITIES_A_SET = 300
+EASY_CITIES, HARD_CITIES = 600, 300
 CITIES_A_COUNTRY = 12
 HARD_POPULATION = (15_000, 100_000)
 NAMESAKE = 15_000
@@ -161,14 +161,14 @@ def _shares_a_name(city, countries):
     return any(city in country or f" {country}" in f" {city}" for country in countries)
 
 
-def cap_by_country(cities):
-    """Return the first `CITIES_A_SET` cities with at most `CITIES_A_COUNTRY` a country."""
+def cap_by_country(cities, count):
+    """Return the first `count` cities with at most `CITIES_A_COUNTRY` per country."""
     kept, seen = [], Counter()
     for city in cities:
         if seen[city[1]] < CITIES_A_COUNTRY:
             kept.append(city)
             seen[city[1]] += 1
-    return kept[:CITIES_A_SET]
+    return kept[:count]
 
 
 def city_rows():
@@ -177,7 +177,10 @@ def city_rows():
     low, high = HARD_POPULATION
     small = [city for city in cities if low <= city[2] <= high]
     small.sort(key=lambda city: hashlib.sha256(str(city[3]).encode()).hexdigest())
-    sets = {"easy": cap_by_country(cities), "hard": cap_by_country(small)}
+    sets = {
+        "easy": cap_by_country(cities, EASY_CITIES),
+        "hard": cap_by_country(small, HARD_CITIES),
+    }
     return [(name, *city) for name, rows in sets.items() for city in rows]
 
 

@@ -72,11 +72,12 @@ MARGINS |= {"cities easy": 0.02, "cities hard": 0.02}
 FEW = HMC, BAG, PLATT
 HIDDEN = {width: methods.networks_of(width) for width in WIDTHS}  # posterior and tuned bag
 AT_COST = {width: f"MLP {width}, bag at its cost" for width in WIDTHS}
+LAYERED = {32: "hidden layer", 512: "wide layer"}  # what criteria of that width begin with
 KEPT = {  # methods whose log odds are recorded, by number of labels; of others the scores are
     "20": (*FEW, *HIDDEN[32]),
-    "50": FEW,
+    "50": (*FEW, *HIDDEN[32]),
     "100": (*FEW, *HIDDEN[32]),
-    "all": (*FEW, MAP, ALL, EQUAL, *HIDDEN[32], AT_COST[32], *HIDDEN[512]),
+    "all": (*FEW, MAP, ALL, EQUAL, *HIDDEN[32], AT_COST[32], *HIDDEN[512], AT_COST[512]),
 }
 SHORT = 4  # scores that are recorded with fewer than all labels, the first of `SCORES`
 JUDGES = HMC, BAG, PLATT  # where none of them beats a coin, a place does not vote
@@ -261,19 +262,20 @@ def recorded() -> dict[str, Any]:
 
 
 def decoded(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record with its ``entries``, and its ``fresh`` and ``judged`` ones.
+    """Return a record with its ``entries``, and its ``fresh``, ``judged`` and ``pool`` ones.
 
     There is one per place, unit and number of labels. Each holds ``set``, ``unit``, ``place``,
     ``n`` ("20" to "all"), ``rows`` (how many that is), ``seed`` (of the unit, a whole number),
     ``y`` (m,), ``groups`` (m,), ``log_odds`` and ``scores`` by method, ``seconds`` by method
     and ``tau``; with all labels also ``share`` (m,), that of the posterior's draws that give
     harm at least ½. On fresh ones acting is judged, and on ``judged`` ones heads with a hidden
-    layer.
+    layer; the ``pool`` of 300 cities was too small for that.
     """
     parts = {
         "entries": ("linear", "process", "networks"),
         "fresh": ("acting", "hidden"),
-        "judged": ("deeper", "few"),
+        "judged": ("deeper", "few", "wide", "larger"),
+        "pool": ("pool",),
     }
     return {**record} | {name: _entries(record, these) for name, these in parts.items()}
 
@@ -480,13 +482,13 @@ def hidden_conditions(
     width : int
     theirs : str, optional
     sizes : sequence of str
-        As in `conditions`, whose criteria here begin with "hidden layer".
+        As in `conditions`, whose criteria here begin with that of `LAYERED`.
     """
     found = {}
     for n in sizes:
         for place, columns in hidden_gains(entries, width, n, theirs).items():
             criterion, _, rest = _condition(place, n).partition(": ")
-            found[f"hidden layer, {criterion}: width {width}, {rest}"] = columns
+            found[f"{LAYERED[width]}, {criterion}: width {width}, {rest}"] = columns
     return found
 
 

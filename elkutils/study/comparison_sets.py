@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 LAYER, LAYERS = 14, (12, 14, 16, 18)  # where reporters read, and what else might be chosen
 PLACE = "MLP 2"  # of the vault's predictors
 CITIES = 300  # of each size
+MORE_CITIES = 600  # big ones, of which as many teach
 PLACES = {
     "cities": (
         "cities easy",
@@ -55,11 +56,19 @@ BOTH, NARROW = 10, 30  # fresh units of a set that teach heads of both widths, a
 DEEPER = {  # heads with a hidden layer are judged on them; each unit has a split of its own
     "cities": [(70 + i // 2, 100 + i) for i in range(100)],
     "elements": [(70 + i // 2, 100 + i) for i in range(60)],
-    "comparisons": [(70 + i, 100 + i) for i in range(60)],
-    "persona": [(5 + i % 15, 100 + i) for i in range(60)],
+    "comparisons": [(70 + i, 100 + i) for i in range(90)],
+    "persona": [(5 + i % 15, 100 + i) for i in range(120)],
     "vault": [(i % 10, 100 + i) for i in range(20)],
 }
-ADAPTERS, PAIRS = 5, 28  # of the persona; pairs of numbers that teach, of 40 or of all 75
+LARGER = {"cities": [(120 + i // 4, 300 + i) for i in range(20)]}  # asked about more cities
+TAUGHT = {  # how many of these units teach, the first of each set, by part of the record
+    "pool": {"cities": 100},
+    "deeper": {"elements": 60, "comparisons": 60, "persona": 60, "vault": 20},
+    "few": {"cities": 100, "elements": 60, "comparisons": 90, "persona": 120, "vault": 20},
+    "wide": {"elements": 24, "comparisons": 32, "persona": 24, "vault": 10},
+}
+ADAPTERS = 5  # of the persona
+TEACH = {"comparisons": 28, "cities": 210}  # groups that teach: of 40 or 75, of 300 or 600
 ACTING = {  # where acting is judged: places that have a vote in claim C17a
     "cities": ("cities easy",),
     "elements": ("elements easy", "elements hard"),
@@ -183,12 +192,13 @@ def _cities(model, seed, split, layer, seeds) -> Lesson:
 
 
 def fresh_lesson(model: "TransformerBridge | None", name: str, seed: int, split: int) -> Lesson:
-    """Return one of the units of `FRESH` or `DEEPER`, asked at the places of `ACTING`.
+    """Return one of the units of `FRESH`, `DEEPER` or `LARGER`, at the places of `ACTING`.
 
     Statements are drawn with seeds of their own, and comparisons with numbers of their own;
     cities and elements are those of the other units, split anew. The persona's are put to an
     adapter about all of the 150 cities of each size that it did not learn from. In `DEEPER` as
-    many comparisons teach, and four times as many are asked.
+    many comparisons teach, and four times as many are asked; in `LARGER` as many cities teach,
+    and the rest of `MORE_CITIES` are asked.
 
     Parameters
     ----------
@@ -204,11 +214,12 @@ def fresh_lesson(model: "TransformerBridge | None", name: str, seed: int, split:
         found = _vault(seed, split)
         asked = {place: found.asked[place] for place in ACTING[name]}
         return Lesson(found.train, asked, found.order)
-    units = next(every[name] for every in (FRESH, DEEPER) if (seed, split) in every[name])
+    every = (units.get(name, ()) for units in (FRESH, DEEPER, LARGER))
+    units = next(some for some in every if (seed, split) in some)
     easy, *others = _read_fresh(model, name, tuple(dict.fromkeys(s for s, _ in units)))[seed]
     held_out = 0.3
-    if name == "comparisons":
-        held_out = max(held_out, 1 - PAIRS / len(set(easy[0].groups)))
+    if teach := TEACH.get(name):
+        held_out = max(held_out, 1 - teach / len(set(easy[0].groups)))
     train, test = easy[0].train_test(held_out, split)
     parts = [_part(*easy, test), *(_part(*part) for part in others)]
     asked = dict(zip(ACTING[name], parts, strict=True))
@@ -259,9 +270,10 @@ def _read_fresh(
 
 
 def _fresh_task(name: str, seed: int) -> tasks.Task:
-    """Cities of both sizes, elements, or comparisons: all of these if `DEEPER` has the seed."""
+    """Cities, elements or comparisons: more cities, and all comparisons, from some seeds on."""
     if name == "cities":
-        return tasks.cities(seed, CITIES, CITIES)
+        easy = MORE_CITIES if seed >= LARGER[name][0][0] else CITIES
+        return tasks.cities(seed, easy, CITIES)
     if name == "comparisons" and seed >= DEEPER[name][0][0]:
         return tasks.comparisons(seed)
     return readings.make_task(name, seed)

@@ -128,7 +128,7 @@ def course(
     starts : sequence of float
         Weight scales of the prior from which members start.
     stops : sequence of int
-        Ascending numbers of steps, multiples of the first.
+        Ascending numbers of steps.
     """
     from elkutils.inference.networks.network import draw_prior
     from elkutils.inference.networks.training import Plan, train_course
@@ -138,7 +138,7 @@ def course(
     drawn = [draw_prior(head, members, X.shape[1], int(rng.integers(2**31))) for head in heads]
     start = jax.tree.map(lambda *leaves: np.concatenate(leaves), *drawn)
     counts = np.tile(resampled(y, members, rng), (len(starts), 1))
-    plan = Plan(stops[-1], learning_rate(network, X), every=stops[0])
+    plan = Plan(stops[-1], learning_rate(network, X), every=stops[-1])
     return train_course(network, start, X, y, plan, steps=stops, weights=counts)
 
 

@@ -8,10 +8,12 @@ other layers and prior scales on cities; `process`, a Gaussian process with 20 l
 with 20 labels, 100 and all; `acting`, three methods on fresh units, which these do not see;
 `hidden`, posterior and tuned bag with a hidden layer on forty fresh units of each set, of which
 ten have both widths; `deeper`, these with 32 hidden units, beside the methods of `acting`, on
-units that nothing else sees; `few`, the same with 20 labels and 100 on the first sixty of them,
-or fewer. The output is written after every unit of a part, so an interrupted call continues
-with the pieces that are missing. One thread; some eight hours of a CPU core. The chapter on
-ensembling judges the file, and computes a piece anew.
+units that nothing else sees, those of cities in `pool`; `few`, the same with 20, 50 and 100
+labels; `wide`, posterior and tuned bag with 512 hidden units on some of them; `larger`, both
+widths on units of cities that are asked about six hundred. The output is written after every
+unit of a part, so an interrupted call continues with the pieces that are missing. One thread;
+some eleven hours of a CPU core. The chapter on ensembling judges the file, and computes a piece
+anew.
 """
 
 import hashlib
@@ -22,18 +24,23 @@ from pathlib import Path
 import numpy as np
 from recording import options, resumed, tell, write
 
-PARTS = "linear", "choices", "process", "networks", "acting", "hidden", "deeper", "few"
+PARTS = (
+    *("linear", "choices", "process", "networks", "acting", "hidden"),
+    *("pool", "deeper", "few", "wide", "larger"),
+)
 SIZES = {  # numbers of labels, by part
     "linear": ("20", "50", "100", "all"),
     "process": ("20", "all"),
     "networks": ("all", "20", "100"),
     "acting": ("all",),
     "hidden": ("all",),
+    "pool": ("all",),
     "deeper": ("all",),
-    "few": ("20", "100"),
+    "few": ("20", "50", "100"),
+    "wide": ("all",),
+    "larger": ("all",),
 }
-FRESH = "acting", "hidden", "deeper", "few"  # parts that have units of their own
-FIRST = 60  # units of a set that teach with few labels
+FRESH = PARTS[4:]  # parts that have units of their own
 
 
 def main():
@@ -65,6 +72,10 @@ def turns(parts, units, fresh):
     from elkutils.study import comparison_sets as sets
 
     most = max(map(len, [*units.values(), *fresh.values(), *sets.DEEPER.values()]))
+    judged = {
+        part: {name: sets.DEEPER[name][:count] for name, count in counts.items()}
+        for part, counts in sets.TAUGHT.items()
+    } | {"larger": sets.LARGER}
     for part in parts:
         for turn in range(most):
             for name, every in units.items():
@@ -76,8 +87,8 @@ def turns(parts, units, fresh):
                 if part == "hidden":
                     both, narrow = sets.hidden_units(name)
                     some = [*both, *narrow]
-                if part in ("deeper", "few"):
-                    some = sets.DEEPER[name][: FIRST if part == "few" else None]
+                if part in judged:
+                    some = judged[part].get(name, [])
                 if part == "choices":
                     some = sorted(every, key=lambda u: u[::-1]) if name == "cities" else []
                 if turn < len(some):
@@ -107,15 +118,20 @@ def pieces(model, name, unit, part, seeds, record):
     layered = {
         "networks": methods.hidden,
         "hidden": methods.pair,
+        "pool": methods.pair_and_linear,
         "deeper": methods.pair_and_linear,
         "few": methods.pair_and_linear,
+        "wide": methods.pair,
+        "larger": methods.pair,
     }
     if way := layered.get(part):
-        narrow = part in ("deeper", "few") or (
+        narrow = part in ("pool", "deeper", "few") or (
             part == "hidden" and tuple(unit) in map(tuple, sets.hidden_units(name)[1])
         )
-        widths = methods.WIDTHS[:1] if narrow else methods.WIDTHS
+        widths = methods.WIDTHS[part == "wide" :][: 1 if narrow else None]
         ways = {f"/{width}": partial(way, width=width) for width in widths}
+        if part == "larger":
+            ways["/32"] = partial(methods.pair_and_linear, width=32)
     if part == "networks":
         ways["/SGHMC"] = methods.stochastic
     for n in (n for n in SIZES[part] if n in found.sizes()):

@@ -269,7 +269,7 @@ def test_as_many_comparisons_teach_however_many_are_asked(monkeypatch, units):
     found = fresh_lesson(None, "comparisons", *unit)
     asked = found.asked["comparisons easy"]
     assert len(easy) == len(found.train[1]) + len(asked[1]) == (300 if units is DEEPER else 160)
-    assert len(found.train[1]) == 4 * comparison_sets.PAIRS
+    assert len(found.train[1]) == 4 * comparison_sets.TEACH["comparisons"]
     assert not set(found.train[2]) & set(asked[2])
 
 

@@ -285,14 +285,14 @@ def train_course(
     """Train members once and keep them at several stops: training losses, steps and the end.
 
     Members do not return to an earlier stop, so one run serves all of them. They are looked at
-    every `plan.every` steps.
+    every `plan.every` steps, and at the numbers of steps that are asked for.
 
     Parameters
     ----------
     losses : sequence of float
         Training losses in nats, in any order.
     steps : sequence of int
-        Numbers of steps, each a multiple of `plan.every` (or `plan.steps`).
+        Numbers of steps, each from 1 to `plan.steps`.
     held_out : (X (k, d), y (k,)) or None
         Rows whose loss is recorded at each look; they stop nobody.
     network, start, X, y, plan, loss, weights, seed
@@ -305,8 +305,8 @@ def train_course(
     Raises
     ------
     ValueError
-        If shapes do not match, the plan has a stop of its own, or a number of steps is not one
-        at which members are looked at.
+        If shapes do not match, the plan has a stop of its own, or a number of steps is out of
+        range.
     """
     if plan.patience is not None or plan.target_loss is not None:
         raise ValueError(
@@ -316,20 +316,19 @@ def train_course(
     if isinstance(start, Draws):
         start = start.head.parameters(start.flat)
     members = len(jax.tree.leaves(start)[0])
-    looks = np.unique([*range(plan.every, plan.steps, plan.every), plan.steps])
     for count in steps:
-        if count not in looks:
-            raise ValueError(
-                f"steps holds {count}; members are looked at every {plan.every} steps up to"
-                f" {plan.steps}"
-            )
+        if not 1 <= count <= plan.steps:
+            raise ValueError(f"steps holds {count}; it has to hold 1 to {plan.steps}")
+    looks = np.unique([*range(plan.every, plan.steps, plan.every), *steps, plan.steps])
     data = _Rows.of(*_check(network, X, y, weights, members))
     look = None if held_out is None else _Rows.of(*_check(network, *held_out, None, members))
     run = _Members(network, start, data, None, plan, loss, seed)
     stops = [_Stop(bar, start, members) for bar in losses]
     at_steps, curve = {}, []
-    while run.step < plan.steps and run.active.any():
-        run.advance(min(plan.every, plan.steps - run.step))
+    for until in looks:
+        if not run.active.any():
+            break
+        run.advance(int(until) - run.step)
         now = run.parameters
         ahead = [stop for stop in stops if not stop.reached.all()]
         if ahead:

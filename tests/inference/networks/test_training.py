@@ -1,5 +1,7 @@
 """Members trained together are what each would be alone, and what theory says they are."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
@@ -232,6 +234,11 @@ def test_a_course_holds_what_separate_runs_would():
     course = training.train_course(
         SMALL, start, X, y, plan, losses=(0.5, 0.3), steps=(20, 100), held_out=make(seed=1)
     )
+    sparse = replace(plan, every=100)
+    fewer = training.train_course(SMALL, start, X, y, sparse, steps=(20, 100))
+    np.testing.assert_array_equal(fewer.looks, (20, 100))
+    for found, same in zip(course.at_steps, fewer.at_steps, strict=True):
+        np.testing.assert_allclose(same.flat, found.flat, atol=1e-4)  # float32
     for count, found in zip((20, 100), course.at_steps, strict=True):
         alone = train(SMALL, start, X, y, Plan(count, 0.05, every=5))
         np.testing.assert_allclose(found.flat, alone.flat, atol=1e-4)  # float32
@@ -262,7 +269,8 @@ def test_a_loss_that_is_never_reached_gives_the_end():
     ("plan", "steps", "match"),
     [
         (Plan(20, target_loss=0.3), (), "target_loss"),
-        (Plan(20, every=10), (15,), "steps holds 15"),
+        (Plan(20, every=10), (21,), "steps holds 21"),
+        (Plan(20, every=10), (0,), "steps holds 0"),
     ],
 )
 def test_a_course_has_stops_of_its_own(plan, steps, match):
