@@ -15,6 +15,8 @@ from elkutils.study import comparison_methods as methods
 from elkutils.study.comparison_sets import (
     DEEPER,
     FRESH,
+    LARGER,
+    TAUGHT,
     UNITS,
     Lesson,
     fresh_lesson,
@@ -51,7 +53,7 @@ def record(tiny, piece):
     units = [f"{seed}.0" for seed in range(3)]
     pieces = {f"cities/{unit}/all": piece for unit in units}
     about, groups = comparison.about_rows(tiny)
-    empty = "process", "networks", "choices", "hidden", "deeper", "few"
+    empty = {"process", "networks", "choices", "hidden", *TAUGHT, "larger"}
     made = {part: {} for part in empty} | {"linear": pieces, "groups": groups}
     made |= {"rows": {f"cities/{unit}": about for unit in units}}
     made |= {"acting": {"cities/0.0/all": piece}}
@@ -211,7 +213,7 @@ def test_heads_with_a_hidden_layer_are_judged_where_they_know_something():
         [*entries, *few], 32, methods.PLATT, sizes=("all", "20")
     )
     names = "cities: width 32, cities easy", "gain: width 32, n = 20, cities easy"
-    assert list(found) == [f"hidden layer, {name}" for name in names]
+    assert list(found) == [f"{comparison.LAYERED[32]}, {name}" for name in names]
     gap = comparison.row_scores(first, ours) - comparison.row_scores(first, methods.PLATT)
     for values, _, _ in found.values():
         np.testing.assert_allclose(values[:80], gap)
@@ -248,9 +250,10 @@ def test_fresh_units_are_none_of_the_others():
         both, narrow = hidden_units(name)
         assert (len(both), len(narrow)) == (10, 30)
         assert len({*both, *narrow} & {*units}) == 40
-        every = [*UNITS[name], *units, *DEEPER[name]]
+        judged = [*DEEPER[name], *LARGER.get(name, [])]
+        every = [*UNITS[name], *units, *judged]
         assert len(set(every)) == len(every)
-        splits = [split for _, split in DEEPER[name]]
+        splits = [split for _, split in judged]
         assert len(set(splits)) == len(splits) > 1
         assert not set(splits) & {split for _, split in (*UNITS[name], *units)}
     found = fresh_lesson(None, "vault", 0, 22)
@@ -259,17 +262,26 @@ def test_fresh_units_are_none_of_the_others():
     assert len(before & {row.tobytes() for row in found.asked["vault easy"][0]}) < 4
 
 
-@pytest.mark.parametrize("units", [FRESH, DEEPER])
-def test_as_many_comparisons_teach_however_many_are_asked(monkeypatch, units):
-    monkeypatch.setenv("ELKUTILS_PROFILE", "book")  # quick has half as many
-    unit = units["comparisons"][0]
-    easy = comparison_sets._fresh_task("comparisons", unit[0])["easy"]
+@pytest.mark.parametrize(
+    ("name", "units", "rows"),
+    [
+        ("comparisons", FRESH, 160),
+        ("comparisons", DEEPER, 300),
+        ("cities", FRESH, 600),
+        ("cities", DEEPER, 600),
+        ("cities", LARGER, 1200),
+    ],
+)
+def test_as_many_teach_however_many_are_asked(monkeypatch, name, units, rows):
+    monkeypatch.setenv("ELKUTILS_PROFILE", "book")  # quick has half as many comparisons
+    unit = units[name][0]
+    easy = comparison_sets._fresh_task(name, unit[0])["easy"]
     read = {unit[0]: [(easy, np.zeros((len(easy), 3)))]}
     monkeypatch.setattr(comparison_sets, "_read_fresh", lambda *_: read)
-    found = fresh_lesson(None, "comparisons", *unit)
-    asked = found.asked["comparisons easy"]
-    assert len(easy) == len(found.train[1]) + len(asked[1]) == (300 if units is DEEPER else 160)
-    assert len(found.train[1]) == 4 * comparison_sets.TEACH["comparisons"]
+    found = fresh_lesson(None, name, *unit)
+    asked = found.asked[f"{name} easy"]
+    assert len(easy) == len(found.train[1]) + len(asked[1]) == rows
+    assert len(set(found.train[2])) == comparison_sets.TEACH[name]
     assert not set(found.train[2]) & set(asked[2])
 
 
