@@ -318,8 +318,8 @@ class Reporter(ClassifierMixin, BaseEstimator):
                 first, last = (str(word) for word in classes)
                 warnings.warn(
                     f"y holds the words {first!r} and {last!r}, and positive is None; all "
-                    f"probabilities are of {last!r}, the later one in the alphabet: give "
-                    f"positive={first!r} or positive={last!r}",
+                    f"probabilities are of {last!r}, the later one in the alphabet: give the "
+                    f"reporter positive={first!r} or positive={last!r}",
                     UserWarning,
                     stacklevel=4,
                 )

@@ -285,7 +285,8 @@ def _check_known(first: Mapping[str, str], column: str) -> None:
         raise ValueError(
             f"column {column!r} holds {shown}; labels have to be two values out of 0/1, "
             f"true/false or yes/no, and {first[unknown[0]]} has {unknown[0]!r}. Of words of "
-            f"your own, positive= names the one that becomes 1, as positive={unknown[0]!r}"
+            f"your own, two values, positive= names the one that becomes 1: "
+            f"positive={unknown[0]!r}, say"
         )
     values = {LABEL_WORDS[word.lower()] for word in found}
     if len(values) == 1:
