@@ -262,20 +262,20 @@ def recorded() -> dict[str, Any]:
 
 
 def decoded(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record with its ``entries``, and its ``fresh``, ``judged`` and ``pool`` ones.
+    """Return a record with its ``entries``: ``fresh``, ``judged`` and ``unjudged`` ones apart.
 
     There is one per place, unit and number of labels. Each holds ``set``, ``unit``, ``place``,
     ``n`` ("20" to "all"), ``rows`` (how many that is), ``seed`` (of the unit, a whole number),
     ``y`` (m,), ``groups`` (m,), ``log_odds`` and ``scores`` by method, ``seconds`` by method
     and ``tau``; with all labels also ``share`` (m,), that of the posterior's draws that give
     harm at least ½. On fresh ones acting is judged, and on ``judged`` ones heads with a hidden
-    layer; the ``pool`` of 300 cities was too small for that.
+    layer. The ``unjudged`` ask about a pool of 300 cities, which is too small for that.
     """
     parts = {
         "entries": ("linear", "process", "networks"),
         "fresh": ("acting", "hidden"),
         "judged": ("deeper", "few", "wide", "larger"),
-        "pool": ("pool",),
+        "unjudged": ("pool",),
     }
     return {**record} | {name: _entries(record, these) for name, these in parts.items()}
 
