@@ -65,7 +65,7 @@ TAUGHT = {  # how many of these units teach, the first of each set, by part of t
     "pool": {"cities": 100},
     "deeper": {"elements": 60, "comparisons": 60, "persona": 60, "vault": 20},
     "few": {"cities": 100, "elements": 60, "comparisons": 90, "persona": 120, "vault": 20},
-    "wide": {"elements": 24, "comparisons": 32, "persona": 24, "vault": 10},
+    "wide": {"elements": 24, "comparisons": 40, "persona": 24, "vault": 10},
 }
 ADAPTERS = 5  # of the persona
 TEACH = {"comparisons": 28, "cities": 210}  # groups that teach: of 40 or 75, of 300 or 600
