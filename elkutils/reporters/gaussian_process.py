@@ -196,13 +196,15 @@ class GaussianProcess(Reporter):
         self.waves_ = rng.standard_normal((d, FEATURES)) / self.length_
         strength = np.sqrt(self.bend_variance_ / FEATURES)
         self.heights_ = rng.standard_normal((2 * FEATURES, self.draws)) * strength
-        self.rows_, root = X, found.W_sr_
+        self.rows_, root = X.copy(), found.W_sr_  # the caller may change X later
         noise = rng.standard_normal((len(X), self.draws))
         # Laplace's posterior is that of a regression with noise 1/W: W = π(1 − π), W½ = root,
         # and found.L_ is the Cholesky factor of I + W½ K W½.
         away = root[:, None] * self._prior(X).T + noise
         solved = cho_solve((found.L_, True), away)
-        self.pulls_ = (y - found.pi_)[:, None] - root[:, None] * solved
+        pulls = (y - found.pi_)[:, None] - root[:, None] * solved
+        # LAPACK's columns are turned into rows, as a file has them: BLAS may round otherwise.
+        self.pulls_ = np.ascontiguousarray(pulls)
 
     def _prior(self, X) -> np.ndarray:
         """Prior draws of the log odds, (draws, n)."""

@@ -100,6 +100,7 @@ def test_saved_and_loaded_it_draws_the_same(bent, tmp_path):
     X, y = bent
     fit = GaussianProcess(draws=16).fit(X, np.where(y == 1, "no", "yes"))
     fit.save(tmp_path / "process")
+    assert not np.shares_memory(fit.rows_, X)
     np.testing.assert_array_equal(
         load(tmp_path / "process").sample_proba(X), fit.sample_proba(X)
     )
