@@ -317,8 +317,10 @@ def train_course(
         start = start.head.parameters(start.flat)
     members = len(jax.tree.leaves(start)[0])
     for count in steps:
-        if not 1 <= count <= plan.steps:
-            raise ValueError(f"steps holds {count}; it has to hold 1 to {plan.steps}")
+        if count not in range(1, plan.steps + 1):
+            raise ValueError(
+                f"steps holds {count}; it has to hold whole numbers from 1 to {plan.steps}"
+            )
     looks = np.unique([*range(plan.every, plan.steps, plan.every), *steps, plan.steps])
     data = _Rows.of(*_check(network, X, y, weights, members))
     look = None if held_out is None else _Rows.of(*_check(network, *held_out, None, members))

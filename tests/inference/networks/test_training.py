@@ -271,6 +271,7 @@ def test_a_loss_that_is_never_reached_gives_the_end():
         (Plan(20, target_loss=0.3), (), "target_loss"),
         (Plan(20, every=10), (21,), "steps holds 21"),
         (Plan(20, every=10), (0,), "steps holds 0"),
+        (Plan(20, every=10), (1.5,), "whole numbers from 1 to 20"),
     ],
 )
 def test_a_course_has_stops_of_its_own(plan, steps, match):
