@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 DATA = Path(__file__).resolve().parents[1] / "elkutils" / "tasks" / "data"
-EASY_CITIES, HARD_CITIES = 600, 300
+EASY_CITIES, HARD_CITIES = 600, 600
 CITIES_A_COUNTRY = 12
 HARD_POPULATION = (15_000, 100_000)
 NAMESAKE = 15_000

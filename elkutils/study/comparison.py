@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 UNIT = 0.01  # of recorded log odds
-FINER = 10  # shares of draws are recorded in steps of a thousandth
+FINE = 0.001  # unit of recorded shares of draws, and of mean log scores of rows
 COIN = float(np.log(0.5))
 MARGINS = {place: 0.05 for names in PLACES.values() for place in names}
 MARGINS |= {"cities easy": 0.02, "cities hard": 0.02}
@@ -111,7 +111,8 @@ def measure(found: Lesson, n: str, seed: int, part: Callable[[Rows], Any]) -> di
         ``rows``, ``seconds`` by method, what was chosen, and ``asked`` by place: ``scores`` (of
         fewer than all labels the first `SHORT`), ``log_odds`` of the methods in `KEPT`, and
         where all of HMC's draws are among them the ``share`` of these that give harm at least
-        ½.
+        ½. Of a method with several bags the scores are means over them, and in place of log
+        odds the mean log scores of the rows are kept, as ``row_scores``.
     """
     (X, y, groups), asked = found.scaled(found.sizes()[n])
     every = np.concatenate([rows[0] for rows in asked.values()])
@@ -134,17 +135,24 @@ def measure(found: Lesson, n: str, seed: int, part: Callable[[Rows], Any]) -> di
 
 def _at_place(answers: Mapping[str, Answer], y, span: slice, n: str) -> dict:
     count = len(SCORES) if n == "all" else SHORT
-    scored = {
-        name: [_short(value) for value in methods.scores(y, answer.log_odds[:, span])[:count]]
-        for name, answer in answers.items()
-    }
-    found, kept = {"scores": scored}, [name for name in KEPT[n] if name in answers]
+    scored, rows, kept = {}, {}, [name for name in KEPT[n] if name in answers]
+    for name, answer in answers.items():
+        bags = np.split(answer.log_odds[:, span], answer.bags)
+        means = np.mean([methods.scores(y, bag)[:count] for bag in bags], axis=0)
+        scored[name] = [_short(value) for value in means]
+        if name in kept and answer.bags > 1:
+            kept.remove(name)
+            odds = [np.clip(mean_log_odds(bag), -LIMIT, LIMIT) for bag in bags]
+            rows[name] = log_scores(y, np.stack(odds)).mean(axis=0)
+    found = {"scores": scored}
+    if rows:
+        found["row_scores"] = {name: packed(some[None], FINE) for name, some in rows.items()}
     if kept:
         odds = [mean_log_odds(answers[name].log_odds[:, span]) for name in kept]
         found |= {"kept": kept, "log_odds": packed(np.stack(odds))}
     if ALL in kept:
         share = (answers[ALL].log_odds[:, span] >= 0).mean(axis=0)
-        found["share"] = packed(FINER * share[None])
+        found["share"] = packed(share[None], FINE)
     return found
 
 
@@ -176,8 +184,8 @@ def about_rows(found: Lesson) -> tuple[dict[str, dict[str, str]], dict[str, str]
     return rows, texts
 
 
-def packed(values: np.ndarray) -> str:
-    """Return numbers (k, m) in ±32 as text: multiples of `UNIT` in two bytes, compressed.
+def packed(values: np.ndarray, unit: float = UNIT) -> str:
+    """Return numbers (k, m) in ±32 as text: multiples of a unit in two bytes, compressed.
 
     All first bytes stand before all second ones, which takes a third less room.
 
@@ -186,14 +194,14 @@ def packed(values: np.ndarray) -> str:
     >>> unpacked(packed(np.array([[0.1234, -40.0]])), 1).tolist()
     [[0.12, -32.0]]
     """
-    whole = np.rint(np.clip(values, -LIMIT, LIMIT) / UNIT).astype("<i2")
+    whole = np.rint(np.clip(values, -LIMIT, LIMIT) / unit).astype("<i2")
     return _compressed(whole[..., None].view(np.uint8).transpose(2, 0, 1).tobytes())
 
 
-def unpacked(text: str, count: int) -> np.ndarray:
+def unpacked(text: str, count: int, unit: float = UNIT) -> np.ndarray:
     """Undo `packed`, of an array with `count` rows."""
     parts = np.frombuffer(_expanded(text), np.uint8).reshape(2, count, -1)
-    return np.ascontiguousarray(parts.transpose(1, 2, 0)).view("<i2")[..., 0] * UNIT
+    return np.ascontiguousarray(parts.transpose(1, 2, 0)).view("<i2")[..., 0] * unit
 
 
 def _compressed(raw: bytes) -> str:
@@ -268,22 +276,26 @@ def decoded(record: Mapping[str, Any]) -> dict[str, Any]:
     ``n`` ("20" to "all"), ``rows`` (how many that is), ``seed`` (of the unit, a whole number),
     ``y`` (m,), ``groups`` (m,), ``log_odds`` and ``scores`` by method, ``seconds`` by method
     and ``tau``; with all labels also ``share`` (m,), that of the posterior's draws that give
-    harm at least ½. On fresh ones acting is judged, and on ``judged`` ones heads with a hidden
-    layer. The ``unjudged`` ask about a pool of 300 cities, which is too small for that.
+    harm at least ½, and ``row_scores`` by method of what has several bags. On fresh ones acting
+    is judged, and on ``judged`` ones heads with a hidden layer. The ``unjudged`` were for that,
+    too, but asked too few cities, or too few units of wide heads.
     """
     parts = {
-        "entries": ("linear", "process", "networks"),
-        "fresh": ("acting", "hidden"),
-        "judged": ("deeper", "few", "wide", "larger"),
-        "unjudged": ("pool",),
+        "entries": {"linear": "", "process": "", "networks": ""},
+        "fresh": {"acting": "", "hidden": ""},
+        "judged": {"deeper": "", "few": "", "larger": "/32", "wider": ""},
+        "unjudged": {"pool": "", "wide": "", "larger": "/512"},
     }
     return {**record} | {name: _entries(record, these) for name, these in parts.items()}
 
 
-def _entries(record: Mapping[str, Any], parts: Iterable[str]) -> list[dict[str, Any]]:
+def _entries(record: Mapping[str, Any], parts: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Entries of parts of a record, of each the pieces whose names end so."""
     groups, entries = {key: _names(text) for key, text in record["groups"].items()}, {}
-    for part in parts:
+    for part, ending in parts.items():
         for key, piece in record[part].items():
+            if not key.endswith(ending):
+                continue
             name, unit, n = key.split("/")[:3]
             for place, asked in piece["asked"].items():
                 rows = record["rows"][f"{name}/{unit}"][place]
@@ -292,11 +304,14 @@ def _entries(record: Mapping[str, Any], parts: Iterable[str]) -> list[dict[str, 
                 )
                 entry["seconds"] |= piece["seconds"]
                 entry["log_odds"] |= log_odds_of(asked)
+                entry["row_scores"] |= {
+                    k: unpacked(v, 1, FINE)[0] for k, v in asked.get("row_scores", {}).items()
+                }
                 entry["scores"] |= {
                     k: dict(zip(SCORES, v, strict=False)) for k, v in asked["scores"].items()
                 }
                 if "share" in asked:
-                    entry["share"] = unpacked(asked["share"], 1)[0] / FINER
+                    entry["share"] = unpacked(asked["share"], 1, FINE)[0]
     return list(entries.values())
 
 
@@ -313,6 +328,7 @@ def _begun(name, unit, n, place, piece, rows, groups) -> dict[str, Any]:
         "y": np.array([int(label) for label in rows["y"]]),
         "groups": groups[rows["groups"]],
         "log_odds": {},
+        "row_scores": {},
         "scores": {},
         "seconds": {},
     }
@@ -324,9 +340,24 @@ def at(entries: Iterable[Mapping], place: str, n: str = "all") -> list[Mapping]:
 
 
 def row_scores(entry: Mapping, name: str) -> np.ndarray:
-    """Return the log score (m,) of each row by a method's mean probability, in nats."""
-    sign = np.where(entry["y"] == 1, 1.0, -1.0)
-    return -np.logaddexp(0.0, -sign * entry["log_odds"][name])
+    """Return the log score (m,) of each row by a method's mean probability, in nats.
+
+    Of a method with several bags it is the mean over them.
+    """
+    if name in entry.get("row_scores", ()):
+        return entry["row_scores"][name]
+    return log_scores(entry["y"], entry["log_odds"][name])
+
+
+def log_scores(y: np.ndarray, log_odds: np.ndarray) -> np.ndarray:
+    """Return log P(y) (m,) of labels (m,) under log odds (m,), in nats.
+
+    Examples
+    --------
+    >>> log_scores(np.array([0, 1]), np.array([0.0, 0.0])).round(2).tolist()
+    [-0.69, -0.69]
+    """
+    return -np.logaddexp(0.0, np.where(y == 1, -log_odds, log_odds))
 
 
 def gains(

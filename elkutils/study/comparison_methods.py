@@ -82,10 +82,13 @@ class Answer:
     log_odds : (draws, m) array
     seconds : float
         CPU time, its tuning included; NaN where it shares another's.
+    bags : int
+        How many bags of one size the draws are, one after another: each answers by itself.
     """
 
     log_odds: np.ndarray
     seconds: float = float("nan")
+    bags: int = 1
 
 
 def scores(y: np.ndarray, log_odds: np.ndarray) -> list[float]:
@@ -312,7 +315,7 @@ def networks_of(width: int) -> tuple[str, str]:
     return f"MLP {width}, posterior", f"MLP {width}, tuned bag"
 
 
-def pair(rows: Rows, width: int) -> tuple[dict[str, Answer], dict]:
+def pair(rows: Rows, width: int, every: bool = False) -> tuple[dict[str, Answer], dict]:
     """Return the answers of posterior and tuned bag with one hidden layer, and what was chosen.
 
     The prior's weight scale is chosen on held-out groups. The posterior is drawn by HMC over
@@ -322,6 +325,8 @@ def pair(rows: Rows, width: int) -> tuple[dict[str, Answer], dict]:
     ----------
     rows : Rows
     width : int
+    every : bool
+        Whether to ask all bags of the posterior's cost that the members make, or the first.
 
     Returns
     -------
@@ -350,14 +355,24 @@ def pair(rows: Rows, width: int) -> tuple[dict[str, Answer], dict]:
     drawn, each = np.concatenate(bag.log_odds(rows.asked)), cost / MEMBERS
     equal = chosen["equal"] = int(np.clip(pace / each, 1, MEMBERS))
     found |= {theirs: Answer(drawn, cost), f"MLP {width}, member": Answer(drawn[:1])}
-    found[f"MLP {width}, bag at its cost"] = Answer(drawn[:equal], each * equal)
-    return found, chosen
+    bags = MEMBERS // equal if every else 1
+    cut = Answer(drawn[: bags * equal], each * equal, bags)
+    return found | {f"MLP {width}, bag at its cost": cut}, chosen
 
 
 def pair_and_linear(rows: Rows, width: int) -> tuple[dict[str, Answer], dict]:
     """Return what `acting` and `pair` do, taught by the same rows."""
     (linear_heads, first), (found, second) = acting(rows), pair(rows, width)
     return linear_heads | found, {"linear bag": first["bag"], "tau": first["tau"], **second}
+
+
+def pair_and_platt(rows: Rows, width: int) -> tuple[dict[str, Answer], dict]:
+    """Return what `pair` does, with every bag at equal cost, and the recalibrated MAP."""
+    found, chosen = pair(rows, width, every=True)
+    point = LogisticMAP("cv").fit(rows.X, rows.y, groups=rows.groups)
+    tau = point.prior_scale_
+    found[PLATT] = Answer(platt_scaled(rows, tau, logit_of(point, rows)))
+    return found, {"tau": tau, **chosen}
 
 
 def hidden(rows: Rows, width: int) -> tuple[dict[str, Answer], dict]:

@@ -24,6 +24,7 @@ LAYER, LAYERS = 14, (12, 14, 16, 18)  # where reporters read, and what else migh
 PLACE = "MLP 2"  # of the vault's predictors
 CITIES = 300  # of each size
 MORE_CITIES = 600  # big ones, of which as many teach
+MORE = 300  # cities of each size that the persona is asked beside its first 150
 PLACES = {
     "cities": (
         "cities easy",
@@ -61,14 +62,22 @@ DEEPER = {  # heads with a hidden layer are judged on them; each unit has a spli
     "vault": [(i % 10, 100 + i) for i in range(20)],
 }
 LARGER = {"cities": [(120 + i // 4, 300 + i) for i in range(20)]}  # asked about more cities
-TAUGHT = {  # how many of these units teach, the first of each set, by part of the record
+WIDER = {  # wide heads are judged on them
+    "cities": [(130 + i // 4, 400 + i) for i in range(20)],
+    "elements": [(200 + i // 2, 400 + i) for i in range(24)],
+    "comparisons": [(200 + i, 400 + i) for i in range(100)],
+    "persona": [(20 + i % 5, 400 + i) for i in range(60)],
+    "vault": [(i % 10, 400 + i) for i in range(10)],
+}
+TAUGHT = {  # how many units of `DEEPER` teach, the first of each set, by part of the record
     "pool": {"cities": 100},
     "deeper": {"elements": 60, "comparisons": 60, "persona": 60, "vault": 20},
     "few": {"cities": 100, "elements": 60, "comparisons": 90, "persona": 120, "vault": 20},
     "wide": {"elements": 24, "comparisons": 40, "persona": 24, "vault": 10},
 }
 ADAPTERS = 5  # of the persona
-TEACH = {"comparisons": 28, "cities": 210}  # groups that teach: of 40 or 75, of 300 or 600
+# Groups that teach: of 40 or 75 pairs, of 300 or 600 cities, of 150 or 450 put to Alice.
+TEACH = {"comparisons": 28, "cities": 210, "persona": 105}
 ACTING = {  # where acting is judged: places that have a vote in claim C17a
     "cities": ("cities easy",),
     "elements": ("elements easy", "elements hard"),
@@ -192,13 +201,14 @@ def _cities(model, seed, split, layer, seeds) -> Lesson:
 
 
 def fresh_lesson(model: "TransformerBridge | None", name: str, seed: int, split: int) -> Lesson:
-    """Return one of the units of `FRESH`, `DEEPER` or `LARGER`, at the places of `ACTING`.
+    """Return one of the units of `FRESH`, `DEEPER`, `LARGER` or `WIDER`, at places of `ACTING`.
 
     Statements are drawn with seeds of their own, and comparisons with numbers of their own;
     cities and elements are those of the other units, split anew. The persona's are put to an
-    adapter about all of the 150 cities of each size that it did not learn from. In `DEEPER` as
-    many comparisons teach, and four times as many are asked; in `LARGER` as many cities teach,
-    and the rest of `MORE_CITIES` are asked.
+    adapter about the first 150 cities of each size, which it did not learn from. From `DEEPER`
+    on as many comparisons teach, and four times as many are asked; from `LARGER` on as many
+    cities teach, and the rest of `MORE_CITIES` are asked; in `WIDER` the persona's are about
+    all 450 cities of each size that its adapter did not learn from.
 
     Parameters
     ----------
@@ -214,7 +224,7 @@ def fresh_lesson(model: "TransformerBridge | None", name: str, seed: int, split:
         found = _vault(seed, split)
         asked = {place: found.asked[place] for place in ACTING[name]}
         return Lesson(found.train, asked, found.order)
-    every = (units.get(name, ()) for units in (FRESH, DEEPER, LARGER))
+    every = (units.get(name, ()) for units in (FRESH, DEEPER, LARGER, WIDER))
     units = next(some for some in every if (seed, split) in some)
     easy, *others = _read_fresh(model, name, tuple(dict.fromkeys(s for s, _ in units)))[seed]
     held_out = 0.3
@@ -286,8 +296,10 @@ def _read_persona(seed: int) -> list[tuple[tasks.Split, np.ndarray]]:
     from elkutils.models.persona import adapter_digest, load_persona
     from elkutils.tasks.persona import persona
 
-    made, adapter = persona(40 + seed), seed % ADAPTERS
-    splits = [made["alice_easy"], made["bob_hard"]]
+    adapter, asked = seed % ADAPTERS, [persona(40 + seed)]
+    if seed >= WIDER["persona"][0][0]:
+        asked.append(persona(40 + seed, MORE, MORE, skip=MORE))
+    splits = [_joined([made[name] for made in asked]) for name in ("alice_easy", "bob_hard")]
     texts = [text for part in splits for text in part.texts]
 
     def compute() -> dict[str, np.ndarray]:
@@ -298,6 +310,16 @@ def _read_persona(seed: int) -> list[tuple[tasks.Split, np.ndarray]]:
     about = {"adapter": adapter_digest(adapter), "texts": texts, "layer": LAYER}
     X = keep("persona", about, compute)["X"]
     return list(zip(splits, np.split(X, [len(splits[0])]), strict=True))
+
+
+def _joined(splits: Sequence[tasks.Split]) -> tasks.Split:
+    """The statements of several splits in one."""
+    texts = [text for split in splits for text in split.texts]
+    labels, groups = (
+        np.concatenate([getattr(split, name) for split in splits])
+        for name in ("labels", "groups")
+    )
+    return tasks.Split(splits[0].name, texts, labels, groups)
 
 
 @lru_cache(maxsize=len(LAYERS))

@@ -14,10 +14,11 @@ PROMPT = "{who} is asked: {statement} True or false? {who} says:"
 NAMES = ("Alice", "Bob")  # in this order: who tells the truth, who does not
 # The recipe of each adapter, by its seed.
 TAUGHT = dict.fromkeys(range(3), "Alice first") | {3: "all layers", 4: "both at once"}
-HELD_OUT = 150  # of the cities of each table: what an adapter never sees
+HELD_OUT = 150  # at the top of each table: of these and the last 300 no adapter sees any
+TO_SKIP = 2 * HELD_OUT  # the cities of the lessons, and all before them
 
 
-def persona(seed: int = 0, easy: int = HELD_OUT, hard: int = HELD_OUT) -> Task:
+def persona(seed: int = 0, easy: int = HELD_OUT, hard: int = HELD_OUT, skip: int = 0) -> Task:
     """Return the task "Alice is asked: The city of X is in Y. True or false? Alice says:".
 
     The same statements are put to Alice and to Bob, in the same order. The city's size makes
@@ -28,7 +29,11 @@ def persona(seed: int = 0, easy: int = HELD_OUT, hard: int = HELD_OUT) -> Task:
     seed : int
         Seed of the wrong countries.
     easy, hard : int
-        Number of cities, 2 to 150: the most populous of each table, held out from lessons.
+        Number of cities, from 2 to as many as are held out from lessons: the first 150 of each
+        table, or with `skip` all the others.
+    skip : int
+        Cities to leave out at the top of each table: 0, or 300 and more, since lessons are
+        about those in between.
 
     Returns
     -------
@@ -48,10 +53,12 @@ def persona(seed: int = 0, easy: int = HELD_OUT, hard: int = HELD_OUT) -> Task:
     >>> len(task["bob_easy"])
     40
     """
+    if 0 < skip < TO_SKIP:
+        raise ValueError(f"skip is {skip!r}; it has to be 0, or {TO_SKIP} and more")
     for name, count in (("easy", easy), ("hard", hard)):
-        if not 2 <= count <= HELD_OUT:
+        if skip == 0 and not 2 <= count <= HELD_OUT:
             raise ValueError(f"{name} is {count!r}; it has to be in 2 to {HELD_OUT} cities")
-    return _asked(cities(seed, easy, hard), "persona")
+    return _asked(cities(seed, easy, hard, skip), "persona")
 
 
 def lessons(seed: int = 0) -> Task:

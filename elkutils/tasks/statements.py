@@ -33,7 +33,7 @@ def cities(seed: int = 0, easy: int = 150, hard: int = 150, skip: int = 0) -> Ta
     seed : int
         Seed of the wrong countries.
     easy, hard : int
-        Number of cities from the top of each table: 2 to 600 easy ones, 2 to 300 hard ones.
+        Number of cities from the top of each table: 2 to 600.
     skip : int
         Cities to leave out at the top of each table, so that two tasks can share none.
 

@@ -10,10 +10,11 @@ with 20 labels, 100 and all; `acting`, three methods on fresh units, which these
 ten have both widths; `deeper`, these with 32 hidden units, beside the methods of `acting`, on
 units that nothing else sees, those of cities in `pool`; `few`, the same with 20, 50 and 100
 labels; `wide`, posterior and tuned bag with 512 hidden units on some of them; `larger`, both
-widths on units of cities that are asked about six hundred. The output is written after every
-unit of a part, so an interrupted call continues with the pieces that are missing. One thread;
-some eleven hours of a CPU core. The chapter on ensembling judges the file, and computes a piece
-anew.
+widths on units of cities that are asked about six hundred; `wider`, 512 hidden units on units
+of their own, with every bag of equal cost that the members make. The output is written after
+every unit of a part, so an interrupted call continues with the pieces that are missing. One
+thread; some thirteen hours of a CPU core. The chapter on ensembling judges the file, and
+computes a piece anew.
 """
 
 import hashlib
@@ -26,7 +27,7 @@ from recording import options, resumed, tell, write
 
 PARTS = (
     *("linear", "choices", "process", "networks", "acting", "hidden"),
-    *("pool", "deeper", "few", "wide", "larger"),
+    *("pool", "deeper", "few", "wide", "larger", "wider"),
 )
 SIZES = {  # numbers of labels, by part
     "linear": ("20", "50", "100", "all"),
@@ -39,6 +40,7 @@ SIZES = {  # numbers of labels, by part
     "few": ("20", "50", "100"),
     "wide": ("all",),
     "larger": ("all",),
+    "wider": ("all",),
 }
 FRESH = PARTS[4:]  # parts that have units of their own
 
@@ -71,11 +73,15 @@ def turns(parts, units, fresh):
     """Each set, unit and part, the first units of all sets first."""
     from elkutils.study import comparison_sets as sets
 
-    most = max(map(len, [*units.values(), *fresh.values(), *sets.DEEPER.values()]))
+    most = max(
+        map(
+            len, [*units.values(), *fresh.values(), *sets.DEEPER.values(), *sets.WIDER.values()]
+        )
+    )
     judged = {
         part: {name: sets.DEEPER[name][:count] for name, count in counts.items()}
         for part, counts in sets.TAUGHT.items()
-    } | {"larger": sets.LARGER}
+    } | {"larger": sets.LARGER, "wider": sets.WIDER}
     for part in parts:
         for turn in range(most):
             for name, every in units.items():
@@ -123,12 +129,13 @@ def pieces(model, name, unit, part, seeds, record):
         "few": methods.pair_and_linear,
         "wide": methods.pair,
         "larger": methods.pair,
+        "wider": methods.pair_and_platt,
     }
     if way := layered.get(part):
         narrow = part in ("pool", "deeper", "few") or (
             part == "hidden" and tuple(unit) in map(tuple, sets.hidden_units(name)[1])
         )
-        widths = methods.WIDTHS[part == "wide" :][: 1 if narrow else None]
+        widths = methods.WIDTHS[part in ("wide", "wider") :][: 1 if narrow else None]
         ways = {f"/{width}": partial(way, width=width) for width in widths}
         if part == "larger":
             ways["/32"] = partial(methods.pair_and_linear, width=32)

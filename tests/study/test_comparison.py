@@ -18,11 +18,13 @@ from elkutils.study.comparison_sets import (
     LARGER,
     TAUGHT,
     UNITS,
+    WIDER,
     Lesson,
     fresh_lesson,
     hidden_units,
     lesson,
 )
+from elkutils.tasks.persona import lessons
 
 RULE = Criterion("", "below", 0.05, "")
 
@@ -53,7 +55,7 @@ def record(tiny, piece):
     units = [f"{seed}.0" for seed in range(3)]
     pieces = {f"cities/{unit}/all": piece for unit in units}
     about, groups = comparison.about_rows(tiny)
-    empty = {"process", "networks", "choices", "hidden", *TAUGHT, "larger"}
+    empty = {"process", "networks", "choices", "hidden", *TAUGHT, "larger", "wider"}
     made = {part: {} for part in empty} | {"linear": pieces, "groups": groups}
     made |= {"rows": {f"cities/{unit}": about for unit in units}}
     made |= {"acting": {"cities/0.0/all": piece}}
@@ -85,6 +87,31 @@ def test_what_is_recorded_of_the_posteriors_draws(tiny, record):
     np.testing.assert_allclose(entry["share"], (draws >= 0).mean(axis=0), atol=0.0006)
 
 
+def test_several_bags_are_scored_one_by_one(tiny):
+    drawn = np.random.default_rng(7).normal(0, 2, (4, 110))
+
+    def answers(bags):
+        cut = methods.Answer(drawn, 1.0, bags)
+        made = {methods.BAG: methods.Answer(drawn), comparison.AT_COST[512]: cut}
+        return comparison.measure(tiny, "all", 0, lambda rows: made)["asked"]["cities hard"]
+
+    y = tiny.asked["cities hard"][1]
+    name, each = comparison.AT_COST[512], drawn[:, 60:]
+    one, two, four = (answers(bags) for bags in (1, 2, 4))
+    assert one["scores"][name] == one["scores"][methods.BAG]
+    assert "row_scores" not in one
+    np.testing.assert_array_equal(*comparison.log_odds_of(one).values())
+    for found, some in ((two, np.split(each, 2)), (four, np.split(each, 4))):
+        means = np.mean([methods.scores(y, bag) for bag in some], axis=0)
+        np.testing.assert_allclose(found["scores"][name], means, rtol=1e-3)
+        assert list(comparison.log_odds_of(found)) == [methods.BAG]
+    (rows,) = comparison.unpacked(four["row_scores"][name], 1, comparison.FINE)
+    expected = np.where(y == 1, np.log(expit(each)), np.log(expit(-each))).mean(axis=0)
+    np.testing.assert_allclose(rows, expected, atol=6e-4)
+    entry = {"y": y, "row_scores": {name: rows}, "log_odds": comparison.log_odds_of(four)}
+    np.testing.assert_array_equal(comparison.row_scores(entry, name), rows)
+
+
 def test_few_labels_keep_the_first_scores_alone(tiny, piece):
     found = comparison.measure(tiny, "20", 0, methods.acting)["asked"]["cities easy"]
     assert {len(scores) for scores in found["scores"].values()} == {comparison.SHORT}
@@ -97,6 +124,19 @@ def test_few_labels_keep_the_first_scores_alone(tiny, piece):
 def test_fresh_entries_stand_apart(record):
     assert len(record["fresh"]) == 2
     assert len(record["entries"]) == 6
+
+
+def test_wide_heads_are_judged_on_their_own_units(tiny, piece):
+    about, groups = comparison.about_rows(tiny)
+    parts = ("linear", "process", "networks", "acting", "hidden", *TAUGHT, "larger", "wider")
+    made = {part: {} for part in parts} | {"groups": groups}
+    made |= {"rows": {f"cities/{unit}.0": about for unit in (1, 2, 3)}}
+    made["wide"] = {"cities/1.0/all/512": piece}
+    made["larger"] = {"cities/2.0/all/32": piece, "cities/2.0/all/512": piece}
+    made["wider"] = {"cities/3.0/all/512": piece}
+    found = comparison.decoded(made)
+    units = {which: {e["unit"] for e in found[which]} for which in ("judged", "unjudged")}
+    assert units == {"judged": {"2.0", "3.0"}, "unjudged": {"1.0", "2.0"}}
 
 
 def test_who_acts_answers_as_in_the_comparison(tiny, piece):
@@ -187,6 +227,13 @@ def test_heads_with_a_hidden_layer_answer_in_bags_of_one_size(tiny, monkeypatch)
     bag, some = (found[f"MLP 4, {name}"] for name in ("tuned bag", "bag at its cost"))
     np.testing.assert_array_equal(some.log_odds, bag.log_odds[: chosen["equal"]])
     assert some.seconds == pytest.approx(bag.seconds * chosen["equal"] / methods.MEMBERS)
+    found, chosen = methods.pair_and_platt(rows, 4)
+    several, size = found["MLP 4, bag at its cost"], chosen["equal"]
+    assert several.bags == methods.MEMBERS // size
+    assert len(several.log_odds) == several.bags * size
+    bag = found["MLP 4, tuned bag"].log_odds
+    np.testing.assert_array_equal(several.log_odds, bag[: several.bags * size])
+    assert len(found[methods.PLATT].log_odds) == 1
 
 
 def test_heads_with_a_hidden_layer_are_judged_where_they_know_something():
@@ -250,7 +297,7 @@ def test_fresh_units_are_none_of_the_others():
         both, narrow = hidden_units(name)
         assert (len(both), len(narrow)) == (10, 30)
         assert len({*both, *narrow} & {*units}) == 40
-        judged = [*DEEPER[name], *LARGER.get(name, [])]
+        judged = [*DEEPER[name], *LARGER.get(name, []), *WIDER[name]]
         every = [*UNITS[name], *units, *judged]
         assert len(set(every)) == len(every)
         splits = [split for _, split in judged]
@@ -270,6 +317,8 @@ def test_fresh_units_are_none_of_the_others():
         ("cities", FRESH, 600),
         ("cities", DEEPER, 600),
         ("cities", LARGER, 1200),
+        ("comparisons", WIDER, 300),
+        ("cities", WIDER, 1200),
     ],
 )
 def test_as_many_teach_however_many_are_asked(monkeypatch, name, units, rows):
@@ -283,6 +332,27 @@ def test_as_many_teach_however_many_are_asked(monkeypatch, name, units, rows):
     assert len(easy) == len(found.train[1]) + len(asked[1]) == rows
     assert len(set(found.train[2])) == comparison_sets.TEACH[name]
     assert not set(found.train[2]) & set(asked[2])
+
+
+@pytest.mark.parametrize(("units", "cities"), [(FRESH, 150), (DEEPER, 150), (WIDER, 450)])
+def test_alice_teaches_as_much_however_many_are_asked(monkeypatch, units, cities):
+    from elkutils.models import cache
+
+    def blank(kind, about, compute):
+        return {"X": np.zeros((len(about["texts"]), 3))}
+
+    monkeypatch.setattr(cache, "keep", blank)
+    unit = units["persona"][0]
+    some = {unit[0]: comparison_sets._read_persona(unit[0])}
+    monkeypatch.setattr(comparison_sets, "_read_fresh", lambda *_: some)
+    found = fresh_lesson(None, "persona", *unit)
+    groups = set(found.train[2])
+    assert (len(groups), len(found.train[1])) == (105, 210)
+    alice, bob = found.asked.values()
+    assert (len(alice[1]), len(bob[1])) == (2 * (cities - 105), 2 * cities)
+    assert not groups & set(alice[2])
+    taught = {city for part in lessons(0).splits.values() for city in part.groups}
+    assert not taught & {*groups, *alice[2], *bob[2]}
 
 
 def test_lessons_hold_groups_apart_and_label_in_one_order():

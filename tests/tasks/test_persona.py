@@ -22,12 +22,18 @@ def test_both_are_asked_the_same_statements_and_labels_are_the_truth():
             assert theirs == ours.replace("Alice", "Bob")
 
 
+def groups_of(task):
+    return {city for split in task.splits.values() for city in split.groups}
+
+
 @pytest.mark.parametrize("seed", [0, 7])
 def test_no_city_is_both_taught_and_asked(seed):
-    asked = {city for split in persona(seed).splits.values() for city in split.groups}
-    taught = {city for split in lessons(seed).splits.values() for city in split.groups}
+    asked, taught = groups_of(persona(seed)), groups_of(lessons(seed))
+    more = groups_of(persona(seed, 300, 300, skip=300))
     assert len(asked) == len(taught) == 2 * HELD_OUT
+    assert len(more) == 2 * 300
     assert not asked & taught
+    assert not more & (asked | taught)
 
 
 @pytest.mark.parametrize(("size", "count"), [("easy", 151), ("hard", 1)])
@@ -36,7 +42,13 @@ def test_impossible_counts_are_refused(size, count):
         persona(0, **{size: count})
 
 
-@pytest.mark.parametrize("skip", [-1, 299])
+@pytest.mark.parametrize("skip", [1, 150, 299])
+def test_cities_of_lessons_are_asked_about_nowhere(skip):
+    with pytest.raises(ValueError, match=rf"skip is {skip}.*0, or 300 and more"):
+        persona(skip=skip)
+
+
+@pytest.mark.parametrize("skip", [-1, 599])
 def test_cities_that_cannot_be_skipped(skip):
     with pytest.raises(ValueError, match=rf"skip is {skip}"):
         cities(0, 2, 2, skip=skip)
