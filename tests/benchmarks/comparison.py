@@ -73,11 +73,8 @@ def turns(parts, units, fresh):
     """Each set, unit and part, the first units of all sets first."""
     from elkutils.study import comparison_sets as sets
 
-    most = max(
-        map(
-            len, [*units.values(), *fresh.values(), *sets.DEEPER.values(), *sets.WIDER.values()]
-        )
-    )
+    known = units, fresh, sets.DEEPER, sets.WIDER
+    most = max(len(some) for each in known for some in each.values())
     judged = {
         part: {name: sets.DEEPER[name][:count] for name, count in counts.items()}
         for part, counts in sets.TAUGHT.items()
