@@ -270,21 +270,22 @@ def recorded() -> dict[str, Any]:
 
 
 def decoded(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record with its ``entries``: ``fresh``, ``judged`` and ``unjudged`` ones apart.
+    """Return a record with its ``entries``; ``fresh``, ``judged`` and earlier ones stand apart.
 
     There is one per place, unit and number of labels. Each holds ``set``, ``unit``, ``place``,
     ``n`` ("20" to "all"), ``rows`` (how many that is), ``seed`` (of the unit, a whole number),
     ``y`` (m,), ``groups`` (m,), ``log_odds`` and ``scores`` by method, ``seconds`` by method
     and ``tau``; with all labels also ``share`` (m,), that of the posterior's draws that give
     harm at least ½, and ``row_scores`` by method of what has several bags. On fresh ones acting
-    is judged, and on ``judged`` ones heads with a hidden layer. The ``unjudged`` were for that,
-    too, but asked too few cities, or too few units of wide heads.
+    is judged, and on ``judged`` ones heads with a hidden layer. A ``third`` and a ``fourth``
+    rule asked these of others, with too little power: of 32 hidden units, and of 512.
     """
     parts = {
         "entries": {"linear": "", "process": "", "networks": ""},
         "fresh": {"acting": "", "hidden": ""},
         "judged": {"deeper": "", "few": "", "larger": "/32", "wider": ""},
-        "unjudged": {"pool": "", "wide": "", "larger": "/512"},
+        "third": {"pool": ""},
+        "fourth": {"deeper": "", "wide": "", "larger": ""},
     }
     return {**record} | {name: _entries(record, these) for name, these in parts.items()}
 

@@ -132,11 +132,13 @@ def test_wide_heads_are_judged_on_their_own_units(tiny, piece):
     made = {part: {} for part in parts} | {"groups": groups}
     made |= {"rows": {f"cities/{unit}.0": about for unit in (1, 2, 3)}}
     made["wide"] = {"cities/1.0/all/512": piece}
+    made["pool"] = {"cities/1.0/all/32": piece}
     made["larger"] = {"cities/2.0/all/32": piece, "cities/2.0/all/512": piece}
     made["wider"] = {"cities/3.0/all/512": piece}
     found = comparison.decoded(made)
-    units = {which: {e["unit"] for e in found[which]} for which in ("judged", "unjudged")}
-    assert units == {"judged": {"2.0", "3.0"}, "unjudged": {"1.0", "2.0"}}
+    rules = "judged", "third", "fourth"
+    units = {rule: {entry["unit"] for entry in found[rule]} for rule in rules}
+    assert units == {"judged": {"2.0", "3.0"}, "third": {"1.0"}, "fourth": {"1.0", "2.0"}}
 
 
 def test_who_acts_answers_as_in_the_comparison(tiny, piece):
