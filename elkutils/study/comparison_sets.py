@@ -65,7 +65,7 @@ LARGER = {"cities": [(120 + i // 4, 300 + i) for i in range(20)]}  # asked about
 WIDER = {  # wide heads are judged on them
     "cities": [(130 + i // 4, 400 + i) for i in range(20)],
     "elements": [(200 + i // 2, 400 + i) for i in range(24)],
-    "comparisons": [(200 + i, 400 + i) for i in range(100)],
+    "comparisons": [(200 + i, 400 + i) for i in (*range(30), *range(70, 100))],
     "persona": [(20 + i % 5, 400 + i) for i in range(60)],
     "vault": [(i % 10, 400 + i) for i in range(10)],
 }
