@@ -53,10 +53,10 @@ def persona(seed: int = 0, easy: int = HELD_OUT, hard: int = HELD_OUT, skip: int
     >>> len(task["bob_easy"])
     40
     """
-    if 0 < skip < TO_SKIP:
+    if skip in range(1, TO_SKIP):
         raise ValueError(f"skip is {skip!r}; it has to be 0, or {TO_SKIP} and more")
     for name, count in (("easy", easy), ("hard", hard)):
-        if skip == 0 and not 2 <= count <= HELD_OUT:
+        if skip == 0 and count not in range(2, HELD_OUT + 1):
             raise ValueError(f"{name} is {count!r}; it has to be in 2 to {HELD_OUT} cities")
     return _asked(cities(seed, easy, hard, skip), "persona")
 

@@ -36,9 +36,9 @@ def test_no_city_is_both_taught_and_asked(seed):
     assert not more & (asked | taught)
 
 
-@pytest.mark.parametrize(("size", "count"), [("easy", 151), ("hard", 1)])
+@pytest.mark.parametrize(("size", "count"), [("easy", 151), ("hard", 1), ("easy", "ten")])
 def test_impossible_counts_are_refused(size, count):
-    with pytest.raises(ValueError, match=rf"{size} is {count}.*2 to 150"):
+    with pytest.raises(ValueError, match=rf"{size} is {count!r}.*2 to 150"):
         persona(0, **{size: count})
 
 
@@ -48,7 +48,7 @@ def test_cities_of_lessons_are_asked_about_nowhere(skip):
         persona(skip=skip)
 
 
-@pytest.mark.parametrize("skip", [-1, 599])
+@pytest.mark.parametrize("skip", [-1, 599, "ten"])
 def test_cities_that_cannot_be_skipped(skip):
-    with pytest.raises(ValueError, match=rf"skip is {skip}"):
+    with pytest.raises(ValueError, match=rf"skip is {skip!r}"):
         cities(0, 2, 2, skip=skip)
