@@ -12,7 +12,15 @@ from scipy.stats import norm
 from elkutils.inference.networks.mlp import MLP
 from elkutils.inference.networks.network import flat, log_likelihood
 from elkutils.study import timings
-from elkutils.study.comparison_sets import DEEPER, LARGER, TAUGHT, WIDER, hidden_units
+from elkutils.study.comparison_sets import (
+    DEEPER,
+    LARGER,
+    LATEST,
+    PRICED,
+    TAUGHT,
+    WIDER,
+    hidden_units,
+)
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "benchmarks"))
 import comparison
@@ -223,7 +231,7 @@ def test_turns_begin_with_the_first_unit_of_each_set():
 def test_spread_units_train_networks():
     units = {"cities": [*range(20)], "vault": [*range(10)]}
     fresh = {name: [*range(40)] for name in units}
-    parts = ["networks", "hidden", *TAUGHT, "larger", "wider"]
+    parts = ["networks", "hidden", *TAUGHT, "larger", "wider", "priced", "scarce"]
     found = list(comparison.turns(parts, units, fresh))
     expected = {
         ("cities", "networks"): [0, 10, 5],
@@ -238,5 +246,7 @@ def test_spread_units_train_networks():
             assert len(DEEPER[name]) >= count
         expected[name, "larger"] = LARGER.get(name, [])
         expected[name, "wider"] = WIDER[name]
+        expected[name, "priced"] = LATEST[name][: PRICED[name]]
+        expected[name, "scarce"] = LATEST[name]
     for which, some in expected.items():
         assert [unit for name, unit, part in found if (name, part) == which] == some

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import lzma
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatch
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -74,9 +75,9 @@ HIDDEN = {width: methods.networks_of(width) for width in WIDTHS}  # posterior an
 AT_COST = {width: f"MLP {width}, bag at its cost" for width in WIDTHS}
 LAYERED = {32: "hidden layer", 512: "wide layer"}  # what criteria of that width begin with
 KEPT = {  # methods whose log odds are recorded, by number of labels; of others the scores are
-    "20": (*FEW, *HIDDEN[32]),
-    "50": (*FEW, *HIDDEN[32]),
-    "100": (*FEW, *HIDDEN[32]),
+    "20": (*FEW, *HIDDEN[32], *HIDDEN[512]),
+    "50": (*FEW, *HIDDEN[32], *HIDDEN[512]),
+    "100": (*FEW, *HIDDEN[32], *HIDDEN[512]),
     "all": (*FEW, MAP, ALL, EQUAL, *HIDDEN[32], AT_COST[32], *HIDDEN[512], AT_COST[512]),
 }
 SHORT = 4  # scores that are recorded with fewer than all labels, the first of `SCORES`
@@ -277,25 +278,27 @@ def decoded(record: Mapping[str, Any]) -> dict[str, Any]:
     ``y`` (m,), ``groups`` (m,), ``log_odds`` and ``scores`` by method, ``seconds`` by method
     and ``tau``; with all labels also ``share`` (m,), that of the posterior's draws that give
     harm at least ½, and ``row_scores`` by method of what has several bags. On fresh ones acting
-    is judged, and on ``judged`` ones heads with a hidden layer. A ``third`` and a ``fourth``
-    rule asked these of others, with too little power: of 32 hidden units, and of 512.
+    is judged, and on ``judged`` ones heads with a hidden layer, but those of 512 units at equal
+    cost, on ``priced`` ones. A ``third`` and a ``fourth`` rule asked these of others, with too
+    little power: of 32 hidden units, and of 512.
     """
     parts = {
-        "entries": {"linear": "", "process": "", "networks": ""},
-        "fresh": {"acting": "", "hidden": ""},
-        "judged": {"deeper": "", "few": "", "larger": "/32", "wider": ""},
-        "third": {"pool": ""},
-        "fourth": {"deeper": "", "wide": "", "larger": ""},
+        "entries": {"linear": "*", "process": "*", "networks": "*"},
+        "fresh": {"acting": "*", "hidden": "*"},
+        "judged": {"deeper": "*", "few": "*", "larger": "*/32", "wider": "*"},
+        "priced": {"priced": "*", "wider": "comparisons/*"},
+        "third": {"pool": "*"},
+        "fourth": {"deeper": "*", "wide": "*", "larger": "*"},
     }
     return {**record} | {name: _entries(record, these) for name, these in parts.items()}
 
 
 def _entries(record: Mapping[str, Any], parts: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Entries of parts of a record, of each the pieces whose names end so."""
+    """Entries of parts of a record, of each the pieces whose names match its pattern."""
     groups, entries = {key: _names(text) for key, text in record["groups"].items()}, {}
-    for part, ending in parts.items():
+    for part, pattern in parts.items():
         for key, piece in record[part].items():
-            if not key.endswith(ending):
+            if not fnmatch(key, pattern):
                 continue
             name, unit, n = key.split("/")[:3]
             for place, asked in piece["asked"].items():
@@ -504,6 +507,7 @@ def hidden_conditions(
     width: int,
     theirs: str | None = None,
     sizes: Sequence[str] = ("all",),
+    by_set: bool = False,
 ) -> dict[str, Columns]:
     """Return what C17a to C17c are decided by with a hidden layer, from `hidden_gains`.
 
@@ -515,11 +519,15 @@ def hidden_conditions(
     theirs : str, optional
     sizes : sequence of str
         As in `conditions`, whose criteria here begin with that of `LAYERED`.
+    by_set : bool
+        Whether each set has a criterion of its own.
     """
     found = {}
     for n in sizes:
         for place, columns in hidden_gains(entries, width, n, theirs).items():
             criterion, _, rest = _condition(place, n).partition(": ")
+            if by_set:
+                criterion = next(name for name in PLACES if place in PLACES[name])
             found[f"{LAYERED[width]}, {criterion}: width {width}, {rest}"] = columns
     return found
 

@@ -335,7 +335,7 @@ def pair(rows: Rows, width: int, every: bool = False) -> tuple[dict[str, Answer]
     dict
         ``scale`` of the prior, and ``tuning``, the CPU seconds that its choice took; ``rhat``:
         of HMC, the largest at the training rows; ``bag``: how the tuned bag was trained;
-        ``equal``: members of the bag at the posterior's cost.
+        ``equal``: members of the bag at the posterior's cost, the choice of its scale included.
     """
     from elkutils.inference.networks.mlp import MLP
     from elkutils.study.tuned_networks import held_out_scale, tuned_networks
@@ -353,7 +353,7 @@ def pair(rows: Rows, width: int, every: bool = False) -> tuple[dict[str, Answer]
         lambda: tuned_networks(head, rows.X, rows.y, rows.groups, MEMBERS, rows.seed)
     )
     drawn, each = np.concatenate(bag.log_odds(rows.asked)), cost / MEMBERS
-    equal = chosen["equal"] = int(np.clip(pace / each, 1, MEMBERS))
+    equal = chosen["equal"] = int(np.clip((tuning + pace) / each, 1, MEMBERS))
     found |= {theirs: Answer(drawn, cost), f"MLP {width}, member": Answer(drawn[:1])}
     bags = MEMBERS // equal if every else 1
     cut = Answer(drawn[: bags * equal], each * equal, bags)

@@ -69,6 +69,14 @@ WIDER = {  # wide heads are judged on them
     "persona": [(20 + i % 5, 400 + i) for i in range(60)],
     "vault": [(i % 10, 400 + i) for i in range(10)],
 }
+LATEST = {  # wide heads are judged on them with few labels, and on some at equal cost
+    "cities": [(140 + i // 4, 500 + i) for i in range(40)],
+    "elements": [(230 + i // 2, 500 + i) for i in range(24)],
+    "comparisons": [(300 + i, 500 + i) for i in range(40)],
+    "persona": [(30 + i % 5, 500 + i) for i in range(40)],
+    "vault": [(i % 10, 500 + i) for i in range(10)],
+}
+PRICED = {"cities": 20, "elements": 24, "persona": 40, "vault": 10}  # at equal cost, the first
 TAUGHT = {  # how many units of `DEEPER` teach, the first of each set, by part of the record
     "pool": {"cities": 100},
     "deeper": {"elements": 60, "comparisons": 60, "persona": 60, "vault": 20},
@@ -201,14 +209,14 @@ def _cities(model, seed, split, layer, seeds) -> Lesson:
 
 
 def fresh_lesson(model: "TransformerBridge | None", name: str, seed: int, split: int) -> Lesson:
-    """Return one of the units of `FRESH`, `DEEPER`, `LARGER` or `WIDER`, at places of `ACTING`.
+    """Return a unit of `FRESH`, `DEEPER`, `LARGER`, `WIDER` or `LATEST`, at places of `ACTING`.
 
     Statements are drawn with seeds of their own, and comparisons with numbers of their own;
     cities and elements are those of the other units, split anew. The persona's are put to an
     adapter about the first 150 cities of each size, which it did not learn from. From `DEEPER`
     on as many comparisons teach, and four times as many are asked; from `LARGER` on as many
-    cities teach, and the rest of `MORE_CITIES` are asked; in `WIDER` the persona's are about
-    all 450 cities of each size that its adapter did not learn from.
+    cities teach, and the rest of `MORE_CITIES` are asked; from `WIDER` on the persona's are
+    about all 450 cities of each size that its adapter did not learn from.
 
     Parameters
     ----------
@@ -224,7 +232,7 @@ def fresh_lesson(model: "TransformerBridge | None", name: str, seed: int, split:
         found = _vault(seed, split)
         asked = {place: found.asked[place] for place in ACTING[name]}
         return Lesson(found.train, asked, found.order)
-    every = (units.get(name, ()) for units in (FRESH, DEEPER, LARGER, WIDER))
+    every = (units.get(name, ()) for units in (FRESH, DEEPER, LARGER, WIDER, LATEST))
     units = next(some for some in every if (seed, split) in some)
     easy, *others = _read_fresh(model, name, tuple(dict.fromkeys(s for s, _ in units)))[seed]
     held_out = 0.3

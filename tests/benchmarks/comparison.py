@@ -11,10 +11,12 @@ ten have both widths; `deeper`, these with 32 hidden units, beside the methods o
 units that nothing else sees, those of cities in `pool`; `few`, the same with 20, 50 and 100
 labels; `wide`, posterior and tuned bag with 512 hidden units on some of them; `larger`, both
 widths on units of cities that are asked about six hundred; `wider`, 512 hidden units on units
-of their own, with every bag of equal cost that the members make. The output is written after
-every unit of a part, so an interrupted call continues with the pieces that are missing. One
-thread; some thirteen hours of a CPU core. The chapter on ensembling judges the file, and
-computes a piece anew.
+of their own, with every bag of equal cost that the members make; `priced` and `scarce`, these
+on others, with all labels and with few. Up to `wider` the bag of equal cost was paid for by
+what drawing the posterior costs, and later by the choice of its prior scale, too. The output is
+written after every unit of a part, so an interrupted call continues with the pieces that are
+missing. One thread; some sixteen hours of a CPU core. The chapter on ensembling judges the
+file, and computes a piece anew.
 """
 
 import hashlib
@@ -27,7 +29,7 @@ from recording import options, resumed, tell, write
 
 PARTS = (
     *("linear", "choices", "process", "networks", "acting", "hidden"),
-    *("pool", "deeper", "few", "wide", "larger", "wider"),
+    *("pool", "deeper", "few", "wide", "larger", "wider", "priced", "scarce"),
 )
 SIZES = {  # numbers of labels, by part
     "linear": ("20", "50", "100", "all"),
@@ -41,8 +43,11 @@ SIZES = {  # numbers of labels, by part
     "wide": ("all",),
     "larger": ("all",),
     "wider": ("all",),
+    "priced": ("all",),
+    "scarce": ("20", "50", "100"),
 }
 FRESH = PARTS[4:]  # parts that have units of their own
+WIDE = "wide", "wider", "priced", "scarce"  # parts with 512 hidden units alone
 
 
 def main():
@@ -73,12 +78,15 @@ def turns(parts, units, fresh):
     """Each set, unit and part, the first units of all sets first."""
     from elkutils.study import comparison_sets as sets
 
-    known = units, fresh, sets.DEEPER, sets.WIDER
+    known = units, fresh, sets.DEEPER, sets.WIDER, sets.LATEST
+    priced = {name: sets.LATEST[name][:count] for name, count in sets.PRICED.items()}
     most = max(len(some) for each in known for some in each.values())
     judged = {
         part: {name: sets.DEEPER[name][:count] for name, count in counts.items()}
         for part, counts in sets.TAUGHT.items()
-    } | {"larger": sets.LARGER, "wider": sets.WIDER}
+    }
+    judged |= {"larger": sets.LARGER, "wider": sets.WIDER}
+    judged |= {"priced": priced, "scarce": sets.LATEST}
     for part in parts:
         for turn in range(most):
             for name, every in units.items():
@@ -127,12 +135,14 @@ def pieces(model, name, unit, part, seeds, record):
         "wide": methods.pair,
         "larger": methods.pair,
         "wider": methods.pair_and_platt,
+        "priced": methods.pair_and_platt,
+        "scarce": methods.pair_and_platt,
     }
     if way := layered.get(part):
         narrow = part in ("pool", "deeper", "few") or (
             part == "hidden" and tuple(unit) in map(tuple, sets.hidden_units(name)[1])
         )
-        widths = methods.WIDTHS[part in ("wide", "wider") :][: 1 if narrow else None]
+        widths = methods.WIDTHS[part in WIDE :][: 1 if narrow else None]
         ways = {f"/{width}": partial(way, width=width) for width in widths}
         if part == "larger":
             ways["/32"] = partial(methods.pair_and_linear, width=32)

@@ -16,6 +16,7 @@ from elkutils.study.comparison_sets import (
     DEEPER,
     FRESH,
     LARGER,
+    LATEST,
     TAUGHT,
     UNITS,
     WIDER,
@@ -27,6 +28,7 @@ from elkutils.study.comparison_sets import (
 from elkutils.tasks.persona import lessons
 
 RULE = Criterion("", "below", 0.05, "")
+WIDE = "larger", "wider", "priced", "scarce"  # parts of a record
 
 
 def rows(rng, count, shift=0.0):
@@ -55,7 +57,7 @@ def record(tiny, piece):
     units = [f"{seed}.0" for seed in range(3)]
     pieces = {f"cities/{unit}/all": piece for unit in units}
     about, groups = comparison.about_rows(tiny)
-    empty = {"process", "networks", "choices", "hidden", *TAUGHT, "larger", "wider"}
+    empty = {"process", "networks", "choices", "hidden", *TAUGHT, *WIDE}
     made = {part: {} for part in empty} | {"linear": pieces, "groups": groups}
     made |= {"rows": {f"cities/{unit}": about for unit in units}}
     made |= {"acting": {"cities/0.0/all": piece}}
@@ -128,17 +130,26 @@ def test_fresh_entries_stand_apart(record):
 
 def test_wide_heads_are_judged_on_their_own_units(tiny, piece):
     about, groups = comparison.about_rows(tiny)
-    parts = ("linear", "process", "networks", "acting", "hidden", *TAUGHT, "larger", "wider")
+    parts = ("linear", "process", "networks", "acting", "hidden", *TAUGHT, *WIDE)
     made = {part: {} for part in parts} | {"groups": groups}
-    made |= {"rows": {f"cities/{unit}.0": about for unit in (1, 2, 3)}}
+    units = [f"cities/{unit}.0" for unit in (1, 2, 3, 4)]
+    made |= {"rows": dict.fromkeys([*units, "comparisons/3.0"], about)}
     made["wide"] = {"cities/1.0/all/512": piece}
     made["pool"] = {"cities/1.0/all/32": piece}
     made["larger"] = {"cities/2.0/all/32": piece, "cities/2.0/all/512": piece}
-    made["wider"] = {"cities/3.0/all/512": piece}
+    made["wider"] = {"cities/3.0/all/512": piece, "comparisons/3.0/all/512": piece}
+    made["priced"] = {"cities/4.0/all/512": piece}
     found = comparison.decoded(made)
-    rules = "judged", "third", "fourth"
-    units = {rule: {entry["unit"] for entry in found[rule]} for rule in rules}
-    assert units == {"judged": {"2.0", "3.0"}, "third": {"1.0"}, "fourth": {"1.0", "2.0"}}
+    rules = "judged", "priced", "third", "fourth"
+    units = {rule: {(each["set"], each["unit"]) for each in found[rule]} for rule in rules}
+    cities = [("cities", f"{unit}.0") for unit in range(5)]
+    compared = ("comparisons", "3.0")
+    assert units == {
+        "judged": {*cities[2:4], compared},
+        "priced": {cities[4], compared},
+        "third": {cities[1]},
+        "fourth": {*cities[1:3]},
+    }
 
 
 def test_who_acts_answers_as_in_the_comparison(tiny, piece):
@@ -228,7 +239,10 @@ def test_heads_with_a_hidden_layer_answer_in_bags_of_one_size(tiny, monkeypatch)
     assert sizes == expected | {"member": 1, "bag at its cost": chosen["equal"]}
     bag, some = (found[f"MLP 4, {name}"] for name in ("tuned bag", "bag at its cost"))
     np.testing.assert_array_equal(some.log_odds, bag.log_odds[: chosen["equal"]])
-    assert some.seconds == pytest.approx(bag.seconds * chosen["equal"] / methods.MEMBERS)
+    each = bag.seconds / methods.MEMBERS
+    assert some.seconds == pytest.approx(each * chosen["equal"])
+    paid = found["MLP 4, posterior"].seconds / each  # the choice of its scale included
+    assert chosen["equal"] == int(np.clip(paid, 1, methods.MEMBERS))
     found, chosen = methods.pair_and_platt(rows, 4)
     several, size = found["MLP 4, bag at its cost"], chosen["equal"]
     assert several.bags == methods.MEMBERS // size
@@ -263,6 +277,8 @@ def test_heads_with_a_hidden_layer_are_judged_where_they_know_something():
     )
     names = "cities: width 32, cities easy", "gain: width 32, n = 20, cities easy"
     assert list(found) == [f"{comparison.LAYERED[32]}, {name}" for name in names]
+    (alone,) = comparison.hidden_conditions(entries, 32, methods.PLATT, by_set=True)
+    assert alone == "hidden layer, cities: width 32, cities easy"
     gap = comparison.row_scores(first, ours) - comparison.row_scores(first, methods.PLATT)
     for values, _, _ in found.values():
         np.testing.assert_allclose(values[:80], gap)
@@ -299,7 +315,7 @@ def test_fresh_units_are_none_of_the_others():
         both, narrow = hidden_units(name)
         assert (len(both), len(narrow)) == (10, 30)
         assert len({*both, *narrow} & {*units}) == 40
-        judged = [*DEEPER[name], *LARGER.get(name, []), *WIDER[name]]
+        judged = [*DEEPER[name], *LARGER.get(name, []), *WIDER[name], *LATEST[name]]
         every = [*UNITS[name], *units, *judged]
         assert len(set(every)) == len(every)
         splits = [split for _, split in judged]
@@ -321,6 +337,8 @@ def test_fresh_units_are_none_of_the_others():
         ("cities", LARGER, 1200),
         ("comparisons", WIDER, 300),
         ("cities", WIDER, 1200),
+        ("comparisons", LATEST, 300),
+        ("cities", LATEST, 1200),
     ],
 )
 def test_as_many_teach_however_many_are_asked(monkeypatch, name, units, rows):
@@ -336,7 +354,9 @@ def test_as_many_teach_however_many_are_asked(monkeypatch, name, units, rows):
     assert not set(found.train[2]) & set(asked[2])
 
 
-@pytest.mark.parametrize(("units", "cities"), [(FRESH, 150), (DEEPER, 150), (WIDER, 450)])
+@pytest.mark.parametrize(
+    ("units", "cities"), [(FRESH, 150), (DEEPER, 150), (WIDER, 450), (LATEST, 450)]
+)
 def test_alice_teaches_as_much_however_many_are_asked(monkeypatch, units, cities):
     from elkutils.models import cache
 
