@@ -17,6 +17,7 @@ from elkutils.study.comparison_sets import (
     LARGER,
     LATEST,
     PRICED,
+    SCARCE,
     TAUGHT,
     WIDER,
     hidden_units,
@@ -247,6 +248,6 @@ def test_spread_units_train_networks():
         expected[name, "larger"] = LARGER.get(name, [])
         expected[name, "wider"] = WIDER[name]
         expected[name, "priced"] = LATEST[name][: PRICED[name]]
-        expected[name, "scarce"] = LATEST[name]
+        expected[name, "scarce"] = LATEST[name][: max(SCARCE[name].values())]
     for which, some in expected.items():
         assert [unit for name, unit, part in found if (name, part) == which] == some

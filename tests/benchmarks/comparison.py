@@ -80,13 +80,16 @@ def turns(parts, units, fresh):
 
     known = units, fresh, sets.DEEPER, sets.WIDER, sets.LATEST
     priced = {name: sets.LATEST[name][:count] for name, count in sets.PRICED.items()}
+    scarce = {
+        name: sets.LATEST[name][: max(counts.values())] for name, counts in sets.SCARCE.items()
+    }
     most = max(len(some) for each in known for some in each.values())
     judged = {
         part: {name: sets.DEEPER[name][:count] for name, count in counts.items()}
         for part, counts in sets.TAUGHT.items()
     }
     judged |= {"larger": sets.LARGER, "wider": sets.WIDER}
-    judged |= {"priced": priced, "scarce": sets.LATEST}
+    judged |= {"priced": priced, "scarce": scarce}
     for part in parts:
         for turn in range(most):
             for name, every in units.items():
@@ -148,7 +151,11 @@ def pieces(model, name, unit, part, seeds, record):
             ways["/32"] = partial(methods.pair_and_linear, width=32)
     if part == "networks":
         ways["/SGHMC"] = methods.stochastic
-    for n in (n for n in SIZES[part] if n in found.sizes()):
+    sizes = [n for n in SIZES[part] if n in found.sizes()]
+    if part == "scarce":
+        place = sets.LATEST[name].index(unit)
+        sizes = [n for n, count in sets.SCARCE[name].items() if place < count]
+    for n in sizes:
         for ending, way in ways.items():
             yield (
                 f"{name}/{label}/{n}{ending}",
