@@ -279,14 +279,14 @@ def decoded(record: Mapping[str, Any]) -> dict[str, Any]:
     and ``tau``; with all labels also ``share`` (m,), that of the posterior's draws that give
     harm at least ½, and ``row_scores`` by method of what has several bags. On fresh ones acting
     is judged, and on ``judged`` ones heads with a hidden layer, but those of 512 units at equal
-    cost, on ``priced`` ones. A ``third`` and a ``fourth`` rule asked these of others, with too
+    cost, on ``paid`` ones. A ``third`` and a ``fourth`` rule asked these of others, with too
     little power: of 32 hidden units, and of 512.
     """
     parts = {
         "entries": {"linear": "*", "process": "*", "networks": "*"},
         "fresh": {"acting": "*", "hidden": "*"},
         "judged": {"deeper": "*", "few": "*", "larger": "*/32", "wider": "*"},
-        "priced": {"priced": "*", "wider": "comparisons/*"},
+        "paid": {"priced": "*", "wider": "comparisons/*"},
         "third": {"pool": "*"},
         "fourth": {"deeper": "*", "wide": "*", "larger": "*"},
     }

@@ -140,13 +140,13 @@ def test_wide_heads_are_judged_on_their_own_units(tiny, piece):
     made["wider"] = {"cities/3.0/all/512": piece, "comparisons/3.0/all/512": piece}
     made["priced"] = {"cities/4.0/all/512": piece}
     found = comparison.decoded(made)
-    rules = "judged", "priced", "third", "fourth"
+    rules = "judged", "paid", "third", "fourth"
     units = {rule: {(each["set"], each["unit"]) for each in found[rule]} for rule in rules}
     cities = [("cities", f"{unit}.0") for unit in range(5)]
     compared = ("comparisons", "3.0")
     assert units == {
         "judged": {*cities[2:4], compared},
-        "priced": {cities[4], compared},
+        "paid": {cities[4], compared},
         "third": {cities[1]},
         "fourth": {*cities[1:3]},
     }
