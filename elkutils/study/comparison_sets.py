@@ -70,17 +70,17 @@ WIDER = {  # wide heads are judged on them
     "vault": [(i % 10, 400 + i) for i in range(10)],
 }
 LATEST = {  # wide heads are judged on them with few labels, and on some at equal cost
-    "cities": [(140 + i // 4, 500 + i) for i in range(50)],
+    "cities": [(140 + i // 4, 500 + i) for i in range(70)],
     "elements": [(230 + i // 2, 500 + i) for i in range(24)],
-    "comparisons": [(300 + i, 500 + i) for i in range(40)],
+    "comparisons": [(300 + i, 500 + i) for i in range(50)],
     "persona": [(30 + i % 5, 500 + i) for i in range(40)],
     "vault": [(i % 10, 500 + i) for i in range(10)],
 }
 PRICED = {"cities": 20, "elements": 24, "persona": 40, "vault": 10}  # at equal cost, the first
 SCARCE = {  # how many of them by number of labels
-    "cities": {"20": 50, "50": 12, "100": 12},
+    "cities": {"20": 70, "50": 12, "100": 12},
     "elements": {"20": 10, "50": 10},
-    "comparisons": {"20": 20, "50": 40},
+    "comparisons": {"20": 20, "50": 50},
     "persona": {"20": 30, "50": 12, "100": 12},
     "vault": {"20": 10, "50": 10, "100": 10},
 }
