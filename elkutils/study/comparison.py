@@ -285,7 +285,7 @@ def decoded(record: Mapping[str, Any]) -> dict[str, Any]:
     parts = {
         "entries": {"linear": "*", "process": "*", "networks": "*"},
         "fresh": {"acting": "*", "hidden": "*"},
-        "judged": {"deeper": "*", "few": "*", "larger": "*/32", "wider": "*"},
+        "judged": {"deeper": "*", "few": "*", "larger": "*/32", "wider": "*", "scarce": "*"},
         "paid": {"priced": "*", "wider": "comparisons/*"},
         "third": {"pool": "*"},
         "fourth": {"deeper": "*", "wide": "*", "larger": "*"},
